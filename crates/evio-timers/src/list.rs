@@ -1,0 +1,127 @@
+//! The timers of one slot: a doubly linked list, first in first out, threaded through the timers themselves.
+
+use std::num::NonZeroU64;
+
+use slab::Slab;
+
+/// Ends a list where a timer's position would stand.
+pub(crate) const NIL: u32 = u32::MAX;
+
+/// A list that holds this many timers takes another only if all of them are due at the same moment.
+pub(crate) const CROWDED: u32 = 16;
+
+/// Timers by position.
+pub(crate) type Timers<T> = Slab<Timer<T>>;
+
+/// One pending timer.
+#[derive(Debug)]
+pub(crate) struct Timer<T> {
+    pub(crate) deadline: u64,
+    /// Which insertion made it, counted from one: it orders equal deadlines and tells a stale key.
+    pub(crate) sequence: NonZeroU64,
+    prev: u32,
+    next: u32,
+    pub(crate) payload: T,
+}
+
+impl<T> Timer<T> {
+    pub(crate) fn new(deadline: u64, sequence: NonZeroU64, payload: T) -> Self {
+        Timer {
+            deadline,
+            sequence,
+            prev: NIL,
+            next: NIL,
+            payload,
+        }
+    }
+}
+
+/// A list that is never empty; equal deadlines stand in it in the order of their insertion.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct List {
+    pub(crate) head: u32,
+    pub(crate) tail: u32,
+    pub(crate) len: u32,
+    /// Whether the deadlines are known to ascend. A list longer than [`CROWDED`] is always sorted.
+    pub(crate) sorted: bool,
+}
+
+impl List {
+    /// A list of the one timer `id`, which is in no other list.
+    pub(crate) fn of<T>(timers: &mut Timers<T>, id: u32) -> Self {
+        let timer = &mut timers[id as usize];
+        timer.prev = NIL;
+        timer.next = NIL;
+        List {
+            head: id,
+            tail: id,
+            len: 1,
+            sorted: true,
+        }
+    }
+
+    pub(crate) fn push<T>(&mut self, timers: &mut Timers<T>, id: u32) {
+        let last = &mut timers[self.tail as usize];
+        last.next = id;
+        let last_deadline = last.deadline;
+        let timer = &mut timers[id as usize];
+        timer.prev = self.tail;
+        timer.next = NIL;
+        self.sorted &= last_deadline <= timer.deadline;
+        self.tail = id;
+        self.len += 1;
+    }
+
+    /// Takes `id` out and returns what is left, if anything.
+    pub(crate) fn without<T>(mut self, timers: &mut Timers<T>, id: u32) -> Option<Self> {
+        let Timer { prev, next, .. } = timers[id as usize];
+        if prev == NIL {
+            self.head = next;
+        } else {
+            timers[prev as usize].next = next;
+        }
+        if next == NIL {
+            self.tail = prev;
+        } else {
+            timers[next as usize].prev = prev;
+        }
+        self.len -= 1;
+        (self.len > 0).then_some(self)
+    }
+
+    /// The one deadline of all its timers, if the list is known to have only one.
+    pub(crate) fn only_deadline<T>(&self, timers: &Timers<T>) -> Option<u64> {
+        let first = timers[self.head as usize].deadline;
+        (self.sorted && timers[self.tail as usize].deadline == first).then_some(first)
+    }
+
+    /// The position of the timer behind `id`.
+    pub(crate) fn after<T>(timers: &Timers<T>, id: u32) -> Option<u32> {
+        let next = timers[id as usize].next;
+        (next != NIL).then_some(next)
+    }
+
+    pub(crate) fn ids<T>(self, timers: &Timers<T>) -> impl Iterator<Item = u32> {
+        std::iter::successors(Some(self.head), |&id| Self::after(timers, id))
+    }
+
+    /// Puts the deadlines of a list that is not sorted in ascending order, equal ones as they were.
+    pub(crate) fn sort<T>(&mut self, timers: &mut Timers<T>) {
+        let mut order = [(0, 0); CROWDED as usize];
+        let order = &mut order[..self.len as usize];
+        for (count, id) in self.ids(timers).enumerate() {
+            // An insertion sort: the list is short, and mostly in order already.
+            let deadline = timers[id as usize].deadline;
+            let mut to = count;
+            while to > 0 && order[to - 1].0 > deadline {
+                order[to] = order[to - 1];
+                to -= 1;
+            }
+            order[to] = (deadline, id);
+        }
+        *self = List::of(timers, order[0].1);
+        for &(_, id) in &order[1..] {
+            self.push(timers, id);
+        }
+    }
+}
