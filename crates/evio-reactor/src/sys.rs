@@ -1,0 +1,484 @@
+//! The system calls: a poller addressed by raw descriptor numbers, and the
+//! only `unsafe` of this crate.
+//!
+//! The rest of the crate sees a safe [`Poller`]. A number that is closed or
+//! means another file by now is the kernel's to judge, and its verdict is an
+//! ordinary error; nothing here reads or writes through a watched descriptor.
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use self::portable::Events;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+pub(crate) use self::linux::Events;
+
+/// The directions and the mode in which one descriptor is polled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Interest {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+    pub(crate) oneshot: bool,
+}
+
+impl Interest {
+    /// Polled for readability, level-triggered.
+    pub(crate) const READ: Interest = Interest {
+        read: true,
+        write: false,
+        oneshot: false,
+    };
+
+    fn event(self, key: usize) -> polling::Event {
+        polling::Event::new(key, self.read, self.write)
+    }
+
+    fn mode(self) -> polling::PollMode {
+        if self.oneshot {
+            polling::PollMode::Oneshot
+        } else {
+            polling::PollMode::Level
+        }
+    }
+}
+
+/// One descriptor of which the poller has news.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Event {
+    pub(crate) key: usize,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+}
+
+/// A poller whose registrations are addressed by descriptor numbers.
+#[derive(Debug)]
+pub(crate) struct Poller {
+    inner: polling::Poller,
+    #[cfg(target_os = "linux")]
+    wait: linux::Wait,
+}
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Poller {
+            inner: polling::Poller::new()?,
+            #[cfg(target_os = "linux")]
+            wait: linux::Wait::default(),
+        })
+    }
+
+    pub(crate) fn add(&self, fd: RawFd, key: usize, interest: Interest) -> io::Result<()> {
+        check(fd)?;
+        // SAFETY: the number goes to the kernel and nowhere else. An epoll
+        // forgets a file when its last descriptor is closed, and keeps no
+        // pointer into this process.
+        unsafe {
+            self.inner
+                .add_with_mode(fd, interest.event(key), interest.mode())
+        }
+    }
+
+    pub(crate) fn modify(&self, fd: RawFd, key: usize, interest: Interest) -> io::Result<()> {
+        check(fd)?;
+        // SAFETY: the borrow ends with this call, which hands the number to
+        // the kernel and nowhere else; `check` ruled out -1.
+        let source = unsafe { BorrowedFd::borrow_raw(fd) };
+        self.inner
+            .modify_with_mode(source, interest.event(key), interest.mode())
+    }
+
+    pub(crate) fn delete(&self, fd: RawFd) -> io::Result<()> {
+        check(fd)?;
+        // SAFETY: as in `modify`.
+        let source = unsafe { BorrowedFd::borrow_raw(fd) };
+        self.inner.delete(source)
+    }
+
+    /// Waits once and fills `events`; an interrupted wait brings none.
+    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        return self.wait.run(self.inner.as_fd(), events, timeout);
+        #[cfg(not(target_os = "linux"))]
+        return events.wait(&self.inner, timeout);
+    }
+
+    /// Puts a fresh, empty poller behind the same descriptor number.
+    ///
+    /// The `polling::Poller` stays: dropping it would deregister its notifier
+    /// from the queue that a forked child shares with its parent. What it has
+    /// registered for itself is lost with the old queue, and not missed,
+    /// because this crate brings its own wake source.
+    pub(crate) fn replace(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::event::epoll;
+            overwrite(&self.inner, epoll::create(epoll::CreateFlags::CLOEXEC)?)
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let fresh = polling::Poller::new()?;
+            if fresh.as_raw_fd() == self.inner.as_raw_fd() {
+                // A kqueue does not survive a fork, so its number was free and
+                // the fresh one got it: it has one owner too many.
+                std::mem::forget(fresh);
+                return Ok(());
+            }
+            let copy = fresh.as_fd().try_clone_to_owned()?;
+            overwrite(&self.inner, copy)
+        }
+    }
+}
+
+impl AsRawFd for Poller {
+    fn as_raw_fd(&self) -> RawFd {
+        self.inner.as_raw_fd()
+    }
+}
+
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+fn check(fd: RawFd) -> io::Result<()> {
+    if fd < 0 {
+        return Err(rustix::io::Errno::BADF.into());
+    }
+    Ok(())
+}
+
+/// Makes the number of `target` mean the file of `fresh`, atomically.
+pub(crate) fn overwrite(target: &impl AsFd, fresh: OwnedFd) -> io::Result<()> {
+    let number = target.as_fd().as_raw_fd();
+    // SAFETY: `target` is borrowed, so its number stays open and owned
+    // throughout; `ManuallyDrop` keeps this second owner from closing it.
+    let mut place = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+    #[cfg(target_os = "linux")]
+    rustix::io::dup3(&fresh, &mut place, rustix::io::DupFlags::CLOEXEC)?;
+    #[cfg(not(target_os = "linux"))]
+    {
+        rustix::io::dup2(&fresh, &mut place)?;
+        rustix::io::fcntl_setfd(&*place, rustix::io::FdFlags::CLOEXEC)?;
+    }
+    Ok(())
+}
+
+/// The wait in one system call.
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::Event;
+    use std::fmt;
+    use std::io;
+    use std::os::fd::{AsRawFd, BorrowedFd};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    const READABLE: u32 = (libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+    const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+
+    /// Room for what a wait brings; it doubles when a wait fills it.
+    pub(crate) struct Events {
+        list: Vec<libc::epoll_event>,
+    }
+
+    impl Events {
+        pub(crate) fn with_capacity(capacity: usize) -> Self {
+            Events {
+                list: Vec::with_capacity(capacity.max(1)),
+            }
+        }
+
+        pub(crate) fn iter(&self) -> impl Iterator<Item = Event> + '_ {
+            self.list.iter().map(|raw| {
+                let (flags, key) = (raw.events, raw.u64);
+                Event {
+                    key: key as usize,
+                    readable: flags & READABLE != 0,
+                    writable: flags & WRITABLE != 0,
+                }
+            })
+        }
+
+        pub(crate) fn is_empty(&self) -> bool {
+            self.list.is_empty()
+        }
+
+        /// Forgets the events, and makes more room if there was none left.
+        pub(crate) fn clear(&mut self) {
+            let filled = self.list.len() == self.list.capacity();
+            self.list.clear();
+            if filled {
+                self.list.reserve(self.list.capacity() * 2);
+            }
+        }
+    }
+
+    impl fmt::Debug for Events {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_list().entries(self.iter()).finish()
+        }
+    }
+
+    /// How to wait: to the nanosecond, or to the millisecond where the kernel
+    /// has no `epoll_pwait2` or a sandbox refuses it.
+    #[derive(Debug, Default)]
+    pub(crate) struct Wait {
+        pub(super) coarse: AtomicBool,
+    }
+
+    impl Wait {
+        pub(super) fn run(
+            &self,
+            epoll: BorrowedFd<'_>,
+            events: &mut Events,
+            timeout: Option<Duration>,
+        ) -> io::Result<()> {
+            events.clear();
+            let mut result = Err(libc::ENOSYS);
+            if !self.coarse.load(Ordering::Relaxed) {
+                result = epoll_pwait2(epoll, events, timeout);
+            }
+            if let Err(libc::ENOSYS | libc::EPERM) = result {
+                self.coarse.store(true, Ordering::Relaxed);
+                result = epoll_wait(epoll, events, timeout);
+            }
+            match result {
+                Ok(()) | Err(libc::EINTR) => Ok(()),
+                Err(errno) => Err(io::Error::from_raw_os_error(errno)),
+            }
+        }
+    }
+
+    /// The kernel's own timespec, 64-bit on every architecture.
+    #[repr(C)]
+    struct Timespec {
+        seconds: i64,
+        nanoseconds: i64,
+    }
+
+    fn epoll_pwait2(
+        epoll: BorrowedFd<'_>,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> Result<(), i32> {
+        let timeout = timeout.map(|timeout| Timespec {
+            seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            nanoseconds: i64::from(timeout.subsec_nanos()),
+        });
+        let timeout: *const Timespec = timeout.as_ref().map_or(std::ptr::null(), |t| t);
+        let room = libc::c_int::try_from(events.list.capacity()).unwrap_or(libc::c_int::MAX);
+        // SAFETY: the kernel writes at most `room` events into the vector's
+        // allocation and reads `timeout`, which lives until the call returns;
+        // the absent signal mask is a null pointer of the size it demands.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                epoll.as_raw_fd(),
+                events.list.as_mut_ptr(),
+                room,
+                timeout,
+                std::ptr::null::<libc::sigset_t>(),
+                8_usize,
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| errno())?;
+        // SAFETY: the kernel has just written `count` events, `room` at most.
+        unsafe { events.list.set_len(count) };
+        Ok(())
+    }
+
+    fn epoll_wait(
+        epoll: BorrowedFd<'_>,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> Result<(), i32> {
+        let timeout = timeout.map_or(-1, milliseconds);
+        let room = libc::c_int::try_from(events.list.capacity()).unwrap_or(libc::c_int::MAX);
+        // SAFETY: the kernel writes at most `room` events into the vector's
+        // allocation.
+        let count =
+            unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.list.as_mut_ptr(), room, timeout) };
+        let count = usize::try_from(count).map_err(|_| errno())?;
+        // SAFETY: the kernel has just written `count` events, `room` at most.
+        unsafe { events.list.set_len(count) };
+        Ok(())
+    }
+
+    /// Rounds up, so that no wait ends early; 24 days are the most a wait takes.
+    pub(super) fn milliseconds(timeout: Duration) -> libc::c_int {
+        libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
+    }
+
+    fn errno() -> i32 {
+        io::Error::last_os_error().raw_os_error().unwrap_or(0)
+    }
+}
+
+/// The wait of `polling`, where there is no epoll (and in tests).
+#[cfg(any(test, not(target_os = "linux")))]
+mod portable {
+    use super::Event;
+    use std::fmt;
+    use std::io;
+    use std::num::NonZeroUsize;
+    use std::time::Duration;
+
+    /// Room for what a wait brings; it doubles when a wait fills it.
+    pub(crate) struct Events {
+        raw: polling::Events,
+        list: Vec<Event>,
+    }
+
+    impl Events {
+        pub(crate) fn with_capacity(capacity: usize) -> Self {
+            let capacity = NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
+            Events {
+                raw: polling::Events::with_capacity(capacity),
+                list: Vec::new(),
+            }
+        }
+
+        pub(crate) fn iter(&self) -> impl Iterator<Item = Event> + '_ {
+            self.list.iter().copied()
+        }
+
+        #[cfg(not(target_os = "linux"))]
+        pub(crate) fn is_empty(&self) -> bool {
+            self.list.is_empty()
+        }
+
+        #[cfg(not(target_os = "linux"))]
+        pub(crate) fn clear(&mut self) {
+            self.list.clear();
+        }
+
+        pub(crate) fn wait(
+            &mut self,
+            poller: &polling::Poller,
+            timeout: Option<Duration>,
+        ) -> io::Result<()> {
+            let capacity = self.raw.capacity();
+            if self.raw.len() == capacity.get() {
+                self.raw = polling::Events::with_capacity(capacity.saturating_add(capacity.get()));
+            }
+            self.raw.clear();
+            self.list.clear();
+            poller.wait(&mut self.raw, timeout)?;
+            self.list.extend(self.raw.iter().map(|event| Event {
+                key: event.key,
+                readable: event.readable,
+                writable: event.writable,
+            }));
+            // A kqueue reports the two directions of a descriptor apart.
+            self.list.sort_by_key(|event| event.key);
+            self.list.dedup_by(|later, first| {
+                let same = later.key == first.key;
+                if same {
+                    first.readable |= later.readable;
+                    first.writable |= later.writable;
+                }
+                same
+            });
+            Ok(())
+        }
+    }
+
+    impl fmt::Debug for Events {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_list().entries(self.iter()).finish()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::time::Instant;
+
+    fn readable_stream() -> (UnixStream, UnixStream) {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        near.write_all(b"x").unwrap();
+        (near, far)
+    }
+
+    #[test]
+    fn portable_wait_brings_every_event_of_a_full_buffer_in_the_end() {
+        let poller = Poller::new().unwrap();
+        let streams: Vec<_> = (0..5).map(|_| readable_stream()).collect();
+        for (key, (_, far)) in streams.iter().enumerate() {
+            let oneshot = Interest {
+                oneshot: true,
+                ..Interest::READ
+            };
+            poller.add(far.as_raw_fd(), key, oneshot).unwrap();
+        }
+        let mut events = portable::Events::with_capacity(2);
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            events.wait(&poller.inner, Some(Duration::ZERO)).unwrap();
+            seen.extend(events.iter().map(|event| event.key));
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn portable_wait_keeps_its_timeout() {
+        let poller = Poller::new().unwrap();
+        let mut events = portable::Events::with_capacity(2);
+        let start = Instant::now();
+        events
+            .wait(&poller.inner, Some(Duration::from_micros(1500)))
+            .unwrap();
+        assert!(start.elapsed() >= Duration::from_micros(1500));
+        assert_eq!(events.iter().count(), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn coarse_wait_rounds_up_and_never_overflows() {
+        assert_eq!(linux::milliseconds(Duration::ZERO), 0);
+        assert_eq!(linux::milliseconds(Duration::from_nanos(1)), 1);
+        assert_eq!(linux::milliseconds(Duration::from_micros(1001)), 2);
+        assert_eq!(linux::milliseconds(Duration::MAX), i32::MAX);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn coarse_wait_brings_the_same_events() {
+        let poller = Poller::new().unwrap();
+        let (_near, far) = readable_stream();
+        poller.add(far.as_raw_fd(), 7, Interest::READ).unwrap();
+        let mut fine = Events::with_capacity(4);
+        poller.wait(&mut fine, Some(Duration::ZERO)).unwrap();
+        poller
+            .wait
+            .coarse
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut coarse = Events::with_capacity(4);
+        poller.wait(&mut coarse, None).unwrap();
+        assert_eq!(
+            fine.iter().collect::<Vec<_>>(),
+            coarse.iter().collect::<Vec<_>>()
+        );
+        assert_eq!(fine.iter().map(|event| event.key).collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn a_negative_number_is_a_bad_descriptor() {
+        let poller = Poller::new().unwrap();
+        for result in [
+            poller.add(-1, 0, Interest::READ),
+            poller.modify(-1, 0, Interest::READ),
+            poller.delete(-1),
+        ] {
+            let errno = rustix::io::Errno::BADF.raw_os_error();
+            assert_eq!(result.unwrap_err().raw_os_error(), Some(errno));
+        }
+    }
+}
