@@ -1,2 +1,179 @@
-//! Being written.
-fn main() {}
+//! The chores of the workspace, one subcommand each: `cargo xtask --help`.
+
+#![forbid(unsafe_code)]
+
+mod consumer;
+mod demo;
+mod dev;
+mod error;
+mod process;
+mod python;
+mod report;
+mod test;
+mod tidy;
+mod venv;
+mod wheel;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::Error;
+use crate::python::Version;
+use crate::workspace::Workspace;
+
+/// The chores of the evio workspace.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check formatting, lints and tidiness, then run all Rust and Python tests
+    Test(TestArgs),
+    /// Build release wheels into dist/
+    Wheel(WheelArgs),
+    /// Check the rules of the workspace that no compiler checks
+    Tidy,
+    /// Run eventlet and asyncio servers and clients in one thread, and report
+    Demo(DemoArgs),
+    /// Install an editable build into .venv and open a Python prompt there
+    Dev(DevArgs),
+}
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// Test on this CPython only, such as 3.12; may be given more than once
+    #[arg(long, value_name = "VERSION")]
+    python: Vec<Version>,
+    /// Run pytest only, and of it only the tests that match this expression
+    #[arg(short = 'k', value_name = "EXPR")]
+    keyword: Option<String>,
+    /// Check one crate only, without any Python
+    #[arg(long, value_enum, conflicts_with_all = ["python", "keyword"])]
+    layer: Option<test::Layer>,
+}
+
+#[derive(Debug, Args)]
+struct WheelArgs {
+    /// Build for this CPython, such as 3.12 [default: the newest found]
+    #[arg(long, value_name = "VERSION", conflicts_with = "all")]
+    python: Option<Version>,
+    /// Build for every CPython found
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// The eventlet hub to run on
+    #[arg(long, value_enum, default_value_t = demo::Hub::Ours)]
+    hub: demo::Hub,
+    /// Run on this CPython, such as 3.12 [default: the newest found]
+    #[arg(long, value_name = "VERSION")]
+    python: Option<Version>,
+    /// How many requests go each way
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    requests: u32,
+}
+
+#[derive(Debug, Args)]
+struct DevArgs {
+    /// Use this CPython, such as 3.12 [default: the newest found]
+    #[arg(long, value_name = "VERSION")]
+    python: Option<Version>,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one subcommand; `false` when it ran and found something wrong.
+fn run(command: Command) -> Result<bool, Error> {
+    let workspace = Workspace::load()?;
+    match command {
+        Command::Test(TestArgs {
+            layer: Some(layer), ..
+        }) => test::layer(&workspace, layer),
+        Command::Test(args) => test::everything(&workspace, &args.python, args.keyword.as_deref()),
+        Command::Wheel(args) => {
+            let pythons = if args.all {
+                python::all()?
+            } else {
+                vec![python::newest_or(args.python)?]
+            };
+            wheel::release(&workspace, &pythons)
+        }
+        Command::Tidy => tidy::run(&workspace),
+        Command::Demo(args) => {
+            let python = python::newest_or(args.python)?;
+            demo::run(&workspace, &python, args.hub, args.requests, args.json)
+        }
+        Command::Dev(args) => dev::run(&workspace, &python::newest_or(args.python)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        let words = std::iter::once("xtask").chain(line.split_whitespace());
+        Cli::try_parse_from(words).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_documented_command_is_understood() {
+        for line in [
+            "test",
+            "test --python 3.12 --python 3.10 -k bridge",
+            "test --layer timers",
+            "wheel",
+            "wheel --python 3.11",
+            "wheel --all",
+            "tidy",
+            "demo --json --hub epolls --python 3.12 --requests 10",
+            "dev",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn bad_arguments_say_what_would_be_good() {
+        for (line, part) in [
+            (
+                "demo --hub gevent",
+                "possible values: epolls, asyncio, ours",
+            ),
+            ("demo --requests 0", "1..=1000000"),
+            ("test --python 3.9", "3.10"),
+            ("test --python three", "such as 3.12"),
+            ("test --layer py", "timers, reactor, bridge, loop"),
+            ("test --layer loop -k x", "cannot be used with"),
+            ("wheel --all --python 3.12", "cannot be used with"),
+            ("frobnicate", "unrecognized subcommand"),
+        ] {
+            let message = parse(line).expect_err(line);
+            assert!(message.contains(part), "{line}: {message}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The crates as somebody else would use them: packaged, unpacked elsewhere, and built into a bridge.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::Error;
+use crate::process::{self, run};
+use crate::python::Python;
+use crate::workspace::Workspace;
+
+/// The crates that are published, in the order they depend on one another.
+pub(crate) const PUBLISHED: [&str; 4] = ["evio-reactor", "evio-timers", "evio-bridge", "evio-loop"];
+
+/// Python, unlike `tar`, is there anyway. Releases that have the filter warn where it is not used.
+const UNPACK: &str = "\
+import sys, tarfile
+options = {'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}
+with tarfile.open(sys.argv[1]) as archive:
+    archive.extractall(sys.argv[2], **options)
+";
+
+/// Packages the published crates, then builds and runs the bridge in `tests/consumer` on them.
+///
+/// # Errors
+///
+/// Whatever keeps a crate from being packaged, or the bridge from being built or from working.
+pub(crate) fn check(workspace: &Workspace, python: &Python) -> Result<(), Error> {
+    let packages = package(workspace)?;
+    let outside = outside(workspace);
+    unpack(&packages, &outside, python)?;
+    let source = workspace.path("tests/consumer");
+    let bridge = outside.join("consumer");
+    copy_changed(&source, &bridge)?;
+    // The versions that the workspace was tested with; cargo drops what the bridge does not need.
+    copy_file(&workspace.path("Cargo.lock"), &bridge.join("Cargo.lock"))?;
+    let library = build(workspace, &outside, &bridge, python)?;
+    copy_file(&library, &bridge.join("consumer.so"))?;
+    run(Command::new(python.executable())
+        .current_dir(&bridge)
+        .arg("run.py"))
+}
+
+/// A directory of this workspace's own, outside of it, so that cargo finds no workspace above.
+fn outside(workspace: &Workspace) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    workspace.root().hash(&mut hasher);
+    let name = format!("evio-consumer-{:016x}", hasher.finish());
+    std::env::temp_dir().join(name)
+}
+
+/// Makes the `.crate` files, each of them built by cargo from what it holds.
+fn package(workspace: &Workspace) -> Result<Vec<PathBuf>, Error> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["package", "--quiet", "--allow-dirty"]);
+    for name in PUBLISHED {
+        cargo.args(["--package", name]);
+    }
+    run(&mut cargo)?;
+    let packages = workspace.metadata()["packages"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let versions = packages.filter_map(|package| {
+        let name = package["name"].as_str()?;
+        let version = package["version"].as_str()?;
+        PUBLISHED
+            .contains(&name)
+            .then(|| format!("{name}-{version}"))
+    });
+    Ok(versions
+        .map(|name| workspace.made(&format!("package/{name}.crate")))
+        .collect())
+}
+
+/// Unpacks each file to `outside/<crate>`.
+fn unpack(packages: &[PathBuf], outside: &Path, python: &Python) -> Result<(), Error> {
+    let fresh = outside.join("unpacked");
+    crate::venv::remove(&fresh)?;
+    fs::create_dir_all(&fresh).map_err(Error::file(&fresh))?;
+    for package in packages {
+        let mut tar = Command::new(python.executable());
+        tar.args(["-c", UNPACK]).arg(package).arg(&fresh);
+        process::output(&mut tar)?;
+    }
+    for (package, name) in packages.iter().zip(PUBLISHED) {
+        let stem = package.file_stem().unwrap_or_default();
+        copy_changed(&fresh.join(stem), &outside.join(name))?;
+    }
+    Ok(())
+}
+
+/// Builds the bridge and gives its shared library.
+fn build(
+    workspace: &Workspace,
+    outside: &Path,
+    bridge: &Path,
+    python: &Python,
+) -> Result<PathBuf, Error> {
+    let target = workspace.made("consumer");
+    let mut cargo = workspace.cargo();
+    cargo.current_dir(bridge).arg("build");
+    cargo.arg("--target-dir").arg(&target);
+    for name in ["evio-reactor", "evio-timers"] {
+        let path = outside.join(name);
+        cargo.arg("--config");
+        cargo.arg(format!("patch.crates-io.{name}.path={path:?}"));
+    }
+    run(cargo.env("PYO3_PYTHON", python.executable()))?;
+    let prefix = std::env::consts::DLL_PREFIX;
+    let suffix = std::env::consts::DLL_SUFFIX;
+    Ok(target.join(format!("debug/{prefix}consumer{suffix}")))
+}
+
+/// Makes `to` hold what `from` holds, leaving alone the files that are the same already, by whose
+/// age cargo decides what to build again.
+fn copy_changed(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::create_dir_all(to).map_err(Error::file(to))?;
+    for entry in fs::read_dir(from).map_err(Error::file(from))?.flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_changed(&from, &to)?;
+        } else {
+            copy_file(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<(), Error> {
+    let content = fs::read(from).map_err(Error::file(from))?;
+    if fs::read(to).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    fs::write(to, content).map_err(Error::file(to))
+}

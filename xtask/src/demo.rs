@@ -1,0 +1,71 @@
+//! The main job: both kinds of server and both kinds of client, in one thread.
+
+use std::fmt;
+
+use clap::ValueEnum;
+
+use crate::error::Error;
+use crate::process;
+use crate::python::Python;
+use crate::venv::{Recipe, Venv};
+use crate::wheel;
+use crate::workspace::Workspace;
+
+/// What drives eventlet in the demo.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Hub {
+    /// eventlet's hub on epoll, which knows no asyncio
+    Epolls,
+    /// eventlet's hub on the asyncio loop of the standard library
+    Asyncio,
+    /// the hub of this project
+    Ours,
+}
+
+impl fmt::Display for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Epolls => "epolls",
+            Self::Asyncio => "asyncio",
+            Self::Ours => "ours",
+        })
+    }
+}
+
+/// Runs the demo against the release wheel; `false` when a request failed or a part stalled.
+///
+/// # Errors
+///
+/// Whatever keeps the wheel or the environment from being made.
+pub(crate) fn run(
+    workspace: &Workspace,
+    python: &Python,
+    hub: Hub,
+    requests: u32,
+    json: bool,
+) -> Result<bool, Error> {
+    let wheel = wheel::for_use(workspace, python)?;
+    let recipe = Recipe {
+        python,
+        requirements: &[workspace.path("examples/demo/requirements.txt")],
+        wheel: Some(&wheel),
+    };
+    let venv = Venv::ensure(workspace, "demo", recipe)?;
+    let mut demo = venv.command("python");
+    demo.arg(workspace.path("examples/demo.py"));
+    demo.args([
+        "--hub",
+        &hub.to_string(),
+        "--requests",
+        &requests.to_string(),
+    ]);
+    if json {
+        demo.arg("--json");
+    }
+    match process::run(&mut demo) {
+        Ok(()) => Ok(true),
+        // It has said so itself.
+        Err(Error::Failed { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
