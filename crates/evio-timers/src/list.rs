@@ -8,7 +8,10 @@ use slab::Slab;
 pub(crate) const NIL: u32 = u32::MAX;
 
 /// A list that holds this many timers takes another only if all of them are due at the same moment.
-pub(crate) const CROWDED: u32 = 16;
+pub(crate) const CROWDED: u32 = 64;
+
+/// The longest list that is sorted, not split, when its first timer is asked for.
+pub(crate) const SHORT: u32 = 32;
 
 /// Timers by position.
 pub(crate) type Timers<T> = Slab<Timer<T>>;
@@ -105,9 +108,9 @@ impl List {
         std::iter::successors(Some(self.head), |&id| Self::after(timers, id))
     }
 
-    /// Puts the deadlines of a list that is not sorted in ascending order, equal ones as they were.
+    /// Puts the deadlines of a list no longer than [`SHORT`] in ascending order, equal ones as they were.
     pub(crate) fn sort<T>(&mut self, timers: &mut Timers<T>) {
-        let mut order = [(0, 0); CROWDED as usize];
+        let mut order = [(0, 0); SHORT as usize];
         let order = &mut order[..self.len as usize];
         for (count, id) in self.ids(timers).enumerate() {
             // An insertion sort: the list is short, and mostly in order already.

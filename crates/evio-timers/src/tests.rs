@@ -169,7 +169,7 @@ fn levels_go_with_their_timers_and_come_from_the_pool() {
     let mut random = Random(5);
     let mut most = 0;
     for _ in 0..5 {
-        let keys: Vec<Key> = (0..2_000)
+        let keys: Vec<Key> = (0..20_000)
             .map(|_| wheel.insert(random.below(60_000_000_000), ()))
             .collect();
         assert!(check(&wheel).levels > 10);

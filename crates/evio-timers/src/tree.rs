@@ -13,7 +13,7 @@
 //!
 //! There is no hand that moves with time: a deadline in the past is a deadline like any other.
 
-use crate::list::{CROWDED, List, Timers};
+use crate::list::{CROWDED, List, SHORT, Timers};
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
@@ -78,16 +78,16 @@ impl Tree {
     pub(crate) fn insert<T>(&mut self, timers: &mut Timers<T>, id: u32, deadline: u64) {
         let mut place = Place::Root;
         loop {
-            match *self.at(place) {
+            let slot = self.at(place);
+            match *slot {
                 Slot::Empty => {
-                    *self.at(place) = Slot::List(List::of(timers, id));
+                    *slot = Slot::List(List::of(timers, id));
                     return;
                 }
-                Slot::List(mut list)
+                Slot::List(ref mut list)
                     if list.len < CROWDED || list.only_deadline(timers) == Some(deadline) =>
                 {
                     list.push(timers, id);
-                    *self.at(place) = Slot::List(list);
                     return;
                 }
                 Slot::List(list) => *self.at(place) = self.split(timers, list, deadline),
@@ -146,12 +146,15 @@ impl Tree {
                     let slot = occupied.trailing_zeros() as usize;
                     place = Place::In { level, slot };
                 }
-                Slot::List(mut list) => {
-                    if !list.sorted {
-                        list.sort(timers);
-                        *self.at(place) = Slot::List(list);
-                    }
+                Slot::List(list) if list.sorted => return Some(list.head),
+                Slot::List(mut list) if list.len <= SHORT => {
+                    list.sort(timers);
+                    *self.at(place) = Slot::List(list);
                     return Some(list.head);
+                }
+                Slot::List(list) => {
+                    let head = timers[list.head as usize].deadline;
+                    *self.at(place) = self.split(timers, list, head);
                 }
                 Slot::Empty => return None,
             }
