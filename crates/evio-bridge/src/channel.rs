@@ -240,11 +240,12 @@ impl<V, E> Source<V, E> {
     where
         F: Future<Output = Result<V, E>>,
     {
-        let started = self.started().await;
+        // One that must not start is always asked to end, so what follows need not know.
+        let _may = self.started().await;
         let ended = {
             let mut future = pin!(future);
             poll_fn(|cx| {
-                if !started || self.poll_ending(cx).is_ready() {
+                if self.poll_ending(cx).is_ready() {
                     return Poll::Ready(Ended::Cancelled);
                 }
                 future.as_mut().poll(cx).map(Ended::from)
@@ -327,13 +328,15 @@ impl<V, E> Awaiter<V, E> {
         self.go()
     }
 
-    /// Leaves, once: the drop that follows `leave` or the outcome finds nothing more to do.
+    /// Leaves, once: the drop that follows `leave` finds nothing more to do.
     fn go(&mut self) -> Option<Outcome<V, E>> {
         let id = self.id.take();
         let first = !self.done;
         self.done = true;
         self.shared.feed(|core| {
-            core.awaiter_gone = true;
+            if std::mem::replace(&mut core.awaiter_gone, true) {
+                return None;
+            }
             let crossing = &mut core.crossing;
             let outcome = crossing.take_outcome();
             match id {

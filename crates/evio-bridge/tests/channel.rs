@@ -236,14 +236,21 @@ fn a_source_that_nobody_can_start_any_more_is_dropped() {
 }
 
 #[test]
-fn a_source_that_started_itself_is_not_dropped_for_that() {
-    let (mut source, awaiter) = channel::<u32, Text>(Policy {
-        end_source: false,
-        ..LAZY
-    });
-    assert!(source.start());
-    drop(awaiter);
-    assert!(poll(pin!(source.ending())).is_pending());
+fn a_source_that_starts_itself_is_not_dropped_for_that() {
+    for started_first in [true, false] {
+        let (mut source, awaiter) = channel::<u32, Text>(Policy {
+            end_source: false,
+            ..LAZY
+        });
+        if started_first {
+            assert!(source.start());
+            drop(awaiter);
+        } else {
+            drop(awaiter);
+            assert!(source.start());
+        }
+        assert!(poll(pin!(source.ending())).is_pending());
+    }
 }
 
 #[test]
