@@ -8,9 +8,10 @@ use std::process::Command;
 use crate::error::Error;
 use crate::process::{self, run};
 use crate::python::Python;
+use crate::venv;
 use crate::workspace::Workspace;
 
-/// The crates that are published, in the order they depend on one another.
+/// The crates that are published.
 pub(crate) const PUBLISHED: [&str; 4] = ["evio-reactor", "evio-timers", "evio-bridge", "evio-loop"];
 
 /// Python, unlike `tar`, is there anyway. Releases that have the filter warn where it is not used.
@@ -29,7 +30,7 @@ with tarfile.open(sys.argv[1]) as archive:
 pub(crate) fn check(workspace: &Workspace, python: &Python) -> Result<(), Error> {
     let packages = package(workspace)?;
     let outside = outside(workspace);
-    unpack(&packages, &outside, python)?;
+    unpack(workspace, &packages, &outside, python)?;
     let source = workspace.path("tests/consumer");
     let bridge = outside.join("consumer");
     copy_changed(&source, &bridge)?;
@@ -50,42 +51,44 @@ fn outside(workspace: &Workspace) -> PathBuf {
     std::env::temp_dir().join(name)
 }
 
+/// A packaged crate.
+struct Package<'a> {
+    name: &'a str,
+    /// The name with the version, which is the directory in the file.
+    stem: String,
+}
+
 /// Makes the `.crate` files, each of them built by cargo from what it holds.
-fn package(workspace: &Workspace) -> Result<Vec<PathBuf>, Error> {
+fn package(workspace: &Workspace) -> Result<Vec<Package<'_>>, Error> {
     let mut cargo = workspace.cargo();
     cargo.args(["package", "--quiet", "--allow-dirty"]);
     for name in PUBLISHED {
         cargo.args(["--package", name]);
     }
     run(&mut cargo)?;
-    let packages = workspace.metadata()["packages"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    let versions = packages.filter_map(|package| {
+    let packages = workspace.metadata()["packages"].as_array();
+    let packages = packages.into_iter().flatten().filter_map(|package| {
         let name = package["name"].as_str()?;
-        let version = package["version"].as_str()?;
-        PUBLISHED
-            .contains(&name)
-            .then(|| format!("{name}-{version}"))
+        let stem = format!("{name}-{}", package["version"].as_str()?);
+        PUBLISHED.contains(&name).then_some(Package { name, stem })
     });
-    Ok(versions
-        .map(|name| workspace.made(&format!("package/{name}.crate")))
-        .collect())
+    Ok(packages.collect())
 }
 
 /// Unpacks each file to `outside/<crate>`.
-fn unpack(packages: &[PathBuf], outside: &Path, python: &Python) -> Result<(), Error> {
+fn unpack(
+    workspace: &Workspace,
+    packages: &[Package<'_>],
+    outside: &Path,
+    python: &Python,
+) -> Result<(), Error> {
     let fresh = outside.join("unpacked");
-    crate::venv::remove(&fresh)?;
+    venv::remove(&fresh)?;
     fs::create_dir_all(&fresh).map_err(Error::file(&fresh))?;
-    for package in packages {
+    for Package { name, stem } in packages {
+        let file = workspace.made(&format!("package/{stem}.crate"));
         let mut tar = Command::new(python.executable());
-        tar.args(["-c", UNPACK]).arg(package).arg(&fresh);
-        process::output(&mut tar)?;
-    }
-    for (package, name) in packages.iter().zip(PUBLISHED) {
-        let stem = package.file_stem().unwrap_or_default();
+        process::output(tar.args(["-c", UNPACK]).arg(file).arg(&fresh))?;
         copy_changed(&fresh.join(stem), &outside.join(name))?;
     }
     Ok(())

@@ -52,7 +52,7 @@ pub(crate) fn run(
     };
     let venv = Venv::ensure(workspace, "demo", recipe)?;
     let mut demo = venv.command("python");
-    demo.arg(workspace.path("examples/demo.py"));
+    demo.arg(workspace.path("examples/demo"));
     demo.args([
         "--hub",
         &hub.to_string(),
