@@ -10,8 +10,9 @@
 //! * *Settling* (a watcher is removed, disarmed or has fired) never adds. If
 //!   the file is gone, the watchers left on the number stay silent until one of
 //!   them is armed or another one is added.
-//! * Every adding takes a fresh generation, and an event of another generation
-//!   belongs to a file that is gone: it is dropped.
+//! * Every adding and changing takes a fresh generation, and an event of another
+//!   generation is dropped: its file is gone, or the kernel has looked at it anew
+//!   and reports it again. So what an event says of the kernel's state is true.
 //! * A file that cannot be polled is always ready. While one of its watchers is
 //!   armed, a *beacon* that is always readable stands in for it in the poller.
 
@@ -166,7 +167,7 @@ impl Registry {
         Some(slot)
     }
 
-    /// The registration that an event means, unless its file is gone.
+    /// The registration that an event means, unless it has changed since.
     pub(crate) fn find_event(&self, key: usize) -> Option<usize> {
         let slot = key & !(GENERATION_MASK << SLOT_BITS);
         let registration = self.registrations.get(slot)?;
@@ -238,29 +239,21 @@ impl Registry {
         self.believe(slot, next);
     }
 
-    /// Registers all anew on a poller that has been replaced.
+    /// Registers all that is armed anew, on a poller that has been replaced.
     pub(crate) fn attach_all(&mut self) -> Result<(), Error> {
-        let mut result = Ok(());
         self.beacon_lit = false;
+        self.unpollable.clear();
+        for registration in &mut self.registrations {
+            registration.kernel = Kernel::Absent;
+        }
+        let mut result = Ok(());
         for slot in 0..self.registrations.len() {
-            let Registration { kernel, fd, .. } = self.registrations[slot];
-            match kernel {
-                Kernel::Live(interest) => match self.add(slot, interest) {
-                    Ok(()) => {}
-                    Err(error) => {
-                        self.believe(slot, Kernel::Absent);
-                        let gone = Error::of_descriptor(fd, error);
-                        if !matches!(gone, Error::BadDescriptor { .. }) {
-                            result = result.and(Err(gone));
-                        }
-                    }
-                },
-                Kernel::Spent => self.believe(slot, Kernel::Absent),
-                Kernel::Absent | Kernel::Unpollable => {}
+            match self.attach(slot) {
+                Ok(()) | Err(Error::BadDescriptor { .. }) => {}
+                Err(error) => result = result.and(Err(error)),
             }
         }
-        let beacon = self.update_beacon();
-        result.and(beacon)
+        result
     }
 
     fn believe(&mut self, slot: usize, kernel: Kernel) {
@@ -277,17 +270,22 @@ impl Registry {
     }
 
     fn add(&mut self, slot: usize, interest: Interest) -> io::Result<()> {
-        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
-        let registration = &mut self.registrations[slot];
-        registration.generation = self.generation;
-        let key = registration.generation << SLOT_BITS | slot;
-        self.poller.add(registration.fd, key, interest)
+        let (fd, generation) = self.next(slot);
+        self.poller.add(fd, key(slot, generation), interest)?;
+        self.registrations[slot].generation = generation;
+        Ok(())
     }
 
-    fn modify(&self, slot: usize, interest: Interest) -> io::Result<()> {
-        let registration = &self.registrations[slot];
-        let key = registration.generation << SLOT_BITS | slot;
-        self.poller.modify(registration.fd, key, interest)
+    fn modify(&mut self, slot: usize, interest: Interest) -> io::Result<()> {
+        let (fd, generation) = self.next(slot);
+        self.poller.modify(fd, key(slot, generation), interest)?;
+        self.registrations[slot].generation = generation;
+        Ok(())
+    }
+
+    fn next(&mut self, slot: usize) -> (RawFd, usize) {
+        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
+        (self.registrations[slot].fd, self.generation)
     }
 
     /// Lights the beacon exactly while an always ready watcher is armed.
@@ -314,4 +312,8 @@ impl Registry {
         self.beacon_lit = wanted;
         Ok(())
     }
+}
+
+fn key(slot: usize, generation: usize) -> usize {
+    generation << SLOT_BITS | slot
 }

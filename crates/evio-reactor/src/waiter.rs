@@ -11,8 +11,8 @@ const INITIAL_CAPACITY: usize = 256;
 /// Blocks on a reactor's poller without borrowing the reactor.
 ///
 /// It owns a buffer on the heap: the order is [`block`](Waiter::block), then
-/// [`Reactor::collect`](crate::Reactor::collect) with the same waiter. What is
-/// added, removed or armed between the two is seen by `collect`. The buffer
+/// [`Reactor::collect`](crate::Reactor::collect) with the same waiter; watchers
+/// may come and go between the two. The buffer
 /// doubles whenever a wait fills it, and what did not fit comes with the next
 /// wait. Use one waiter at a time for a reactor; it stays good after
 /// [`rebuild`](crate::Reactor::rebuild).
