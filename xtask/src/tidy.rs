@@ -60,6 +60,7 @@ fn problems(workspace: &Workspace) -> Result<Vec<String>, Error> {
         msrv::of_dependencies(metadata),
         sources::roots_forbid_unsafe(metadata, &files, root),
         sources::unsafe_where_allowed(&files),
+        sources::unsafe_is_still_there(&files),
         sources::unsafe_is_explained(&files),
         sources::modules_say_what_they_are(&files),
         texts::nothing_of_a_machine(&files),

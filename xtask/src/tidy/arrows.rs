@@ -17,7 +17,7 @@ const RULES: [Rule; 6] = [
     Rule {
         package: "evio-reactor",
         inside: &[],
-        others: &["polling", "rustix", "slab", "thiserror"],
+        others: &["libc", "polling", "rustix", "slab", "thiserror"],
     },
     Rule {
         package: "evio-timers",
@@ -37,7 +37,7 @@ const RULES: [Rule; 6] = [
     Rule {
         package: "evio-py",
         inside: &["evio-bridge", "evio-loop"],
-        others: &["libc", "pyo3"],
+        others: &["pyo3", "pyo3-build-config"],
     },
     Rule {
         package: "xtask",

@@ -6,10 +6,13 @@ use super::File;
 const LINES: usize = 700;
 
 /// Files that are longer, each with its reason.
-const LONG: [(&str, &str); 1] = [("Cargo.lock", "cargo writes it")];
+const LONG: [(&str, &str); 2] = [
+    ("Cargo.lock", "cargo writes it"),
+    ("fuzz/Cargo.lock", "cargo writes it"),
+];
 
 /// Files whose text is not ours.
-const WRITTEN_BY_TOOLS: [&str; 1] = ["Cargo.lock"];
+const WRITTEN_BY_TOOLS: [&str; 2] = ["Cargo.lock", "fuzz/Cargo.lock"];
 
 /// Beginnings of paths that exist on somebody's machine only, and hosts of package registries.
 ///
