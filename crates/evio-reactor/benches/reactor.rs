@@ -246,6 +246,7 @@ mod linux {
                 "polling",
                 Box::new(move |turns| {
                     for _ in 0..turns {
+                        polled.clear();
                         polling.notify().unwrap();
                         polling.wait(&mut polled, None).unwrap();
                     }

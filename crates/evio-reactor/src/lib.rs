@@ -85,6 +85,10 @@
 #[cfg(not(unix))]
 compile_error!("evio-reactor watches Unix file descriptors: build it for a Unix target");
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod error;
 mod reactor;
 mod registration;
