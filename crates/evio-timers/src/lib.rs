@@ -64,6 +64,7 @@
 
 #![forbid(unsafe_code)]
 
+mod arena;
 mod list;
 #[cfg(test)]
 mod tests;

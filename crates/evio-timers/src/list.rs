@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use slab::Slab;
+use crate::arena::Arena;
 
 /// Ends a list where a timer's position would stand.
 pub(crate) const NIL: u32 = u32::MAX;
@@ -14,7 +14,7 @@ pub(crate) const CROWDED: u32 = 64;
 pub(crate) const SHORT: u32 = 32;
 
 /// Timers by position.
-pub(crate) type Timers<T> = Slab<Timer<T>>;
+pub(crate) type Timers<T> = Arena<Timer<T>>;
 
 /// One pending timer.
 #[derive(Debug)]
@@ -22,9 +22,22 @@ pub(crate) struct Timer<T> {
     pub(crate) deadline: u64,
     /// Which insertion made it, counted from one: it orders equal deadlines and tells a stale key.
     pub(crate) sequence: NonZeroU64,
+    pub(crate) links: Links,
+    pub(crate) payload: T,
+}
+
+/// The neighbours of a timer in its list.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Links {
     prev: u32,
     next: u32,
-    pub(crate) payload: T,
+}
+
+impl Links {
+    const NONE: Links = Links {
+        prev: NIL,
+        next: NIL,
+    };
 }
 
 impl<T> Timer<T> {
@@ -32,8 +45,7 @@ impl<T> Timer<T> {
         Timer {
             deadline,
             sequence,
-            prev: NIL,
-            next: NIL,
+            links: Links::NONE,
             payload,
         }
     }
@@ -50,11 +62,8 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// A list of the one timer `id`, which is in no other list.
-    pub(crate) fn of<T>(timers: &mut Timers<T>, id: u32) -> Self {
-        let timer = &mut timers[id as usize];
-        timer.prev = NIL;
-        timer.next = NIL;
+    /// A list of one timer, which was in no list before.
+    pub(crate) fn of_new(id: u32) -> Self {
         List {
             head: id,
             tail: id,
@@ -63,30 +72,36 @@ impl List {
         }
     }
 
-    pub(crate) fn push<T>(&mut self, timers: &mut Timers<T>, id: u32) {
-        let last = &mut timers[self.tail as usize];
-        last.next = id;
-        let last_deadline = last.deadline;
-        let timer = &mut timers[id as usize];
-        timer.prev = self.tail;
-        timer.next = NIL;
-        self.sorted &= last_deadline <= timer.deadline;
+    /// A list of one timer, which forgets the list it was in.
+    pub(crate) fn of<T>(timers: &mut Timers<T>, id: u32) -> Self {
+        timers[id].links = Links::NONE;
+        List::of_new(id)
+    }
+
+    pub(crate) fn push<T>(&mut self, timers: &mut Timers<T>, id: u32, deadline: u64) {
+        let last = &mut timers[self.tail];
+        last.links.next = id;
+        self.sorted &= last.deadline <= deadline;
+        timers[id].links = Links {
+            prev: self.tail,
+            next: NIL,
+        };
         self.tail = id;
         self.len += 1;
     }
 
-    /// Takes `id` out and returns what is left, if anything.
-    pub(crate) fn without<T>(mut self, timers: &mut Timers<T>, id: u32) -> Option<Self> {
-        let Timer { prev, next, .. } = timers[id as usize];
+    /// Closes the gap that a timer with these links left, and returns the list if anything is left in it.
+    pub(crate) fn without<T>(mut self, timers: &mut Timers<T>, links: Links) -> Option<Self> {
+        let Links { prev, next } = links;
         if prev == NIL {
             self.head = next;
         } else {
-            timers[prev as usize].next = next;
+            timers[prev].links.next = next;
         }
         if next == NIL {
             self.tail = prev;
         } else {
-            timers[next as usize].prev = prev;
+            timers[next].links.prev = prev;
         }
         self.len -= 1;
         (self.len > 0).then_some(self)
@@ -94,13 +109,13 @@ impl List {
 
     /// The one deadline of all its timers, if the list is known to have only one.
     pub(crate) fn only_deadline<T>(&self, timers: &Timers<T>) -> Option<u64> {
-        let first = timers[self.head as usize].deadline;
-        (self.sorted && timers[self.tail as usize].deadline == first).then_some(first)
+        let first = timers[self.head].deadline;
+        (self.sorted && timers[self.tail].deadline == first).then_some(first)
     }
 
     /// The position of the timer behind `id`.
     pub(crate) fn after<T>(timers: &Timers<T>, id: u32) -> Option<u32> {
-        let next = timers[id as usize].next;
+        let next = timers[id].links.next;
         (next != NIL).then_some(next)
     }
 
@@ -114,7 +129,7 @@ impl List {
         let order = &mut order[..self.len as usize];
         for (count, id) in self.ids(timers).enumerate() {
             // An insertion sort: the list is short, and mostly in order already.
-            let deadline = timers[id as usize].deadline;
+            let deadline = timers[id].deadline;
             let mut to = count;
             while to > 0 && order[to - 1].0 > deadline {
                 order[to] = order[to - 1];
@@ -123,8 +138,8 @@ impl List {
             order[to] = (deadline, id);
         }
         *self = List::of(timers, order[0].1);
-        for &(_, id) in &order[1..] {
-            self.push(timers, id);
+        for &(deadline, id) in &order[1..] {
+            self.push(timers, id, deadline);
         }
     }
 }

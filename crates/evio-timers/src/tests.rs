@@ -35,7 +35,7 @@ fn check_list<T>(wheel: &Wheel<T>, list: List, seen: &mut Seen) -> Vec<u64> {
         (ids.first(), ids.last()),
         (Some(&list.head), Some(&list.tail))
     );
-    let timers: Vec<_> = ids.iter().map(|&id| &wheel.timers[id as usize]).collect();
+    let timers: Vec<_> = ids.iter().map(|&id| &wheel.timers[id]).collect();
     for pair in timers.windows(2) {
         if list.sorted {
             assert!(pair[0].deadline <= pair[1].deadline);
@@ -96,7 +96,7 @@ fn check<T>(wheel: &Wheel<T>) -> Seen {
     }
     if let Some((deadline, id)) = wheel.first {
         assert_eq!(Some(&deadline), deadlines.iter().min());
-        assert_eq!(wheel.timers[id as usize].deadline, deadline);
+        assert_eq!(wheel.timers[id].deadline, deadline);
     }
     seen
 }
@@ -202,6 +202,38 @@ fn shrinking_keeps_what_is_pending() {
 }
 
 #[test]
+fn keys_name_their_timers_in_every_chunk_of_memory() {
+    let mut wheel = Wheel::with_capacity(10_000);
+    let capacity = wheel.timers.capacity();
+    assert!(capacity >= 10_000);
+    let mut random = Random(7);
+    let mut stale: Vec<Key> = Vec::new();
+    for round in 0..3 {
+        let keys: Vec<Key> = (0..10_000)
+            .map(|n| wheel.insert(random.below(1 << 40), round * 10_000 + n))
+            .collect();
+        assert_eq!(wheel.timers.capacity(), capacity);
+        assert!(stale.iter().all(|&key| wheel.get(key).is_none()));
+        assert!(stale.iter().all(|&key| wheel.cancel(key).is_none()));
+        check(&wheel);
+        for (&key, n) in keys.iter().zip(0..) {
+            assert_eq!(wheel.get(key), Some(&(round * 10_000 + n)));
+        }
+        let mut fired = 0;
+        while let Some((key, _, payload)) = wheel.pop_due(1 << 39) {
+            assert_eq!(keys[payload as usize % 10_000], key);
+            fired += 1;
+        }
+        assert!((4_000..6_000).contains(&fired));
+        check(&wheel);
+        assert_eq!(wheel.drain().len(), 10_000 - fired);
+        stale = keys;
+    }
+    wheel.shrink_to_fit();
+    assert_eq!(wheel.timers.capacity(), 0);
+}
+
+#[test]
 fn a_million_equal_deadlines_are_not_moved_by_a_different_one() {
     let mut wheel = Wheel::new();
     let first = wheel.insert(1 << 40, 0);
@@ -224,7 +256,7 @@ fn a_million_equal_deadlines_are_not_moved_by_a_different_one() {
 
 #[test]
 fn sizes() {
-    assert!(size_of::<Wheel<u64>>() <= 144);
+    assert!(size_of::<Wheel<u64>>() <= 160);
     assert_eq!(size_of::<Slot>(), 16);
     assert_eq!(size_of::<Option<Key>>(), 16);
     assert_eq!(size_of::<crate::list::Timer<u64>>(), 32);

@@ -13,7 +13,7 @@
 //!
 //! There is no hand that moves with time: a deadline in the past is a deadline like any other.
 
-use crate::list::{CROWDED, List, SHORT, Timers};
+use crate::list::{CROWDED, Links, List, SHORT, Timers};
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
@@ -33,7 +33,8 @@ pub(crate) struct Level {
     /// Bit `i` is set if slot `i` is not empty.
     pub(crate) occupied: u64,
     pub(crate) shift: u32,
-    pub(crate) slots: [Slot; SLOTS],
+    /// Boxed, so that more levels move little.
+    pub(crate) slots: Box<[Slot; SLOTS]>,
 }
 
 impl Level {
@@ -81,13 +82,13 @@ impl Tree {
             let slot = self.at(place);
             match *slot {
                 Slot::Empty => {
-                    *slot = Slot::List(List::of(timers, id));
+                    *slot = Slot::List(List::of_new(id));
                     return;
                 }
                 Slot::List(ref mut list)
                     if list.len < CROWDED || list.only_deadline(timers) == Some(deadline) =>
                 {
-                    list.push(timers, id);
+                    list.push(timers, id, deadline);
                     return;
                 }
                 Slot::List(list) => *self.at(place) = self.split(timers, list, deadline),
@@ -110,10 +111,14 @@ impl Tree {
         }
     }
 
-    /// Takes the timer `id` out of its slot. Returns the first timer of what is left in the slot, if that is
-    /// known without a search.
-    pub(crate) fn remove<T>(&mut self, timers: &mut Timers<T>, id: u32) -> Option<u32> {
-        let deadline = timers[id as usize].deadline;
+    /// Closes the gap that a timer with this deadline and these links left. Returns the first timer of what is
+    /// left in its slot, if that is known without a search.
+    pub(crate) fn remove<T>(
+        &mut self,
+        timers: &mut Timers<T>,
+        deadline: u64,
+        links: Links,
+    ) -> Option<u32> {
         let mut outer = Place::Root;
         let mut place = Place::Root;
         loop {
@@ -124,7 +129,7 @@ impl Tree {
                     place = Place::In { level, slot };
                 }
                 Slot::List(list) => {
-                    if let Some(rest) = list.without(timers, id) {
+                    if let Some(rest) = list.without(timers, links) {
                         *self.at(place) = Slot::List(rest);
                         return rest.sorted.then_some(rest.head);
                     }
@@ -153,7 +158,7 @@ impl Tree {
                     return Some(list.head);
                 }
                 Slot::List(list) => {
-                    let head = timers[list.head as usize].deadline;
+                    let head = timers[list.head].deadline;
                     *self.at(place) = self.split(timers, list, head);
                 }
                 Slot::Empty => return None,
@@ -190,9 +195,9 @@ impl Tree {
         if let Some(common) = list.only_deadline(timers) {
             return self.enclose(Slot::List(list), common, deadline);
         }
-        let first = timers[list.head as usize].deadline;
+        let first = timers[list.head].deadline;
         let difference = list.ids(timers).fold(first ^ deadline, |bits, id| {
-            bits | (first ^ timers[id as usize].deadline)
+            bits | (first ^ timers[id].deadline)
         });
         if difference == 0 {
             list.sorted = true;
@@ -203,9 +208,10 @@ impl Tree {
         let mut rest = Some(list.head);
         while let Some(id) = rest {
             rest = List::after(timers, id);
-            let slot = level.slot_of(timers[id as usize].deadline);
+            let deadline = timers[id].deadline;
+            let slot = level.slot_of(deadline);
             match &mut level.slots[slot] {
-                Slot::List(list) => list.push(timers, id),
+                Slot::List(list) => list.push(timers, id, deadline),
                 empty => *empty = Slot::List(List::of(timers, id)),
             }
             level.occupied |= 1 << slot;
@@ -236,7 +242,7 @@ impl Tree {
             within,
             occupied: 0,
             shift,
-            slots: [Slot::Empty; SLOTS],
+            slots: Box::new([Slot::Empty; SLOTS]),
         });
         position
     }

@@ -99,9 +99,9 @@ impl<T> Wheel<T> {
         let sequence = NonZeroU64::new(self.inserted).expect("the count of insertions wrapped");
         let is_first = match self.first {
             Some((first, _)) => deadline < first,
-            None => self.timers.is_empty(),
+            None => self.timers.len() == 0,
         };
-        let id = self.timers.insert(Timer::new(deadline, sequence, payload)) as u32;
+        let id = self.timers.insert(Timer::new(deadline, sequence, payload));
         self.tree.insert(&mut self.timers, id, deadline);
         if is_first {
             self.first = Some((deadline, id));
@@ -132,7 +132,7 @@ impl<T> Wheel<T> {
     /// The payload of a pending timer, to change; `None` if the key is stale.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.timers
-            .get_mut(key.id as usize)
+            .get_mut(key.id)
             .filter(|timer| timer.sequence == key.sequence)
             .map(|timer| &mut timer.payload)
     }
@@ -223,7 +223,7 @@ impl<T> Wheel<T> {
         self.timers.iter().map(|(id, timer)| {
             let key = Key {
                 sequence: timer.sequence,
-                id: id as u32,
+                id,
             };
             (key, timer.deadline, &timer.payload)
         })
@@ -236,7 +236,7 @@ impl<T> Wheel<T> {
 
     /// Whether no timer is pending.
     pub fn is_empty(&self) -> bool {
-        self.timers.is_empty()
+        self.timers.len() == 0
     }
 
     /// Takes every timer out and hands the payloads back in the order in which they would have fired, those that
@@ -255,7 +255,7 @@ impl<T> Wheel<T> {
     pub fn drain(&mut self) -> Vec<T> {
         self.first = None;
         self.tree.clear();
-        let mut timers: Vec<Timer<T>> = self.timers.drain().collect();
+        let mut timers: Vec<Timer<T>> = self.timers.take_all();
         timers.sort_unstable_by_key(|timer| (timer.deadline, timer.sequence));
         timers.into_iter().map(|timer| timer.payload).collect()
     }
@@ -271,7 +271,7 @@ impl<T> Wheel<T> {
 
     fn timer(&self, key: Key) -> Option<&Timer<T>> {
         self.timers
-            .get(key.id as usize)
+            .get(key.id)
             .filter(|timer| timer.sequence == key.sequence)
     }
 
@@ -280,18 +280,21 @@ impl<T> Wheel<T> {
             self.first = self
                 .tree
                 .first(&mut self.timers)
-                .map(|id| (self.timers[id as usize].deadline, id));
+                .map(|id| (self.timers[id].deadline, id));
         }
         self.first
     }
 
     fn take(&mut self, id: u32) -> Timer<T> {
-        let next = self.tree.remove(&mut self.timers, id);
+        let timer = self.timers.remove(id);
+        let next = self
+            .tree
+            .remove(&mut self.timers, timer.deadline, timer.links);
         if self.first.is_some_and(|(_, first)| first == id) {
             // The first timer stood in the earliest slot of all, so the rest of that slot comes before any other.
-            self.first = next.map(|next| (self.timers[next as usize].deadline, next));
+            self.first = next.map(|next| (self.timers[next].deadline, next));
         }
-        self.timers.remove(id as usize)
+        timer
     }
 }
 
