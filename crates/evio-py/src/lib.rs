@@ -1,1 +1,74 @@
-//! Being written.
+//! What Python sees of evio: `eventlet_asyncio._evio`, thin bindings over the pure crates.
+//!
+//! No class here decides when or in what order anything runs: the engine of `evio-loop` does, and
+//! the crossing of `evio-bridge` decides who sees what. This crate holds Python objects for them
+//! and switches greenlets. ARCHITECTURE.md in the repository has the map.
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)] // A cell that the interpreter's lock guards.
+mod cell;
+#[allow(unsafe_code)] // CPython's clock.
+mod clock;
+#[allow(unsafe_code)] // CPython's contexts.
+mod context;
+mod core;
+mod crossing;
+mod driver;
+mod errors;
+mod fast;
+mod fiber;
+#[allow(unsafe_code)] // greenlet's C interface.
+mod greenlet;
+mod handle;
+mod host;
+mod hub;
+mod identity;
+mod job;
+mod listener;
+mod run;
+mod step;
+mod timer;
+
+/// The extension module.
+#[pyo3::pymodule(gil_used = true)]
+mod _evio {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::core::LoopCore;
+    #[pymodule_export]
+    use crate::crossing::Crossing;
+    #[pymodule_export]
+    use crate::driver::Driver;
+    #[pymodule_export]
+    use crate::fast::sleep;
+    #[pymodule_export]
+    use crate::handle::{Handle, TimerHandle};
+    #[pymodule_export]
+    use crate::hub::HubCore;
+    #[pymodule_export]
+    use crate::listener::Listener;
+    #[pymodule_export]
+    use crate::step::{ParkedCancel, Step};
+    #[pymodule_export]
+    use crate::timer::GreenTimer;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        crate::greenlet::load(py)?;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+
+    /// The step that runs, or `None` outside asyncio callbacks.
+    #[pyfunction]
+    fn current_step(py: Python<'_>) -> Option<Py<Step>> {
+        crate::step::current(py)
+    }
+
+    /// Puts the identity that asyncio sees in the running code away, for whom it belongs to.
+    #[pyfunction]
+    fn put_identity_away(py: Python<'_>) -> PyResult<()> {
+        crate::step::put_away(py)
+    }
+}

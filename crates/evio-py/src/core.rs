@@ -1,0 +1,628 @@
+//! The native core of an event loop: its engine, and the scheduling calls of asyncio.
+
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use evio_bridge::inbox::{self, Inbox, Sender};
+use evio_loop::{Direction, Engine, Key, Lane, Mode, Waiter, Waker, Work};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::cell::{Flag, GilCell};
+use crate::driver::Driver;
+use crate::handle::{Handle, TimerHandle};
+use crate::job::Job;
+use crate::step::Step;
+use crate::{clock, errors};
+
+/// The native part of `EventLoop`.
+#[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
+pub(crate) struct LoopCore {
+    engine: GilCell<Option<Engine<Job>>>,
+    waiter: GilCell<Option<Waiter>>,
+    waker: Waker,
+    inbox: GilCell<Inbox<Job>>,
+    mail: Sender<Job>,
+    driver: GilCell<Option<Py<Driver>>>,
+    parked: GilCell<Vec<Py<Step>>>,
+    debug: Flag,
+    closed: Flag,
+    stopping: Flag,
+    waiting: Flag,
+    callbacks_used: Flag,
+    thread: AtomicU64,
+}
+
+impl LoopCore {
+    /// Opens the engine; `None` when the loop is closed.
+    ///
+    /// The closure must not call into Python.
+    pub(crate) fn engine<R>(
+        &self,
+        py: Python<'_>,
+        inspect: impl FnOnce(&mut Engine<Job>) -> R,
+    ) -> Option<R> {
+        self.engine.with(py, |engine| engine.as_mut().map(inspect))
+    }
+
+    pub(crate) fn open_engine<R>(
+        &self,
+        py: Python<'_>,
+        inspect: impl FnOnce(&mut Engine<Job>) -> R,
+    ) -> PyResult<R> {
+        self.engine(py, inspect).ok_or_else(closed_loop)
+    }
+
+    /// Opens the engines of two loops.
+    pub(crate) fn engines<R>(
+        &self,
+        other: &Self,
+        py: Python<'_>,
+        inspect: impl FnOnce(&mut Engine<Job>, &mut Engine<Job>) -> R,
+    ) -> Option<R> {
+        self.engine(py, |engine| {
+            other.engine(py, |other| inspect(engine, other))
+        })
+        .flatten()
+    }
+
+    pub(crate) fn debug(&self) -> bool {
+        self.debug.get()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    pub(crate) fn stop_seen(&self) {
+        self.stopping.set(false);
+    }
+
+    /// Whether anybody ever scheduled asyncio work here.
+    pub(crate) fn was_used(&self) -> bool {
+        self.callbacks_used.get()
+    }
+
+    pub(crate) fn set_driver(&self, py: Python<'_>, driver: Option<Py<Driver>>) {
+        drop(self.driver.replace(py, driver));
+    }
+
+    /// Marks the loop as running in this thread, or as not running.
+    pub(crate) fn set_running(&self, py: Python<'_>, running: bool) -> PyResult<()> {
+        let thread = if running { thread_ident(py)? } else { 0 };
+        self.thread.store(thread, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Tells the loop's host, when it waits elsewhere than in our poll, that there is work.
+    pub(crate) fn kick(&self) {
+        if self.waiting.replace(false) {
+            self.waker.wake();
+        }
+    }
+
+    pub(crate) fn set_waiting(&self, waiting: bool) {
+        self.waiting.set(waiting);
+    }
+
+    pub(crate) fn take_waiter(&self, py: Python<'_>) -> PyResult<Waiter> {
+        match self.waiter.take(py) {
+            Some(waiter) => Ok(waiter),
+            None => self.open_engine(py, |engine| engine.waiter()),
+        }
+    }
+
+    pub(crate) fn give_waiter(&self, py: Python<'_>, waiter: Waiter) {
+        drop(self.waiter.replace(py, Some(waiter)));
+    }
+
+    /// Moves what other threads sent into the engine.
+    pub(crate) fn read_mail(&self, py: Python<'_>) {
+        while let Some(job) = self.inbox.with(py, Inbox::try_next) {
+            self.put(py, job);
+        }
+    }
+
+    /// Asks to be woken by the next letter; `false` when there is one already.
+    pub(crate) fn await_mail(&self, py: Python<'_>) -> bool {
+        let waker = self.waker.task_waker();
+        self.inbox.with(py, |inbox| inbox.park(&waker))
+    }
+
+    fn put(&self, py: Python<'_>, job: Job) {
+        let lane = job.lane();
+        let mut job = Some(job);
+        self.engine(py, |engine| {
+            let job = job.take().expect("taken once");
+            match lane {
+                Lane::Callback => engine.push(job),
+                Lane::Fiber => {
+                    engine.schedule(Lane::Fiber, 0, job);
+                }
+            }
+        });
+        // On a closed loop the letter is dropped here, outside the cell.
+        drop(job);
+        self.kick();
+    }
+
+    /// Puts a callback that had to wait for its context at the head of the queue.
+    pub(crate) fn push_again(&self, py: Python<'_>, handle: Py<Handle>) {
+        let mut job = Some(Job::Handle(handle));
+        self.engine(py, |engine| {
+            engine.push_front(Work::Run(job.take().expect("taken once")));
+        });
+        drop(job);
+        self.kick();
+    }
+
+    /// A job from any thread; handed back when the loop is closed.
+    pub(crate) fn send(&self, job: Job) -> Result<(), Job> {
+        self.mail.send(job).map_err(|closed| closed.0)
+    }
+
+    pub(crate) fn add_parked(&self, py: Python<'_>, step: Py<Step>) {
+        self.parked.with(py, |parked| parked.push(step));
+    }
+
+    pub(crate) fn remove_parked(&self, py: Python<'_>, step: &Bound<'_, Step>) {
+        let removed = self.parked.with(py, |parked| {
+            let at = parked.iter().position(|other| other.is(step))?;
+            Some(parked.swap_remove(at))
+        });
+        drop(removed);
+    }
+
+    /// The parked steps of this loop.
+    pub(crate) fn parked(&self, py: Python<'_>) -> Vec<Py<Step>> {
+        self.parked.with(py, |parked| {
+            parked.iter().map(|step| step.clone_ref(py)).collect()
+        })
+    }
+
+    fn check_open(&self) -> PyResult<()> {
+        if self.closed.get() {
+            return Err(closed_loop());
+        }
+        Ok(())
+    }
+
+    /// The checks of asyncio's debug mode.
+    fn check_debug(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
+        slf.call_method0(intern!(slf.py(), "_check_thread"))?;
+        slf.call_method1(intern!(slf.py(), "_check_callback"), (callback, name))
+            .map(drop)
+    }
+
+    fn push(slf: &Bound<'_, Self>, handle: Bound<'_, Handle>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        this.callbacks_used.set(true);
+        this.open_engine(py, |engine| engine.push(Job::Handle(handle.unbind())))?;
+        this.kick();
+        Ok(())
+    }
+
+    fn watch(
+        slf: &Bound<'_, Self>,
+        fd: RawFd,
+        direction: Direction,
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+    ) -> PyResult<Py<Handle>> {
+        let py = slf.py();
+        let this = slf.get();
+        this.check_open()?;
+        let handle = Bound::new(py, Handle::new(slf, callback, args, None)?)?;
+        let job = Job::Handle(handle.clone().unbind());
+        this.callbacks_used.set(true);
+        let (old, outcome) = this.open_engine(py, |engine| {
+            let old: Vec<Key> = engine.watchers_of(Lane::Callback, fd, direction).collect();
+            let outcome = engine.watch(Lane::Callback, fd, direction, Mode::Level, job);
+            let old: Vec<Job> = if outcome.is_ok() {
+                old.into_iter()
+                    .filter_map(|key| engine.unwatch(key))
+                    .collect()
+            } else {
+                Vec::new()
+            };
+            (old, outcome)
+        })?;
+        cancel_all(py, old)?;
+        match outcome {
+            Ok(_) => Ok(handle.unbind()),
+            Err(refused) => {
+                let error = errors::reactor(&refused.error, fd);
+                drop(refused);
+                Err(error)
+            }
+        }
+    }
+
+    fn unwatch(&self, py: Python<'_>, fd: RawFd, direction: Direction) -> PyResult<bool> {
+        let removed = self.engine(py, |engine| {
+            let keys: Vec<Key> = engine.watchers_of(Lane::Callback, fd, direction).collect();
+            keys.into_iter()
+                .filter_map(|key| engine.unwatch(key))
+                .collect::<Vec<_>>()
+        });
+        let removed = removed.unwrap_or_default();
+        let any = !removed.is_empty();
+        cancel_all(py, removed)?;
+        Ok(any)
+    }
+}
+
+fn cancel_all(py: Python<'_>, jobs: Vec<Job>) -> PyResult<()> {
+    for job in jobs {
+        if let Job::Handle(handle) = job {
+            handle.bind(py).call_method0(intern!(py, "cancel"))?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn closed_loop() -> PyErr {
+    PyRuntimeError::new_err("Event loop is closed")
+}
+
+fn thread_ident(py: Python<'_>) -> PyResult<u64> {
+    // The C function itself: monkey patching replaces its names in `threading` and `_thread`.
+    static GET_IDENT: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
+    GET_IDENT
+        .get_or_try_init(py, || {
+            py.import("eventlet_asyncio._stdlib")?
+                .getattr("get_ident")
+                .map(Bound::unbind)
+        })?
+        .call0(py)?
+        .extract(py)
+}
+
+#[pymethods]
+impl LoopCore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
+    ) -> PyResult<Self> {
+        let engine = Engine::new().map_err(|error| errors::reactor(&error, -1))?;
+        let waker = engine.waker();
+        let (mail, inbox) = inbox::channel();
+        Ok(Self {
+            engine: GilCell::new(Some(engine)),
+            waiter: GilCell::new(None),
+            waker,
+            inbox: GilCell::new(inbox),
+            mail,
+            driver: GilCell::new(None),
+            parked: GilCell::new(Vec::new()),
+            debug: Flag::new(false),
+            closed: Flag::new(false),
+            stopping: Flag::new(false),
+            waiting: Flag::new(false),
+            callbacks_used: Flag::new(false),
+            thread: AtomicU64::new(0),
+        })
+    }
+
+    /// Seconds on the loop's clock, which is `time.monotonic()`.
+    fn time(&self, py: Python<'_>) -> f64 {
+        clock::seconds(clock::now(py))
+    }
+
+    #[pyo3(signature = (callback, *args, context = None))]
+    fn call_soon<'py>(
+        slf: &Bound<'py, Self>,
+        callback: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Handle>> {
+        slf.get().check_open()?;
+        if slf.get().debug() {
+            Self::check_debug(slf, callback, "call_soon")?;
+        }
+        let handle = Bound::new(slf.py(), Handle::new(slf, callback, args, context)?)?;
+        Self::push(slf, handle.clone())?;
+        Ok(handle)
+    }
+
+    #[pyo3(signature = (callback, *args, context = None))]
+    fn call_soon_threadsafe<'py>(
+        slf: &Bound<'py, Self>,
+        callback: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Handle>> {
+        let this = slf.get();
+        this.check_open()?;
+        if this.debug() {
+            slf.call_method1(
+                intern!(slf.py(), "_check_callback"),
+                (callback, "call_soon_threadsafe"),
+            )?;
+        }
+        let handle = Bound::new(slf.py(), Handle::new(slf, callback, args, context)?)?;
+        this.callbacks_used.set(true);
+        this.send(Job::Handle(handle.clone().unbind()))
+            .map_err(|_| closed_loop())?;
+        Ok(handle)
+    }
+
+    #[pyo3(signature = (when, callback, *args, context = None))]
+    fn call_at<'py>(
+        slf: &Bound<'py, Self>,
+        when: &Bound<'py, PyAny>,
+        callback: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, TimerHandle>> {
+        if when.is_none() {
+            return Err(PyTypeError::new_err("when cannot be None"));
+        }
+        let py = slf.py();
+        let this = slf.get();
+        this.check_open()?;
+        if this.debug() {
+            Self::check_debug(slf, callback, "call_at")?;
+        }
+        let when: f64 = when.extract()?;
+        let handle = Handle::new(slf, callback, args, context)?;
+        let timer = TimerHandle::create(handle, py, when)?;
+        let job = Job::Handle(timer.as_super().clone().unbind());
+        let deadline = clock::deadline(when);
+        this.callbacks_used.set(true);
+        let key = this.open_engine(py, |engine| engine.schedule(Lane::Callback, deadline, job))?;
+        timer.get().set_key(py, key);
+        this.kick();
+        Ok(timer)
+    }
+
+    #[pyo3(signature = (delay, callback, *args, context = None))]
+    fn call_later<'py>(
+        slf: &Bound<'py, Self>,
+        delay: &Bound<'py, PyAny>,
+        callback: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, TimerHandle>> {
+        if delay.is_none() {
+            return Err(PyTypeError::new_err("delay must not be None"));
+        }
+        let now = slf.call_method0(intern!(slf.py(), "time"))?;
+        Self::call_at(slf, &now.add(delay)?, callback, args, context)
+    }
+
+    fn _add_callback(slf: &Bound<'_, Self>, handle: &Bound<'_, PyAny>) -> PyResult<()> {
+        if handle
+            .getattr(intern!(slf.py(), "_cancelled"))?
+            .is_truthy()?
+        {
+            return Ok(());
+        }
+        if let Ok(handle) = handle.cast::<Handle>() {
+            return Self::push(slf, handle.clone());
+        }
+        // The stdlib makes handles of its own, for signals.
+        let this = slf.get();
+        this.callbacks_used.set(true);
+        this.open_engine(slf.py(), |engine| {
+            engine.push(Job::Foreign(handle.clone().unbind()));
+        })?;
+        this.kick();
+        Ok(())
+    }
+
+    fn _timer_handle_cancelled(&self, _handle: &Bound<'_, PyAny>) {}
+
+    fn _write_to_self(&self) {
+        self.waker.wake();
+    }
+
+    #[pyo3(signature = (fd, callback, *args))]
+    fn _add_reader(
+        slf: &Bound<'_, Self>,
+        fd: &Bound<'_, PyAny>,
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+    ) -> PyResult<Py<Handle>> {
+        Self::watch(slf, fileno(fd)?, Direction::Read, callback, args)
+    }
+
+    #[pyo3(signature = (fd, callback, *args))]
+    fn _add_writer(
+        slf: &Bound<'_, Self>,
+        fd: &Bound<'_, PyAny>,
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+    ) -> PyResult<Py<Handle>> {
+        Self::watch(slf, fileno(fd)?, Direction::Write, callback, args)
+    }
+
+    fn _remove_reader(&self, fd: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.unwatch(fd.py(), fileno(fd)?, Direction::Read)
+    }
+
+    fn _remove_writer(&self, fd: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.unwatch(fd.py(), fileno(fd)?, Direction::Write)
+    }
+
+    /// The handles that watch a descriptor for reading and for writing.
+    fn _watchers(&self, py: Python<'_>, fd: RawFd) -> (Option<Py<Handle>>, Option<Py<Handle>>) {
+        let of = |direction| {
+            self.engine(py, |engine| {
+                let key = engine.watchers_of(Lane::Callback, fd, direction).next()?;
+                match engine.watcher(key) {
+                    Some(Job::Handle(handle)) => Some(handle.clone_ref(py)),
+                    _ => None,
+                }
+            })
+            .flatten()
+        };
+        (of(Direction::Read), of(Direction::Write))
+    }
+
+    /// Runs until `stop()` is called: the whole of `run_forever` but its checks.
+    fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
+        crate::run::run_forever(slf)
+    }
+
+    /// Gives up the engine and everything scheduled.
+    fn _release(&self, py: Python<'_>) {
+        let mut engine = self.engine.take(py);
+        let jobs = engine.as_mut().map(Engine::drain);
+        let letters = self.inbox.with(py, Inbox::close);
+        drop((self.waiter.take(py), engine));
+        drop(jobs);
+        drop(letters);
+    }
+
+    /// In a forked child: a poller of its own, under the same descriptor.
+    fn _rebuild(&self, py: Python<'_>) -> PyResult<()> {
+        drop(self.waiter.take(py));
+        match self.engine(py, Engine::rebuild) {
+            Some(Err(error)) => Err(errors::reactor(&error, -1)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The engine's descriptor: readable when the loop has something to do.
+    fn _fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
+        self.open_engine(py, |engine| engine.raw_fd())
+    }
+
+    /// What drives the loop now, for its `repr`.
+    fn _driven_by(&self, py: Python<'_>) -> String {
+        match self.driver.get(py) {
+            Some(driver) => driver.bind(py).get().describe(py),
+            None => "nobody".to_owned(),
+        }
+    }
+
+    #[getter]
+    fn _debug(&self) -> bool {
+        self.debug.get()
+    }
+
+    #[setter(_debug)]
+    fn set_debug(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.debug.set(value.is_truthy()?);
+        Ok(())
+    }
+
+    #[getter]
+    fn _closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    #[setter(_closed)]
+    fn set_closed(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.closed.set(value.is_truthy()?);
+        Ok(())
+    }
+
+    #[getter]
+    fn _stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    #[setter(_stopping)]
+    fn set_stopping(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.stopping.set(value.is_truthy()?);
+        self.kick();
+        Ok(())
+    }
+
+    /// The ident of the thread in which the loop runs.
+    #[getter]
+    fn _thread_id(&self) -> Option<u64> {
+        match self.thread.load(Ordering::Relaxed) {
+            0 => None,
+            thread => Some(thread),
+        }
+    }
+
+    #[setter(_thread_id)]
+    fn set_thread_id(&self, value: Option<u64>) {
+        self.thread.store(value.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(engine) = self.engine.peek() {
+            if let Some(engine) = engine.as_ref() {
+                for job in engine.payloads() {
+                    job.traverse(&visit)?;
+                }
+            }
+        }
+        if let Some(driver) = self.driver.peek() {
+            visit.call(&*driver)?;
+        }
+        if let Some(parked) = self.parked.peek() {
+            for step in parked.iter() {
+                visit.call(step)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        self._release(py);
+        drop(self.driver.replace(py, None));
+        drop(self.parked.take(py));
+    }
+}
+
+/// The descriptor that an object stands for, as `selectors` understands it.
+pub(crate) fn fileno(object: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+    use pyo3::exceptions::PyValueError;
+    if let Ok(fd) = object.extract::<RawFd>() {
+        if fd < 0 {
+            return Err(PyValueError::new_err(format!(
+                "Invalid file descriptor: {fd}"
+            )));
+        }
+        return Ok(fd);
+    }
+    let py = object.py();
+    let fd = object
+        .call_method0(intern!(py, "fileno"))
+        .and_then(|fd| fd.extract::<RawFd>());
+    match fd {
+        Ok(fd) if fd >= 0 => Ok(fd),
+        _ => Err(PyValueError::new_err(format!(
+            "Invalid file object: {}",
+            object.repr()?
+        ))),
+    }
+}
+
+/// What is left of a piece of callback work when it is about to run.
+pub(crate) enum Callback {
+    Handle(Py<Handle>, Option<Key>),
+    Foreign(Py<PyAny>),
+}
+
+impl LoopCore {
+    /// The next callback of this turn, resolved to the handle that runs it.
+    pub(crate) fn next_callback(&self, py: Python<'_>) -> Option<Callback> {
+        self.engine(py, |engine| {
+            loop {
+                match engine.next_callback()? {
+                    Work::Run(Job::Handle(handle)) => return Some(Callback::Handle(handle, None)),
+                    Work::Run(Job::Foreign(handle)) => return Some(Callback::Foreign(handle)),
+                    Work::Run(_) => {}
+                    Work::Ready(key) => {
+                        if let Some(Job::Handle(handle)) = engine.watcher(key) {
+                            return Some(Callback::Handle(handle.clone_ref(py), Some(key)));
+                        }
+                    }
+                }
+            }
+        })
+        .flatten()
+    }
+}

@@ -1,0 +1,375 @@
+//! Drivers: who runs the turns of an engine, on which greenlet.
+//!
+//! A *solo* driver is one greenlet that runs turns and callbacks alike: all that a pure asyncio
+//! program pays. When one of its callbacks blocks greenly it passes the *baton*, the right to run
+//! turns, to a fresh greenlet. The driver of a *hub* runs turns on the hub's own greenlet, which
+//! wakes green threads itself and has the callbacks run by carriers from a pool.
+//!
+//! Everything here can be switched away from at every call into Python, and may find, when it comes
+//! back, that the driver drives another loop, on another greenlet. Look again, never remember.
+
+use std::time::Duration;
+
+use evio_loop::{Host, Plan, Waited, Work};
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::cell::GilCell;
+use crate::core::LoopCore;
+use crate::greenlet::{self, Greenlet};
+use crate::host::{EventletHub, Interpreter};
+use crate::hub::HubCore;
+use crate::job::Job;
+use crate::step::{self, Step};
+use crate::{clock, fiber};
+
+/// Carriers that are kept for the next callbacks when they have nothing to do.
+const IDLE_CARRIERS: usize = 64;
+
+/// Drives an engine.
+#[pyclass(frozen, module = "eventlet_asyncio._evio")]
+pub(crate) struct Driver {
+    core: GilCell<Option<Py<LoopCore>>>,
+    hub: GilCell<Option<Py<HubCore>>>,
+    greenlet: GilCell<Option<Greenlet>>,
+    waiter: GilCell<Option<Greenlet>>,
+    idle: GilCell<Vec<Py<Step>>>,
+    failure: GilCell<Option<PyErr>>,
+}
+
+impl Driver {
+    pub(crate) fn create<'py>(
+        py: Python<'py>,
+        core: Option<&Bound<'py, LoopCore>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        Bound::new(
+            py,
+            Self {
+                core: GilCell::new(core.map(|core| core.clone().unbind())),
+                hub: GilCell::new(None),
+                greenlet: GilCell::new(None),
+                waiter: GilCell::new(None),
+                idle: GilCell::new(Vec::new()),
+                failure: GilCell::new(None),
+            },
+        )
+    }
+
+    /// The loop whose engine is driven.
+    pub(crate) fn core(&self, py: Python<'_>) -> Option<Py<LoopCore>> {
+        self.core.get(py)
+    }
+
+    pub(crate) fn set_core(&self, py: Python<'_>, core: Option<Py<LoopCore>>) {
+        drop(self.core.replace(py, core));
+    }
+
+    /// The hub that this driver serves.
+    pub(crate) fn hub(&self, py: Python<'_>) -> Option<Py<HubCore>> {
+        self.hub.get(py)
+    }
+
+    pub(crate) fn set_hub(&self, py: Python<'_>, hub: Option<Py<HubCore>>) {
+        drop(self.hub.replace(py, hub));
+    }
+
+    /// The greenlet that holds the baton.
+    pub(crate) fn greenlet(&self, py: Python<'_>) -> Option<Greenlet> {
+        self.greenlet.get(py)
+    }
+
+    pub(crate) fn set_greenlet(&self, py: Python<'_>, greenlet: Option<Greenlet>) {
+        drop(self.greenlet.replace(py, greenlet));
+    }
+
+    /// The greenlet that is inside `run_forever`.
+    pub(crate) fn waiter(&self, py: Python<'_>) -> Option<Greenlet> {
+        self.waiter.get(py)
+    }
+
+    pub(crate) fn set_waiter(&self, py: Python<'_>, waiter: Option<Greenlet>) {
+        drop(self.waiter.replace(py, waiter));
+    }
+
+    /// Forgets the idle carriers, which end by that.
+    pub(crate) fn dismiss(&self, py: Python<'_>) {
+        drop(self.idle.take(py));
+    }
+
+    /// For the `repr` of a loop.
+    pub(crate) fn describe(&self, py: Python<'_>) -> String {
+        if self.hub.with(py, |hub| hub.is_some()) {
+            "the hub of this thread".to_owned()
+        } else {
+            "run_forever()".to_owned()
+        }
+    }
+
+    fn holds_baton(&self, py: Python<'_>, greenlet: &Bound<'_, PyAny>) -> bool {
+        self.greenlet.with(py, |holder| {
+            holder.as_ref().is_some_and(|holder| holder.is(greenlet))
+        })
+    }
+
+    fn check_failure(&self, py: Python<'_>) -> PyResult<()> {
+        self.failure.take(py).map_or(Ok(()), Err)
+    }
+}
+
+#[pymethods]
+impl Driver {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(core) = self.core.peek() {
+            visit.call(&*core)?;
+        }
+        if let Some(hub) = self.hub.peek() {
+            visit.call(&*hub)?;
+        }
+        for cell in [&self.greenlet, &self.waiter] {
+            if let Some(greenlet) = cell.peek() {
+                visit.call(&*greenlet)?;
+            }
+        }
+        if let Some(idle) = self.idle.peek() {
+            for step in idle.iter() {
+                visit.call(step)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        self.set_core(py, None);
+        self.set_hub(py, None);
+        self.set_greenlet(py, None);
+        self.set_waiter(py, None);
+        self.dismiss(py);
+    }
+}
+
+/// The life of a carrier: it runs turns while it holds the baton, and callbacks of a hub's turns
+/// when it does not.
+pub(crate) fn live(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
+    let py = driver.py();
+    let this = driver.get();
+    let Some(me) = step.get().greenlet(py) else {
+        return Ok(());
+    };
+    if this.holds_baton(py, &me) {
+        let ended = drive_solo(driver, step, &me);
+        if this.holds_baton(py, &me) {
+            return ended;
+        }
+        // Demoted: the loop learns of what this greenlet brings from whoever drives it now.
+        if let Err(error) = ended {
+            fail(driver, error);
+        }
+    }
+    carry(driver, step)
+}
+
+/// Hands an exception that ends the loop to the greenlet that drives it.
+fn fail(driver: &Bound<'_, Driver>, error: PyErr) {
+    let py = driver.py();
+    drop(driver.get().failure.replace(py, Some(error)));
+    if let Some(core) = driver.get().core(py) {
+        core.bind(py).get().kick();
+    }
+}
+
+/// Runs turns, and their callbacks, on one greenlet, until the loop is stopped or the baton is lost.
+fn drive_solo(
+    driver: &Bound<'_, Driver>,
+    step: &Bound<'_, Step>,
+    me: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let py = driver.py();
+    let this = driver.get();
+    loop {
+        let Some(core) = this.core(py) else {
+            return Ok(());
+        };
+        let core = core.into_bound(py);
+        begin_turn(driver, &core)?;
+        this.check_failure(py)?;
+        while this.holds_baton(py, me) {
+            let Some(callback) = core.get().next_callback(py) else {
+                break;
+            };
+            Step::run_callback(step, &core, callback)?;
+        }
+        if !this.holds_baton(py, me) {
+            return Ok(());
+        }
+        if core.get().is_stopping() {
+            return Ok(());
+        }
+    }
+}
+
+/// Runs callbacks of a hub's turns, until there are carriers enough.
+fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
+    let py = driver.py();
+    let this = driver.get();
+    loop {
+        if this.hub(py).is_none() {
+            return Ok(());
+        }
+        if let Some(core) = this.core(py) {
+            if let Err(error) = Step::run_callbacks(step, core.bind(py)) {
+                fail(driver, error);
+            }
+        }
+        let kept = this.idle.with(py, |idle| {
+            let room = idle.len() < IDLE_CARRIERS;
+            if room {
+                idle.push(step.clone().unbind());
+            }
+            room
+        });
+        let Some(hub) = this.greenlet(py).filter(|_| kept) else {
+            return Ok(());
+        };
+        greenlet::switch(hub.bind(py))?;
+    }
+}
+
+/// Runs turns on the hub's greenlet, until the hub is aborted.
+pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
+    let py = hub.py();
+    let driver = hub.get().driver(py).into_bound(py);
+    let this = driver.get();
+    loop {
+        let core = HubCore::core(hub)?;
+        begin_turn(&driver, &core)?;
+        this.check_failure(py)?;
+        run_callback_part(&driver, &core)?;
+        step::put_away(py)?;
+        run_fiber_part(hub, &driver)?;
+        if hub.get().is_stopping() {
+            return Ok(());
+        }
+        if let Some(core) = this.core(py) {
+            let stopping = core.bind(py).get().is_stopping();
+            if let Some(waiter) = this.waiter(py).filter(|_| stopping) {
+                // The greenlet in run_forever goes on; whoever blocks next comes back here.
+                this.set_waiter(py, None);
+                greenlet::switch(waiter.bind(py))?;
+            }
+        }
+    }
+}
+
+fn run_callback_part(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+    let py = driver.py();
+    let this = driver.get();
+    while core.get().engine(py, |engine| engine.has_callbacks()) == Some(true) {
+        let step = match this.idle.with(py, Vec::pop) {
+            Some(step) => step.into_bound(py),
+            None => {
+                let Some(hub) = this.greenlet(py) else {
+                    return Ok(());
+                };
+                Step::create(driver, hub.bind(py))?
+            }
+        };
+        if let Some(carrier) = step.get().greenlet(py) {
+            greenlet::switch(&carrier)?;
+        }
+        this.check_failure(py)?;
+        let moved_on = this
+            .core
+            .with(py, |now| !now.as_ref().is_some_and(|now| now.is(core)));
+        if moved_on {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn run_fiber_part(hub: &Bound<'_, HubCore>, driver: &Bound<'_, Driver>) -> PyResult<()> {
+    let py = driver.py();
+    let this = driver.get();
+    loop {
+        let Some(core) = this.core(py) else {
+            return Ok(());
+        };
+        let work = core.bind(py).get().engine(py, |engine| {
+            let work = engine.next_fiber()?;
+            Some(match work {
+                Work::Run(job) => fiber::Fiber::Run(job),
+                Work::Ready(key) => match engine.watcher(key) {
+                    Some(Job::Listener(listener)) => fiber::Fiber::Ready(listener.clone_ref(py)),
+                    _ => fiber::Fiber::Gone,
+                },
+            })
+        });
+        let Some(Some(work)) = work else {
+            return Ok(());
+        };
+        fiber::run(hub, work)?;
+        step::put_away(py)?;
+        this.check_failure(py)?;
+    }
+}
+
+/// Waits as long as there is nothing to do, and begins a turn.
+fn begin_turn(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+    let py = driver.py();
+    let this = core.get();
+    loop {
+        this.read_mail(py);
+        let now = clock::now(py);
+        let plan = if this.is_stopping() {
+            Plan::Poll(Some(Duration::ZERO))
+        } else {
+            this.open_engine(py, |engine| engine.plan(now))?
+        };
+        let Plan::Poll(mut timeout) = plan else {
+            return this.open_engine(py, |engine| engine.begin(now, None));
+        };
+        if timeout != Some(Duration::ZERO) && !this.await_mail(py) {
+            timeout = Some(Duration::ZERO);
+        }
+        let mut waiter = this.take_waiter(py)?;
+        let waited = match EventletHub::of_driver(driver, core)? {
+            Some(mut hub) => hub.wait(&mut waiter, timeout),
+            None => Interpreter(py).wait(&mut waiter, timeout),
+        };
+        let now = clock::now(py);
+        if let Some(engine) = this.engine(py, |engine| engine.begin(now, Some(&mut waiter))) {
+            this.give_waiter(py, waiter);
+            engine
+        }
+        let waited = waited?;
+        py.check_signals()?;
+        this.read_mail(py);
+        if waited == Waited::Polled {
+            return Ok(());
+        }
+    }
+}
+
+/// Gives the baton of a solo driver whose callback parks to a fresh greenlet.
+pub(crate) fn pass_baton(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
+    let py = driver.py();
+    let this = driver.get();
+    let Some(me) = step.get().greenlet(py) else {
+        return Ok(());
+    };
+    if !this.holds_baton(py, &me) {
+        return Ok(());
+    }
+    let (Some(waiter), Some(hub)) = (this.waiter(py), crate::hub::of_thread(py)?) else {
+        return Ok(());
+    };
+    let next = Step::create(driver, waiter.bind(py))?;
+    let Some(greenlet) = next.get().greenlet(py) else {
+        return Ok(());
+    };
+    this.set_greenlet(py, Some(greenlet.clone().unbind()));
+    // At its end the parked greenlet must not come out in run_forever.
+    greenlet::set_parent(&me, &hub.getattr("greenlet")?)?;
+    hub.call_method1("schedule_call_global", (0, greenlet.getattr("switch")?))
+        .map(drop)
+}

@@ -1,0 +1,128 @@
+//! The green part of a turn: waking green threads and making the calls that eventlet scheduled.
+
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use pyo3::{PyErr, intern};
+
+use crate::greenlet;
+use crate::hub::HubCore;
+use crate::job::Job;
+use crate::listener::Listener;
+use crate::step;
+use crate::timer::GreenTimer;
+
+/// A piece of green work, resolved.
+pub(crate) enum Fiber {
+    Run(Job),
+    Ready(Py<Listener>),
+    Gone,
+}
+
+/// Runs a piece of green work on the hub's greenlet.
+///
+/// # Errors
+///
+/// The hub's `SYSTEM_EXCEPTIONS`, which end its run; all others are squelched as eventlet does.
+pub(crate) fn run(hub: &Bound<'_, HubCore>, work: Fiber) -> PyResult<()> {
+    let py = hub.py();
+    match work {
+        Fiber::Run(Job::Wake(target)) => {
+            let target = target.into_bound(py);
+            if greenlet::is_dead(&target) {
+                return Ok(());
+            }
+            let outcome = greenlet::switch(&target).map(drop);
+            squelch_timer(hub, target.as_any(), outcome)
+        }
+        Fiber::Run(Job::Timer(timer)) => {
+            let timer = timer.into_bound(py);
+            let outcome = GreenTimer::fire(&timer);
+            squelch_timer(hub, timer.as_any(), outcome)
+        }
+        Fiber::Run(Job::ForeignTimer(timer)) => {
+            let timer = timer.into_bound(py);
+            let outcome = timer.call0().map(drop);
+            squelch_timer(hub, &timer, outcome)
+        }
+        Fiber::Ready(listener) => {
+            let listener = listener.into_bound(py);
+            let outcome = Listener::fire(&listener);
+            HubCore::rearm(hub, &listener);
+            squelch_listener(hub, &listener, outcome)
+        }
+        Fiber::Run(Job::Handle(_) | Job::Foreign(_) | Job::Listener(_)) | Fiber::Gone => Ok(()),
+    }
+}
+
+/// Calls back into green code, whose identity may have to be restored first.
+pub(crate) fn call<'py>(
+    callback: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, pyo3::types::PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = callback.py();
+    if let Some(target) = callback.getattr_opt(intern!(py, "__self__"))? {
+        if greenlet::is_greenlet(&target) {
+            step::restore_before_switch(&target)?;
+        }
+    }
+    callback.call(args, kwargs)
+}
+
+fn is_system(hub: &Bound<'_, HubCore>, error: &PyErr) -> PyResult<bool> {
+    let py = hub.py();
+    let kinds = hub.getattr(intern!(py, "SYSTEM_EXCEPTIONS"))?;
+    Ok(error.matches(py, kinds)?)
+}
+
+fn exc_info(py: Python<'_>, error: PyErr) -> PyResult<Bound<'_, PyTuple>> {
+    let traceback = error.traceback(py);
+    (error.get_type(py), error.value(py), traceback).into_pyobject(py)
+}
+
+fn squelch_timer(
+    hub: &Bound<'_, HubCore>,
+    timer: &Bound<'_, PyAny>,
+    outcome: PyResult<()>,
+) -> PyResult<()> {
+    let Err(error) = outcome else { return Ok(()) };
+    if is_system(hub, &error)? {
+        return Err(error);
+    }
+    let py = hub.py();
+    let arguments = (timer, exc_info(py, error)?);
+    guard(
+        hub,
+        hub.call_method1(intern!(py, "squelch_timer_exception"), arguments),
+    )
+}
+
+fn squelch_listener(
+    hub: &Bound<'_, HubCore>,
+    listener: &Bound<'_, Listener>,
+    outcome: PyResult<()>,
+) -> PyResult<()> {
+    let Err(error) = outcome else { return Ok(()) };
+    if is_system(hub, &error)? {
+        return Err(error);
+    }
+    let py = hub.py();
+    let arguments = (listener.get().fd(), exc_info(py, error)?);
+    guard(
+        hub,
+        hub.call_method1(intern!(py, "squelch_exception"), arguments),
+    )
+}
+
+/// A report that fails must not end the hub: its own failure is shown where Python shows such.
+fn guard(hub: &Bound<'_, HubCore>, reported: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
+    let py = hub.py();
+    match reported {
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            error.write_unraisable(py, Some(hub.as_any()));
+            Ok(())
+        }
+        other => other.map(drop),
+    }
+}

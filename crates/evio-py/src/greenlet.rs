@@ -1,0 +1,194 @@
+//! The C interface of the `greenlet` package, through its capsule.
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+/// A reference to a greenlet of any class.
+pub(crate) type Greenlet = Py<PyAny>;
+
+type New = unsafe extern "C" fn(*mut ffi::PyObject, *mut ffi::PyObject) -> *mut ffi::PyObject;
+type GetCurrent = unsafe extern "C" fn() -> *mut ffi::PyObject;
+type Throw = unsafe extern "C" fn(
+    *mut ffi::PyObject,
+    *mut ffi::PyObject,
+    *mut ffi::PyObject,
+    *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
+type Switch = unsafe extern "C" fn(
+    *mut ffi::PyObject,
+    *mut ffi::PyObject,
+    *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
+type SetParent = unsafe extern "C" fn(*mut ffi::PyObject, *mut ffi::PyObject) -> c_int;
+type Ask = unsafe extern "C" fn(*mut ffi::PyObject) -> c_int;
+type GetParent = unsafe extern "C" fn(*mut ffi::PyObject) -> *mut ffi::PyObject;
+
+struct Api {
+    greenlet_type: *mut ffi::PyTypeObject,
+    exit: *mut ffi::PyObject,
+    new: New,
+    get_current: GetCurrent,
+    throw: Throw,
+    switch: Switch,
+    set_parent: SetParent,
+    started: Ask,
+    active: Ask,
+    get_parent: GetParent,
+}
+
+// SAFETY: the table holds addresses of functions and immortal objects and is never written again.
+unsafe impl Send for Api {}
+// SAFETY: as above; its users hold the interpreter's lock.
+unsafe impl Sync for Api {}
+
+static API: PyOnceLock<Api> = PyOnceLock::new();
+
+/// Loads the interface; everything else here expects it to have been loaded.
+///
+/// # Errors
+///
+/// `ImportError` when greenlet is missing.
+pub(crate) fn load(py: Python<'_>) -> PyResult<()> {
+    API.get_or_try_init(py, || {
+        py.import("greenlet")?;
+        // SAFETY: attached; the name is a C string.
+        let table = unsafe { ffi::PyCapsule_Import(c"greenlet._C_API".as_ptr(), 0) };
+        if table.is_null() {
+            return Err(PyErr::take(py).unwrap_or_else(|| {
+                PyImportError::new_err("greenlet has no C interface: install greenlet 2 or later")
+            }));
+        }
+        let table = table.cast::<*mut c_void>();
+        // SAFETY: the layout of this table is fixed by greenlet.h and has at least 12 entries.
+        unsafe {
+            let entry = |index: usize| *table.add(index);
+            Ok(Api {
+                greenlet_type: entry(0).cast(),
+                exit: entry(2).cast(),
+                new: std::mem::transmute::<*mut c_void, New>(entry(3)),
+                get_current: std::mem::transmute::<*mut c_void, GetCurrent>(entry(4)),
+                throw: std::mem::transmute::<*mut c_void, Throw>(entry(5)),
+                switch: std::mem::transmute::<*mut c_void, Switch>(entry(6)),
+                set_parent: std::mem::transmute::<*mut c_void, SetParent>(entry(7)),
+                started: std::mem::transmute::<*mut c_void, Ask>(entry(9)),
+                active: std::mem::transmute::<*mut c_void, Ask>(entry(10)),
+                get_parent: std::mem::transmute::<*mut c_void, GetParent>(entry(11)),
+            })
+        }
+    })
+    .map(|_| ())
+}
+
+fn api(py: Python<'_>) -> &'static Api {
+    API.get(py)
+        .expect("the module loads greenlet's interface first")
+}
+
+/// The greenlet that is running.
+pub(crate) fn current(py: Python<'_>) -> Bound<'_, PyAny> {
+    // SAFETY: attached; the answer is a new reference to the current greenlet, never null once the
+    // module was imported in this thread.
+    unsafe { Bound::from_owned_ptr(py, (api(py).get_current)()) }
+}
+
+/// A new greenlet that will run a callable, with a parent to which it returns.
+pub(crate) fn new<'py>(
+    run: &Bound<'py, PyAny>,
+    parent: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = run.py();
+    // SAFETY: both are live objects; null comes with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, (api(py).new)(run.as_ptr(), parent.as_ptr())) }
+}
+
+/// Whether an object is a greenlet.
+pub(crate) fn is_greenlet(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: both are live objects.
+    unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), api(object.py()).greenlet_type) != 0 }
+}
+
+/// Switches to a greenlet: returns when somebody switches back, with what they brought.
+pub(crate) fn switch<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = greenlet.py();
+    // SAFETY: the callers hand in greenlets only; no argument means no value.
+    unsafe {
+        Bound::from_owned_ptr_or_err(
+            py,
+            (api(py).switch)(greenlet.as_ptr(), ptr::null_mut(), ptr::null_mut()),
+        )
+    }
+}
+
+/// Raises an exception at the point where a greenlet waits, and switches to it.
+pub(crate) fn throw<'py>(
+    greenlet: &Bound<'py, PyAny>,
+    exception: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = greenlet.py();
+    // SAFETY: as `switch`; an exception instance stands for type, value and traceback.
+    unsafe {
+        Bound::from_owned_ptr_or_err(
+            py,
+            (api(py).throw)(
+                greenlet.as_ptr(),
+                exception.as_ptr(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            ),
+        )
+    }
+}
+
+/// Ends a greenlet that waits or has not started, by GreenletExit.
+pub(crate) fn exit(greenlet: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = greenlet.py();
+    // SAFETY: the class is immortal as long as greenlet is loaded.
+    let class = unsafe { Bound::from_borrowed_ptr(py, api(py).exit) };
+    throw(greenlet, &class).map(drop)
+}
+
+/// Whether a greenlet has run to its end.
+pub(crate) fn is_dead(greenlet: &Bound<'_, PyAny>) -> bool {
+    let api = api(greenlet.py());
+    // SAFETY: the callers hand in greenlets only.
+    unsafe { (api.started)(greenlet.as_ptr()) != 0 && (api.active)(greenlet.as_ptr()) == 0 }
+}
+
+/// Whether a greenlet has started and not ended.
+pub(crate) fn is_active(greenlet: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the callers hand in greenlets only.
+    unsafe { (api(greenlet.py()).active)(greenlet.as_ptr()) != 0 }
+}
+
+/// The greenlet to which another returns at its end; `None` for a thread's main greenlet.
+pub(crate) fn parent<'py>(greenlet: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let py = greenlet.py();
+    // SAFETY: the callers hand in greenlets only; null means that there is none, or an error that
+    // says the same.
+    let parent =
+        unsafe { Bound::from_owned_ptr_or_opt(py, (api(py).get_parent)(greenlet.as_ptr())) };
+    if parent.is_none() {
+        drop(PyErr::take(py));
+    }
+    parent.filter(|parent| !parent.is_none())
+}
+
+/// Makes a greenlet return to another at its end.
+///
+/// # Errors
+///
+/// `ValueError` when that would close a circle of parents or cross threads.
+pub(crate) fn set_parent(greenlet: &Bound<'_, PyAny>, parent: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = greenlet.py();
+    // SAFETY: the callers hand in greenlets only.
+    if unsafe { (api(py).set_parent)(greenlet.as_ptr(), parent.as_ptr()) } == 0 {
+        Ok(())
+    } else {
+        Err(PyErr::take(py).expect("greenlet sets an exception when it fails"))
+    }
+}

@@ -1,0 +1,692 @@
+//! The native core of the hub: eventlet's view of the engine.
+
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+
+use evio_loop::{Direction, Lane, Mode, TimerKey};
+use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::cell::{Flag, GilCell};
+use crate::core::LoopCore;
+use crate::driver::{self, Driver};
+use crate::greenlet::{self, Greenlet};
+use crate::job::Job;
+use crate::listener::Listener;
+use crate::timer::GreenTimer;
+use crate::{clock, errors, run, step};
+
+type Listeners = HashMap<(RawFd, bool), Vec<Py<Listener>>>;
+
+/// The native part of `Hub`.
+#[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
+pub(crate) struct HubCore {
+    driver: GilCell<Option<Py<Driver>>>,
+    own: GilCell<Option<Py<LoopCore>>>,
+    listeners: GilCell<Listeners>,
+    running: Flag,
+    stopping: Flag,
+}
+
+/// The hub of this thread, of whatever kind, if it has one.
+pub(crate) fn of_thread(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    static THREADLOCAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let threadlocal = match THREADLOCAL.get(py) {
+        Some(threadlocal) => threadlocal,
+        None => {
+            // No program that has not imported eventlet has a hub.
+            let modules = py.import("sys")?.getattr(intern!(py, "modules"))?;
+            let Ok(hubs) = modules.get_item("eventlet.hubs") else {
+                return Ok(None);
+            };
+            let Some(threadlocal) = hubs.getattr_opt("_threadlocal")? else {
+                return Ok(None);
+            };
+            THREADLOCAL.get_or_init(py, || threadlocal.unbind())
+        }
+    };
+    threadlocal.bind(py).getattr_opt(intern!(py, "hub"))
+}
+
+fn is_read(direction: Direction) -> bool {
+    matches!(direction, Direction::Read)
+}
+
+impl HubCore {
+    pub(crate) fn driver(&self, py: Python<'_>) -> Py<Driver> {
+        self.driver
+            .get(py)
+            .expect("a hub has its driver from the start")
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// The loop whose engine the hub shares, made if there is none yet.
+    pub(crate) fn core<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, LoopCore>> {
+        let py = slf.py();
+        let driver = slf.get().driver(py);
+        if let Some(core) = driver.bind(py).get().core(py) {
+            return Ok(core.into_bound(py));
+        }
+        let core = Self::own_core(slf)?;
+        driver
+            .bind(py)
+            .get()
+            .set_core(py, Some(core.clone().unbind()));
+        core.get().set_driver(py, Some(driver));
+        Ok(core)
+    }
+
+    fn own_core<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, LoopCore>> {
+        let py = slf.py();
+        if let Some(own) = slf.get().own.get(py) {
+            return Ok(own.into_bound(py));
+        }
+        let own = slf
+            .call_method0(intern!(py, "_make_loop"))?
+            .cast_into::<LoopCore>()?;
+        own.get().set_running(py, true)?;
+        drop(slf.get().own.replace(py, Some(own.clone().unbind())));
+        Ok(own)
+    }
+
+    /// Whether a loop that this greenlet wants to run can take the hub's green work over.
+    pub(crate) fn can_host(slf: &Bound<'_, Self>, caller: &Bound<'_, PyAny>) -> bool {
+        let py = slf.py();
+        let driver = slf.get().driver(py);
+        let driver = driver.bind(py).get();
+        if driver.waiter(py).is_some() {
+            return false;
+        }
+        if let Some(core) = driver.core(py) {
+            if core.bind(py).get().was_used() {
+                return false;
+            }
+        }
+        let Some(hub) = driver.greenlet(py) else {
+            return false;
+        };
+        let hub = hub.into_bound(py);
+        !greenlet::is_active(&hub) || greenlet::parent(&hub).is_some_and(|parent| parent.is(caller))
+    }
+
+    /// Runs a loop on the hub's greenlet until it is stopped: one engine for both.
+    pub(crate) fn run_loop(
+        slf: &Bound<'_, Self>,
+        core: &Bound<'_, LoopCore>,
+        caller: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let driver = slf.get().driver(py).into_bound(py);
+        Self::ensure_greenlet(slf)?;
+        let hub = Self::greenlet_of(slf)?;
+        if !greenlet::is_active(&hub) {
+            greenlet::set_parent(&hub, caller)?;
+        }
+        Self::move_to(slf, core)?;
+        core.get().set_driver(py, Some(driver.clone().unbind()));
+        driver.get().set_waiter(py, Some(caller.clone().unbind()));
+        let outcome = greenlet::switch(&hub).map(drop);
+        Self::leave_loop(slf, core)?;
+        outcome
+    }
+
+    /// Takes the green work back from a loop that no longer runs.
+    pub(crate) fn leave_loop(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+        let py = slf.py();
+        let driver = slf.get().driver(py).into_bound(py);
+        driver.get().set_waiter(py, None);
+        step::put_away(py)?;
+        core.get().set_driver(py, None);
+        let own = Self::own_core(slf)?;
+        Self::move_to(slf, &own)?;
+        own.get().set_driver(py, Some(driver.unbind()));
+        Ok(())
+    }
+
+    fn move_to(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+        let py = slf.py();
+        let driver = slf.get().driver(py).into_bound(py);
+        let old = driver.get().core(py);
+        driver.get().set_core(py, Some(core.clone().unbind()));
+        let Some(old) = old else { return Ok(()) };
+        if old.is(core) {
+            return Ok(());
+        }
+        let adopted = core
+            .get()
+            .engines(old.bind(py).get(), py, |new, old| new.adopt_fibers(old));
+        let Some(adopted) = adopted else {
+            return Ok(());
+        };
+        let listeners: Vec<Py<Listener>> = slf.get().listeners.with(py, |listeners| {
+            listeners
+                .values()
+                .flatten()
+                .map(|listener| listener.clone_ref(py))
+                .collect()
+        });
+        for listener in listeners {
+            let this = listener.bind(py).get();
+            let key = this.key(py);
+            let moved = adopted.moved.iter().find(|(old, _)| Some(*old) == key);
+            this.set_key(py, moved.map(|(_, new)| *new));
+        }
+        // What could not be moved has lost its descriptor: its owner is told as by a close.
+        for (_, _, job) in adopted.refused {
+            if let Job::Listener(listener) = job {
+                slf.call_method1(
+                    intern!(py, "mark_as_reopened"),
+                    (listener.bind(py).get().fd(),),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn greenlet_of<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let driver = slf.get().driver(py);
+        driver
+            .bind(py)
+            .get()
+            .greenlet(py)
+            .map(|hub| hub.into_bound(py))
+            .ok_or_else(|| PyRuntimeError::new_err("the hub was torn down"))
+    }
+
+    /// A timer of the green lane.
+    pub(crate) fn schedule(slf: &Bound<'_, Self>, deadline: u64, job: Job) -> PyResult<TimerKey> {
+        let core = Self::core(slf)?;
+        let key = core.get().open_engine(slf.py(), |engine| {
+            engine.schedule(Lane::Fiber, deadline, job)
+        })?;
+        core.get().kick();
+        Ok(key)
+    }
+
+    /// Cancels a timer of the green lane, wherever it is now; what it held must be dropped by the
+    /// caller.
+    pub(crate) fn cancel_timer(slf: &Bound<'_, Self>, key: TimerKey) -> Option<Job> {
+        let py = slf.py();
+        let driver = slf.get().driver.get(py)?;
+        let core = driver.bind(py).get().core(py)?;
+        core.bind(py)
+            .get()
+            .engine(py, |engine| engine.cancel(key))
+            .flatten()
+    }
+
+    /// Arms a listener that has fired and is still wanted.
+    pub(crate) fn rearm(slf: &Bound<'_, Self>, listener: &Bound<'_, Listener>) {
+        let py = slf.py();
+        let this = listener.get();
+        let Some(key) = this.key(py).filter(|_| !this.is_spent()) else {
+            return;
+        };
+        let driver = slf.get().driver(py);
+        if let Some(core) = driver.bind(py).get().core(py) {
+            // A descriptor that was closed cannot be armed; `notify_close` tells its listener.
+            drop(core.bind(py).get().engine(py, |engine| engine.arm(key)));
+        }
+    }
+
+    /// Blocks the running greenlet until somebody switches to it.
+    pub(crate) fn block<'py>(
+        slf: &Bound<'py, Self>,
+        current: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let mut hub = Self::greenlet_of(slf)?;
+        if current.is(&hub) {
+            return Err(PyAssertionError::new_err(
+                "Cannot switch to MAINLOOP from MAINLOOP",
+            ));
+        }
+        if let Some(switch_out) = current.getattr_opt(intern!(py, "switch_out"))? {
+            if let Err(error) = switch_out.call0() {
+                let info = (error.get_type(py), error.value(py), error.traceback(py));
+                slf.call_method1(intern!(py, "squelch_generic_exception"), (info,))?;
+            }
+        }
+        if greenlet::is_dead(&hub) {
+            Self::ensure_greenlet(slf)?;
+            hub = Self::greenlet_of(slf)?;
+        }
+        Self::adopt_child(current, &hub)?;
+        let parked = step::park(current)?;
+        let outcome = greenlet::switch(&hub);
+        match parked {
+            Some(step) => step::unpark(py, step)?,
+            None => step::put_away(py)?,
+        }
+        outcome
+    }
+
+    /// A green thread returns to the hub at its end, whoever made it; greenlets of a step do not.
+    fn adopt_child(current: &Bound<'_, PyAny>, hub: &Bound<'_, PyAny>) -> PyResult<()> {
+        let parent = greenlet::parent(current);
+        if parent.as_ref().is_none_or(|parent| parent.is(hub))
+            || greenlet::parent(hub).is_some_and(|parent| parent.is(current))
+            || step::in_step(current)?
+        {
+            return Ok(());
+        }
+        // A circle of parents is left as it is, as in eventlet's own hubs.
+        drop(greenlet::set_parent(current, hub));
+        Ok(())
+    }
+
+    fn ensure_greenlet(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let old = Self::greenlet_of(slf)?;
+        if !greenlet::is_dead(&old) {
+            return Ok(());
+        }
+        let parent = match greenlet::parent(&old) {
+            Some(parent) => parent,
+            None => greenlet::current(py),
+        };
+        let new = greenlet::new(&slf.getattr(intern!(py, "run"))?, &parent)?;
+        // Children of the old one must not end up past the hub.
+        greenlet::set_parent(&old, &new)?;
+        let driver = slf.get().driver(py);
+        driver.bind(py).get().set_greenlet(py, Some(new.unbind()));
+        driver.bind(py).get().dismiss(py);
+        Ok(())
+    }
+
+    fn refuse_second(
+        &self,
+        py: Python<'_>,
+        evtype: &str,
+        fileno: RawFd,
+        direction: Direction,
+        cb: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let first = self.listeners.with(py, |listeners| {
+            let list = listeners.get(&(fileno, is_read(direction)))?;
+            list.first().map(|listener| listener.clone_ref(py))
+        });
+        let Some(first) = first else { return Ok(()) };
+        let module = py.import("eventlet.hubs.hub")?;
+        if !module
+            .getattr(intern!(py, "g_prevent_multiple_readers"))?
+            .is_truthy()?
+        {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err(format!(
+            "Second simultaneous {evtype} on fileno {fileno} detected.  Unless you really know what \
+             you're doing, make sure that only one greenthread can {evtype} any particular socket. \
+             To allow it, call eventlet.debug.hub_prevent_multiple_readers(False) - MY THREAD={}; \
+             THAT THREAD={}",
+            cb.repr()?,
+            first.bind(py).repr()?,
+        )))
+    }
+
+    fn listeners_by_type<'py>(&self, py: Python<'py>, first: bool) -> PyResult<Bound<'py, PyDict>> {
+        let all: Vec<((RawFd, bool), Vec<Py<Listener>>)> = self.listeners.with(py, |listeners| {
+            listeners
+                .iter()
+                .map(|(key, list)| (*key, list.iter().map(|l| l.clone_ref(py)).collect()))
+                .collect()
+        });
+        let (read, write) = (PyDict::new(py), PyDict::new(py));
+        for ((fd, is_read), list) in all {
+            let bucket = if is_read { &read } else { &write };
+            if first {
+                bucket.set_item(fd, &list[0])?;
+            } else if list.len() > 1 {
+                bucket.set_item(fd, PyList::new(py, &list[1..])?)?;
+            }
+        }
+        let by_type = PyDict::new(py);
+        by_type.set_item("read", read)?;
+        by_type.set_item("write", write)?;
+        Ok(by_type)
+    }
+}
+
+#[pymethods]
+impl HubCore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            driver: GilCell::new(None),
+            own: GilCell::new(None),
+            listeners: GilCell::new(HashMap::new()),
+            running: Flag::new(false),
+            stopping: Flag::new(false),
+        }
+    }
+
+    /// Gives the hub its driver: that of a loop of ours that runs in this thread, or a fresh one.
+    fn _attach(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let run = slf.getattr(intern!(py, "run"))?;
+        let (driver, parent) = match run::outermost(py) {
+            Some(driver) => {
+                let parent = driver.bind(py).get().waiter(py);
+                (
+                    driver.into_bound(py),
+                    parent.map(|parent| parent.into_bound(py)),
+                )
+            }
+            None => (Driver::create(py, None)?, None),
+        };
+        let parent = parent.unwrap_or_else(|| greenlet::current(py));
+        let hub = greenlet::new(&run, &parent)?;
+        driver.get().set_greenlet(py, Some(hub.unbind()));
+        driver.get().set_hub(py, Some(slf.clone().unbind()));
+        drop(slf.get().driver.replace(py, Some(driver.unbind())));
+        Ok(())
+    }
+
+    /// Ends the hub: its own loop gives up its engine.
+    fn _detach(slf: &Bound<'_, Self>) -> Option<Py<LoopCore>> {
+        let py = slf.py();
+        let this = slf.get();
+        if let Some(driver) = this.driver.get(py) {
+            driver.bind(py).get().dismiss(py);
+        }
+        drop(this.listeners.take(py));
+        let own = this.own.take(py);
+        if let Some(own) = &own {
+            drop(own.bind(py).get().set_running(py, false));
+        }
+        own
+    }
+
+    /// Blocks the running greenlet and lets others run, until somebody switches to it.
+    fn switch<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let current = greenlet::current(slf.py());
+        Self::block(slf, &current)
+    }
+
+    /// Runs turns until `abort()`; it is what the hub's greenlet does.
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn run(
+        slf: &Bound<'_, Self>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        if this.running.replace(true) {
+            return Err(PyRuntimeError::new_err("Already running!"));
+        }
+        this.stopping.set(false);
+        let outcome = driver::drive_hub(slf);
+        drop(step::put_away(py));
+        this.running.set(false);
+        if this.stopping.replace(false) {
+            let jobs = this.driver(py).bind(py).get().core(py).and_then(|core| {
+                core.bind(py)
+                    .get()
+                    .engine(py, |engine| engine.drain_timers(Lane::Fiber))
+            });
+            drop(jobs);
+        }
+        outcome
+    }
+
+    #[pyo3(signature = (seconds, cb, *args, **kw))]
+    fn schedule_call_global<'py>(
+        slf: &Bound<'py, Self>,
+        seconds: &Bound<'py, PyAny>,
+        cb: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kw: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, GreenTimer>> {
+        Self::schedule_call(slf, seconds, cb, args, kw, None)
+    }
+
+    #[pyo3(signature = (seconds, cb, *args, **kw))]
+    fn schedule_call_local<'py>(
+        slf: &Bound<'py, Self>,
+        seconds: &Bound<'py, PyAny>,
+        cb: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kw: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, GreenTimer>> {
+        let current = greenlet::current(slf.py()).unbind();
+        Self::schedule_call(slf, seconds, cb, args, kw, Some(current))
+    }
+
+    /// Takes a timer of eventlet's own class, and returns when it is due.
+    fn add_timer(slf: &Bound<'_, Self>, timer: &Bound<'_, PyAny>) -> PyResult<f64> {
+        let py = slf.py();
+        let seconds: f64 = timer.getattr(intern!(py, "seconds"))?.extract()?;
+        let deadline = after(py, seconds);
+        Self::schedule(slf, deadline, Job::ForeignTimer(timer.clone().unbind()))?;
+        Ok(clock::seconds(deadline))
+    }
+
+    fn add<'py>(
+        slf: &Bound<'py, Self>,
+        evtype: &str,
+        fileno: RawFd,
+        cb: &Bound<'py, PyAny>,
+        tb: &Bound<'py, PyAny>,
+        mark_as_closed: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, Listener>> {
+        let py = slf.py();
+        let this = slf.get();
+        let direction = match evtype {
+            "read" => Direction::Read,
+            "write" => Direction::Write,
+            _ => {
+                return Err(PyTypeError::new_err("evtype must be hub.READ or hub.WRITE"));
+            }
+        };
+        this.refuse_second(py, evtype, fileno, direction, cb)?;
+        let current = greenlet::current(py);
+        let listener = Bound::new(
+            py,
+            Listener::new(direction, fileno, cb, tb, mark_as_closed, current),
+        )?;
+        let core = Self::core(slf)?;
+        let job = Job::Listener(listener.clone().unbind());
+        let outcome = core.get().open_engine(py, |engine| {
+            engine.watch(Lane::Fiber, fileno, direction, Mode::Oneshot, job)
+        })?;
+        match outcome {
+            Ok(key) => listener.get().set_key(py, Some(key)),
+            Err(refused) => {
+                let error = errors::reactor(&refused.error, fileno);
+                drop(refused);
+                return Err(error);
+            }
+        }
+        this.listeners.with(py, |listeners| {
+            listeners
+                .entry((fileno, is_read(direction)))
+                .or_default()
+                .push(listener.clone().unbind());
+        });
+        Ok(listener)
+    }
+
+    fn remove(slf: &Bound<'_, Self>, listener: &Bound<'_, Listener>) {
+        let py = slf.py();
+        let this = slf.get();
+        let entry = listener.get();
+        let removed = this.listeners.with(py, |listeners| {
+            let slot = (entry.fd(), is_read(entry.direction()));
+            let list = listeners.get_mut(&slot)?;
+            let at = list.iter().position(|other| other.is(listener))?;
+            let removed = list.remove(at);
+            if list.is_empty() {
+                listeners.remove(&slot);
+            }
+            Some(removed)
+        });
+        let Some(key) = entry.key(py) else { return };
+        entry.set_key(py, None);
+        let driver = this.driver(py);
+        let job = driver.bind(py).get().core(py).and_then(|core| {
+            core.bind(py)
+                .get()
+                .engine(py, |engine| engine.unwatch(key))
+                .flatten()
+        });
+        drop((removed, job));
+    }
+
+    /// All listeners of a descriptor.
+    fn _listeners_of(&self, py: Python<'_>, fileno: RawFd) -> Vec<Py<Listener>> {
+        self.listeners.with(py, |listeners| {
+            [true, false]
+                .into_iter()
+                .filter_map(|is_read| listeners.get(&(fileno, is_read)))
+                .flatten()
+                .map(|listener| listener.clone_ref(py))
+                .collect()
+        })
+    }
+
+    /// Replaces the hub's greenlet when it has ended.
+    #[pyo3(name = "ensure_greenlet")]
+    fn py_ensure_greenlet(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::ensure_greenlet(slf)
+    }
+
+    /// Asks the hub to stop after this turn.
+    fn _stop(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().running.get() {
+            slf.get().stopping.set(true);
+        }
+        Ok(())
+    }
+
+    /// The hub's own greenlet.
+    #[getter]
+    fn greenlet<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::greenlet_of(slf)
+    }
+
+    /// The loop whose engine the hub shares.
+    #[getter]
+    #[pyo3(name = "loop")]
+    fn primary_loop<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, LoopCore>> {
+        Self::core(slf)
+    }
+
+    #[getter]
+    fn running(&self) -> bool {
+        self.running.get()
+    }
+
+    #[getter]
+    fn stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// First listener of each descriptor, by `"read"` and `"write"`.
+    #[getter]
+    fn listeners<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.listeners_by_type(py, true)
+    }
+
+    /// Further listeners of each descriptor, by `"read"` and `"write"`.
+    #[getter]
+    fn secondaries<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.listeners_by_type(py, false)
+    }
+
+    /// Pending timers with their times, as eventlet's hubs list them.
+    #[getter]
+    fn timers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let core = self.driver(py).bind(py).get().core(py);
+        let mut timers: Vec<(f64, Py<PyAny>)> = core
+            .and_then(|core| {
+                core.bind(py).get().engine(py, |engine| {
+                    engine
+                        .timers(Lane::Fiber)
+                        .filter_map(|(deadline, job)| {
+                            let timer = match job {
+                                Job::Timer(timer) => timer.clone_ref(py).into_any(),
+                                Job::Wake(object) | Job::ForeignTimer(object) => {
+                                    object.clone_ref(py)
+                                }
+                                _ => return None,
+                            };
+                            Some((clock::seconds(deadline), timer))
+                        })
+                        .collect()
+                })
+            })
+            .unwrap_or_default();
+        timers.sort_by(|a, b| a.0.total_cmp(&b.0));
+        PyList::new(py, timers)
+    }
+
+    /// Number of pending timers.
+    fn get_timers_count(&self, py: Python<'_>) -> usize {
+        let core = self.driver(py).bind(py).get().core(py);
+        core.and_then(|core| {
+            core.bind(py)
+                .get()
+                .engine(py, |engine| engine.timer_count(Lane::Fiber))
+        })
+        .unwrap_or(0)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(driver) = self.driver.peek() {
+            visit.call(&*driver)?;
+        }
+        if let Some(own) = self.own.peek() {
+            visit.call(&*own)?;
+        }
+        if let Some(listeners) = self.listeners.peek() {
+            for listener in listeners.values().flatten() {
+                visit.call(listener)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.listeners.take(py));
+        drop(self.own.take(py));
+    }
+}
+
+impl HubCore {
+    fn schedule_call<'py>(
+        slf: &Bound<'py, Self>,
+        seconds: &Bound<'py, PyAny>,
+        callback: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        local_to: Option<Greenlet>,
+    ) -> PyResult<Bound<'py, GreenTimer>> {
+        let py = slf.py();
+        let deadline = after(py, seconds.extract()?);
+        let timer = GreenTimer::new(slf, seconds, deadline, callback, args, kwargs, local_to);
+        let timer = Bound::new(py, timer)?;
+        let key = Self::schedule(slf, deadline, Job::Timer(timer.clone().unbind()))?;
+        timer.get().set_key(py, key);
+        Ok(timer)
+    }
+}
+
+/// The time that lies some seconds, possibly negative, from now.
+pub(crate) fn after(py: Python<'_>, seconds: f64) -> u64 {
+    let now = clock::now(py);
+    let delay = (seconds * 1e9).ceil();
+    if delay >= 0.0 {
+        now.saturating_add(delay as u64)
+    } else {
+        now.saturating_sub(-delay as u64)
+    }
+}

@@ -1,0 +1,47 @@
+//! What an engine holds for us: the payloads of its timers, watchers and queues.
+
+use evio_loop::Lane;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::greenlet::Greenlet;
+use crate::handle::Handle;
+use crate::listener::Listener;
+use crate::timer::GreenTimer;
+
+pub(crate) enum Job {
+    /// An asyncio callback.
+    Handle(Py<Handle>),
+    /// A handle that the stdlib made itself.
+    Foreign(Py<PyAny>),
+    /// A green thread to switch to.
+    Wake(Greenlet),
+    /// A call that eventlet scheduled.
+    Timer(Py<GreenTimer>),
+    /// A timer object of eventlet's own class.
+    ForeignTimer(Py<PyAny>),
+    /// Eventlet's interest in a descriptor.
+    Listener(Py<Listener>),
+}
+
+impl Job {
+    pub(crate) fn lane(&self) -> Lane {
+        match self {
+            Self::Handle(_) | Self::Foreign(_) => Lane::Callback,
+            Self::Wake(_) | Self::Timer(_) | Self::ForeignTimer(_) | Self::Listener(_) => {
+                Lane::Fiber
+            }
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Handle(handle) => visit.call(handle),
+            Self::Foreign(object) | Self::Wake(object) | Self::ForeignTimer(object) => {
+                visit.call(object)
+            }
+            Self::Timer(timer) => visit.call(timer),
+            Self::Listener(listener) => visit.call(listener),
+        }
+    }
+}

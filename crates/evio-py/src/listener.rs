@@ -1,0 +1,178 @@
+//! Listeners: eventlet's interest in a descriptor, as `Hub.add` returns it.
+
+use std::os::fd::RawFd;
+
+use evio_loop::{Direction, Key};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::cell::{Flag, GilCell};
+use crate::fiber;
+use crate::greenlet::Greenlet;
+
+/// Calls back when a descriptor is ready, until it is removed from its hub.
+#[pyclass(
+    frozen,
+    weakref,
+    dict,
+    name = "FdListener",
+    module = "eventlet_asyncio._evio"
+)]
+pub(crate) struct Listener {
+    direction: Direction,
+    fileno: RawFd,
+    cb: GilCell<Option<Py<PyAny>>>,
+    tb: GilCell<Option<Py<PyAny>>>,
+    mark_as_closed: GilCell<Option<Py<PyAny>>>,
+    greenlet: GilCell<Option<Greenlet>>,
+    key: GilCell<Option<Key>>,
+    spent: Flag,
+}
+
+impl Listener {
+    pub(crate) fn new(
+        direction: Direction,
+        fileno: RawFd,
+        cb: &Bound<'_, PyAny>,
+        tb: &Bound<'_, PyAny>,
+        mark_as_closed: &Bound<'_, PyAny>,
+        greenlet: Bound<'_, PyAny>,
+    ) -> Self {
+        Self {
+            direction,
+            fileno,
+            cb: GilCell::new(Some(cb.clone().unbind())),
+            tb: GilCell::new(Some(tb.clone().unbind())),
+            mark_as_closed: GilCell::new(
+                Some(mark_as_closed.clone().unbind()).filter(|_| !mark_as_closed.is_none()),
+            ),
+            greenlet: GilCell::new(Some(greenlet.unbind())),
+            key: GilCell::new(None),
+            spent: Flag::new(false),
+        }
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.fileno
+    }
+
+    pub(crate) fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    pub(crate) fn key(&self, py: Python<'_>) -> Option<Key> {
+        self.key.with(py, |key| *key)
+    }
+
+    pub(crate) fn set_key(&self, py: Python<'_>, key: Option<Key>) {
+        self.key.replace(py, key);
+    }
+
+    pub(crate) fn is_spent(&self) -> bool {
+        self.spent.get()
+    }
+
+    pub(crate) fn fire(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let Some(callback) = this.cb.get(py) else {
+            return Ok(());
+        };
+        let args = PyTuple::new(py, [this.fileno])?;
+        fiber::call(callback.bind(py), &args, None).map(drop)
+    }
+}
+
+#[pymethods]
+impl Listener {
+    /// `"read"` or `"write"`.
+    #[getter]
+    fn evtype(&self) -> &'static str {
+        match self.direction {
+            Direction::Read => "read",
+            Direction::Write => "write",
+        }
+    }
+
+    #[getter]
+    fn fileno(&self) -> RawFd {
+        self.fileno
+    }
+
+    /// Called with the descriptor when it is ready; does nothing once the listener is defanged.
+    #[getter]
+    fn cb<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.cb.get(py) {
+            Some(callback) => Ok(callback.into_bound(py)),
+            None => py
+                .import("eventlet.hubs.hub")?
+                .getattr(intern!(py, "closed_callback")),
+        }
+    }
+
+    /// Raises an exception in the greenlet that listens.
+    #[getter]
+    fn tb(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.tb.get(py)
+    }
+
+    /// Called when the descriptor is found to be another one's now.
+    #[getter]
+    fn mark_as_closed(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.mark_as_closed.get(py)
+    }
+
+    /// The greenlet that listens.
+    #[getter]
+    fn greenlet(&self, py: Python<'_>) -> Option<Greenlet> {
+        self.greenlet.get(py)
+    }
+
+    /// Whether the listener was removed or defanged.
+    #[getter]
+    fn spent(&self) -> bool {
+        self.spent.get()
+    }
+
+    #[setter]
+    fn set_spent(&self, spent: bool) {
+        self.spent.set(spent);
+    }
+
+    /// Makes the listener harmless and tells the owner of the descriptor that it is closed.
+    fn defang(&self, py: Python<'_>) -> PyResult<()> {
+        drop(self.cb.take(py));
+        if let Some(mark) = self.mark_as_closed.get(py) {
+            mark.call0(py)?;
+        }
+        self.spent.set(true);
+        Ok(())
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let this = slf.get();
+        let callback = slf.getattr("cb")?.repr()?.to_string();
+        let throwback = slf.getattr("tb")?.repr()?.to_string();
+        Ok(format!(
+            "FdListener({:?}, {}, {callback}, {throwback})",
+            this.evtype(),
+            this.fileno
+        ))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for cell in [&self.cb, &self.tb, &self.mark_as_closed, &self.greenlet] {
+            if let Some(object) = cell.peek() {
+                visit.call(&*object)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        for cell in [&self.cb, &self.tb, &self.mark_as_closed, &self.greenlet] {
+            drop(cell.take(py));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `run_forever`: which driver runs a loop, by where it is called.
+
+use std::cell::RefCell;
+
+use pyo3::prelude::*;
+
+use crate::core::LoopCore;
+use crate::driver::Driver;
+use crate::greenlet;
+use crate::hub::{self, HubCore};
+use crate::step::{self, Step};
+
+thread_local! {
+    static OUTERMOST: RefCell<Option<Py<Driver>>> = const { RefCell::new(None) };
+}
+
+/// The solo driver that waits in the kernel in this thread: a hub that is made now takes it over.
+pub(crate) fn outermost(py: Python<'_>) -> Option<Py<Driver>> {
+    OUTERMOST.with_borrow(|driver| driver.as_ref().map(|driver| driver.clone_ref(py)))
+}
+
+/// Runs a loop until it is stopped.
+pub(crate) fn run_forever(core: &Bound<'_, LoopCore>) -> PyResult<()> {
+    let py = core.py();
+    let caller = greenlet::current(py);
+    core.get().set_running(py, true)?;
+    let outcome = match host(py, &caller) {
+        Ok(Some(hub)) => HubCore::run_loop(&hub, core, &caller),
+        Ok(None) => run_solo(core, &caller),
+        Err(error) => Err(error),
+    };
+    core.get().stop_seen();
+    core.get().set_running(py, false)?;
+    outcome
+}
+
+fn host<'py>(py: Python<'py>, caller: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, HubCore>>> {
+    let Some(hub) = hub::of_thread(py)? else {
+        return Ok(None);
+    };
+    let Ok(hub) = hub.cast_into::<HubCore>() else {
+        return Ok(None);
+    };
+    Ok(Some(hub).filter(|hub| HubCore::can_host(hub, caller)))
+}
+
+fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = core.py();
+    let driver = Driver::create(py, Some(core))?;
+    let step = Step::create(&driver, caller)?;
+    let Some(greenlet) = step.get().greenlet(py) else {
+        return Ok(());
+    };
+    driver
+        .get()
+        .set_greenlet(py, Some(greenlet.clone().unbind()));
+    driver.get().set_waiter(py, Some(caller.clone().unbind()));
+    core.get().set_driver(py, Some(driver.clone().unbind()));
+    let has_hub = hub::of_thread(py)?.is_some();
+    let registered = !has_hub && outermost(py).is_none();
+    if registered {
+        let old = OUTERMOST.replace(Some(driver.clone().unbind()));
+        drop(old);
+    }
+    let outcome = greenlet::switch(&greenlet).map(drop);
+    if registered {
+        drop(OUTERMOST.take());
+    }
+    finish(core, &driver)?;
+    outcome
+}
+
+/// Leaves nothing of a run behind, whether it was stopped, failed or was left by an exception that
+/// somebody threw at its caller.
+fn finish(core: &Bound<'_, LoopCore>, driver: &Bound<'_, Driver>) -> PyResult<()> {
+    let py = core.py();
+    if let Some(hub) = driver.get().hub(py) {
+        return HubCore::leave_loop(hub.bind(py), core);
+    }
+    step::put_away(py)?;
+    core.get().set_driver(py, None);
+    let holder = driver.get().greenlet(py);
+    driver.get().set_greenlet(py, None);
+    driver.get().set_waiter(py, None);
+    driver.get().set_core(py, None);
+    if let Some(holder) = holder {
+        let holder = holder.into_bound(py);
+        if greenlet::is_active(&holder) {
+            greenlet::exit(&holder)?;
+        }
+    }
+    Ok(())
+}

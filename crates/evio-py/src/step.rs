@@ -1,0 +1,529 @@
+//! Steps: the greenlets that run asyncio callbacks, and the identity that belongs to each.
+//!
+//! A callback that blocks greenly parks the greenlet it runs on. Whatever identity is installed is
+//! then put away for the step that it belongs to, and installed again when that step goes on. At
+//! most one step of a thread is *active*, which is to say that its identity is installed.
+
+use std::cell::RefCell;
+
+use evio_loop::Key;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::cell::{Flag, GilCell};
+use crate::core::{Callback, LoopCore};
+use crate::driver::Driver;
+use crate::greenlet::{self, Greenlet};
+use crate::handle::Handle;
+use crate::identity::Identity;
+use crate::{clock, context as contexts, driver};
+
+thread_local! {
+    static ACTIVE: RefCell<Option<Py<Step>>> = const { RefCell::new(None) };
+}
+
+/// What one greenlet of a driver is busy with; calling it is the greenlet's whole life.
+#[pyclass(frozen, weakref, module = "eventlet_asyncio._evio")]
+pub(crate) struct Step {
+    driver: GilCell<Option<Py<Driver>>>,
+    core: GilCell<Option<Py<LoopCore>>>,
+    greenlet: GilCell<Option<Greenlet>>,
+    context: GilCell<Option<Py<PyAny>>>,
+    watch: GilCell<Option<Key>>,
+    saved: GilCell<Option<Identity>>,
+    blocked: GilCell<Option<Greenlet>>,
+    deferred: GilCell<Vec<Callback>>,
+    busy: Flag,
+    parked: Flag,
+    has_parked: Flag,
+    parks: GilCell<u64>,
+    parked_since: GilCell<u64>,
+    parked_time: GilCell<u64>,
+}
+
+/// The class of the greenlets that run steps.
+pub(crate) fn carrier_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    CLASS
+        .get_or_try_init(py, || {
+            py.import("eventlet_asyncio._steps")?
+                .getattr("Carrier")
+                .map(Bound::unbind)
+        })
+        .map(|class| class.bind(py))
+}
+
+/// Whether a greenlet belongs to a step: it, or one it descends from, is a carrier.
+pub(crate) fn in_step(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let class = carrier_class(greenlet.py())?;
+    let mut next = Some(greenlet.clone());
+    while let Some(greenlet) = next {
+        if greenlet.get_type().is(class) {
+            return Ok(true);
+        }
+        next = greenlet::parent(&greenlet);
+    }
+    Ok(false)
+}
+
+fn active(py: Python<'_>) -> Option<Py<Step>> {
+    ACTIVE.with_borrow(|active| active.as_ref().map(|step| step.clone_ref(py)))
+}
+
+fn set_active(step: Option<Py<Step>>) {
+    let old = ACTIVE.replace(step);
+    drop(old);
+}
+
+/// The step that runs, if the running code belongs to one.
+pub(crate) fn current(py: Python<'_>) -> Option<Py<Step>> {
+    active(py).filter(|step| step.bind(py).get().busy.get())
+}
+
+/// Puts away whatever identity is installed, for the step that it belongs to.
+pub(crate) fn put_away(py: Python<'_>) -> PyResult<()> {
+    let Some(step) = ACTIVE.take() else {
+        return Ok(());
+    };
+    let identity = Identity::put_away(py)?;
+    let this = step.bind(py).get();
+    // Between two callbacks there is nothing to come back to.
+    if this.busy.get() {
+        drop(this.saved.replace(py, identity));
+    }
+    Ok(())
+}
+
+/// Installs the identity of a step that is about to be switched to past its own park.
+///
+/// `kill()` leaves the caller's step that way: what wakes it is a plain `greenlet.switch`.
+pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = target.py();
+    let class = carrier_class(py)?;
+    let mut next = Some(target.clone());
+    while let Some(greenlet) = next {
+        if greenlet.get_type().is(class) {
+            let step = greenlet.getattr(intern!(py, "step"))?.cast_into::<Step>()?;
+            let this = step.get();
+            if this.parked.get() {
+                return Ok(());
+            }
+            if let Some(identity) = this.saved.take(py) {
+                put_away(py)?;
+                identity.install(py)?;
+                set_active(Some(step.unbind()));
+            }
+            return Ok(());
+        }
+        next = greenlet::parent(&greenlet);
+    }
+    Ok(())
+}
+
+/// Parks the active step, if there is one, because the running greenlet is about to block greenly.
+///
+/// The answer goes to [`unpark`] when the greenlet is switched to again.
+pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
+    let py = current.py();
+    let Some(step) = ACTIVE.take() else {
+        return Ok(None);
+    };
+    let identity = Identity::put_away(py)?;
+    let step = step.into_bound(py);
+    let this = step.get();
+    if !this.busy.get() {
+        return Ok(None);
+    }
+    if let Some(task) = identity.as_ref().and_then(Identity::task) {
+        let cancel = Bound::new(py, ParkedCancel::new(py, &step, task))?;
+        task.bind(py).setattr(intern!(py, "cancel"), cancel)?;
+    }
+    drop(this.saved.replace(py, identity));
+    drop(this.blocked.replace(py, Some(current.clone().unbind())));
+    this.parks.with(py, |parks| *parks += 1);
+    this.parked.set(true);
+    this.has_parked.set(true);
+    this.parked_since.replace(py, clock::now(py));
+    if let Some(core) = this.core.get(py) {
+        let core = core.bind(py).get();
+        if let Some(key) = this.watch.with(py, |key| *key) {
+            core.engine(py, |engine| engine.disarm(key));
+        }
+        core.add_parked(py, step.clone().unbind());
+    }
+    if let Some(driver) = this.driver.get(py) {
+        driver::pass_baton(driver.bind(py), &step)?;
+    }
+    Ok(Some(step.unbind()))
+}
+
+/// Makes a parked step the active one again.
+pub(crate) fn unpark(py: Python<'_>, step: Py<Step>) -> PyResult<()> {
+    put_away(py)?;
+    let step = step.into_bound(py);
+    let this = step.get();
+    this.parked.set(false);
+    drop(this.blocked.take(py));
+    let since = this.parked_since.with(py, |since| *since);
+    let parked = clock::now(py).saturating_sub(since);
+    this.parked_time.with(py, |time| *time += parked);
+    if let Some(core) = this.core.get(py) {
+        core.bind(py).get().remove_parked(py, &step);
+    }
+    if let Some(identity) = this.saved.take(py) {
+        if let Some(task) = identity.task() {
+            task.bind(py).delattr(intern!(py, "cancel"))?;
+        }
+        identity.install(py)?;
+    }
+    set_active(Some(step.unbind()));
+    Ok(())
+}
+
+impl Step {
+    /// A greenlet of a driver, and the step that is its life.
+    pub(crate) fn create<'py>(
+        driver: &Bound<'py, Driver>,
+        parent: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let py = driver.py();
+        let step = Bound::new(
+            py,
+            Self {
+                driver: GilCell::new(Some(driver.clone().unbind())),
+                core: GilCell::new(None),
+                greenlet: GilCell::new(None),
+                context: GilCell::new(None),
+                watch: GilCell::new(None),
+                saved: GilCell::new(None),
+                blocked: GilCell::new(None),
+                deferred: GilCell::new(Vec::new()),
+                busy: Flag::new(false),
+                parked: Flag::new(false),
+                has_parked: Flag::new(false),
+                parks: GilCell::new(0),
+                parked_since: GilCell::new(0),
+                parked_time: GilCell::new(0),
+            },
+        )?;
+        let greenlet = carrier_class(py)?.call1((&step, parent))?;
+        greenlet.setattr(intern!(py, "step"), &step)?;
+        step.get().greenlet.replace(py, Some(greenlet.unbind()));
+        Ok(step)
+    }
+
+    pub(crate) fn greenlet<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.greenlet
+            .get(py)
+            .map(|greenlet| greenlet.into_bound(py))
+    }
+
+    /// Runs callbacks of the turn until it has no more.
+    pub(crate) fn run_callbacks(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+        while let Some(callback) = core.get().next_callback(slf.py()) {
+            Self::run_callback(slf, core, callback)?;
+        }
+        Ok(())
+    }
+
+    /// Runs one callback in its context and under the loop's identity.
+    ///
+    /// # Errors
+    ///
+    /// Those that end the loop; all others went to its exception handler.
+    pub(crate) fn run_callback(
+        slf: &Bound<'_, Self>,
+        core: &Bound<'_, LoopCore>,
+        callback: Callback,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let (handle, key) = match callback {
+            Callback::Handle(handle, key) => (handle.into_bound(py), key),
+            Callback::Foreign(handle) => {
+                Self::activate(slf, core)?;
+                this.busy.set(true);
+                let outcome = handle.bind(py).call_method0(intern!(py, "_run"));
+                this.busy.set(false);
+                Self::after_callback(slf, core)?;
+                return outcome.map(drop);
+            }
+        };
+        if handle.get().is_cancelled() {
+            return Ok(());
+        }
+        let Some(context) = handle.get().context(py) else {
+            return Ok(());
+        };
+        Self::activate(slf, core)?;
+        let context = context.into_bound(py);
+        if !contexts::enter(&context)? {
+            return Self::defer(core, &context, handle, key);
+        }
+        this.busy.set(true);
+        this.watch.replace(py, key);
+        drop(this.context.replace(py, Some(context.clone().unbind())));
+        let outcome = if core.get().debug() {
+            Self::invoke_timed(slf, core, &handle)
+        } else {
+            Handle::invoke(&handle)
+        };
+        let exited = contexts::exit(&context);
+        this.busy.set(false);
+        drop(this.context.take(py));
+        Self::after_callback(slf, core)?;
+        outcome?;
+        exited
+    }
+
+    /// A callback whose context a parked step has entered waits for that step.
+    fn defer(
+        core: &Bound<'_, LoopCore>,
+        context: &Bound<'_, PyAny>,
+        handle: Bound<'_, Handle>,
+        key: Option<Key>,
+    ) -> PyResult<()> {
+        let py = core.py();
+        for step in core.get().parked(py) {
+            let this = step.bind(py).get();
+            let entered = this.context.with(py, |entered| {
+                entered.as_ref().is_some_and(|entered| entered.is(context))
+            });
+            if entered {
+                if let Some(key) = key {
+                    core.get().engine(py, |engine| engine.disarm(key));
+                }
+                let callback = Callback::Handle(handle.unbind(), key);
+                this.deferred.with(py, |deferred| deferred.push(callback));
+                return Ok(());
+            }
+        }
+        // Not ours to wait for: let the stdlib's own way of running it tell the handler.
+        handle.call_method0(intern!(py, "_run")).map(drop)
+    }
+
+    /// What a callback that parked owes to others when it is over.
+    fn after_callback(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let key = this.watch.take(py);
+        if !this.has_parked.replace(false) {
+            return Ok(());
+        }
+        let core = core.get();
+        let rearm = |key| {
+            // A watcher that went away meanwhile needs no arming; a descriptor that did, likewise.
+            drop(core.engine(py, |engine| engine.arm(key)));
+        };
+        if let Some(key) = key {
+            rearm(key);
+        }
+        for callback in this.deferred.take(py) {
+            match callback {
+                // Level-triggered: if there is still something to do, the poll will say so.
+                Callback::Handle(_, Some(key)) => rearm(key),
+                Callback::Handle(handle, None) => core.push_again(py, handle),
+                Callback::Foreign(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn invoke_timed(
+        slf: &Bound<'_, Self>,
+        core: &Bound<'_, LoopCore>,
+        handle: &Bound<'_, Handle>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        core.setattr(intern!(py, "_current_handle"), handle)?;
+        slf.get().parked_time.replace(py, 0);
+        let start = clock::now(py);
+        let outcome = Handle::invoke(handle);
+        let parked = slf.get().parked_time.with(py, |time| *time);
+        let took = clock::now(py).saturating_sub(start).saturating_sub(parked);
+        core.setattr(intern!(py, "_current_handle"), py.None())?;
+        outcome?;
+        let seconds = clock::seconds(took);
+        if seconds
+            >= core
+                .getattr(intern!(py, "slow_callback_duration"))?
+                .extract()?
+        {
+            core.call_method1(intern!(py, "_report_slow_callback"), (handle, seconds))?;
+        }
+        Ok(())
+    }
+
+    /// Installs the loop's identity for this step, unless it is installed already.
+    fn activate(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+        let py = slf.py();
+        if let Some(step) = active(py) {
+            let this = step.bind(py).get();
+            let same_loop = this.core.with(py, |active| {
+                active.as_ref().is_some_and(|active| active.is(core))
+            });
+            if same_loop && (step.is(slf) || !this.busy.get()) {
+                if !step.is(slf) {
+                    drop(slf.get().core.replace(py, Some(core.clone().unbind())));
+                    set_active(Some(slf.clone().unbind()));
+                }
+                return Ok(());
+            }
+            put_away(py)?;
+        }
+        drop(slf.get().core.replace(py, Some(core.clone().unbind())));
+        Identity::of_loop(py, core.clone().into_any().unbind())?.install(py)?;
+        set_active(Some(slf.clone().unbind()));
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Step {
+    #[pyo3(signature = (*_args))]
+    fn __call__(slf: &Bound<'_, Self>, _args: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<()> {
+        let py = slf.py();
+        match slf.get().driver.get(py) {
+            Some(driver) => driver::live(driver.bind(py), slf),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the step blocks greenly now, and is the same park as when `number` was read.
+    fn is_parked(&self, py: Python<'_>, number: u64) -> bool {
+        self.parked.get() && self.parks.with(py, |parks| *parks) == number
+    }
+
+    /// The number of the park, which names it for [`is_parked`](Self::is_parked).
+    #[getter]
+    fn park_number(&self, py: Python<'_>) -> u64 {
+        self.parks.with(py, |parks| *parks)
+    }
+
+    /// The greenlet whose life this is.
+    #[getter]
+    fn carrier(&self, py: Python<'_>) -> Option<Greenlet> {
+        self.greenlet.get(py)
+    }
+
+    /// The task whose step is parked here.
+    #[getter]
+    fn task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.saved.with(py, |saved| {
+            let task = saved.as_ref().and_then(Identity::task)?;
+            Some(task.clone_ref(py))
+        })
+    }
+
+    /// Whether a callback is under way.
+    #[getter]
+    fn busy(&self) -> bool {
+        self.busy.get()
+    }
+
+    /// The greenlet that called `Hub.switch()`, while the step is parked.
+    #[getter]
+    fn blocked(&self, py: Python<'_>) -> Option<Greenlet> {
+        self.blocked.get(py)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for cell in [&self.greenlet, &self.context, &self.blocked] {
+            if let Some(object) = cell.peek() {
+                visit.call(&*object)?;
+            }
+        }
+        if let Some(driver) = self.driver.peek() {
+            visit.call(&*driver)?;
+        }
+        if let Some(core) = self.core.peek() {
+            visit.call(&*core)?;
+        }
+        if let Some(saved) = self.saved.peek() {
+            if let Some(identity) = saved.as_ref() {
+                identity.traverse(&visit)?;
+            }
+        }
+        if let Some(deferred) = self.deferred.peek() {
+            for callback in deferred.iter() {
+                match callback {
+                    Callback::Handle(handle, _) => visit.call(handle)?,
+                    Callback::Foreign(handle) => visit.call(handle)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.driver.take(py));
+        drop(self.core.take(py));
+        drop(self.greenlet.take(py));
+        drop(self.context.take(py));
+        drop(self.saved.take(py));
+        drop(self.blocked.take(py));
+        drop(self.deferred.take(py));
+    }
+}
+
+/// The `cancel` that a task carries while a step of it is parked.
+///
+/// Such a task has no future to cancel. asyncio's own method would only make a note that strikes at
+/// the next `await`; this one reaches into the green code, by way of `_steps.cancel_parked`.
+#[pyclass(frozen, module = "eventlet_asyncio._evio")]
+pub(crate) struct ParkedCancel {
+    step: GilCell<Option<Py<Step>>>,
+    task: GilCell<Option<Py<PyAny>>>,
+}
+
+impl ParkedCancel {
+    fn new(py: Python<'_>, step: &Bound<'_, Step>, task: &Py<PyAny>) -> Self {
+        Self {
+            step: GilCell::new(Some(step.clone().unbind())),
+            task: GilCell::new(Some(task.clone_ref(py))),
+        }
+    }
+}
+
+#[pymethods]
+impl ParkedCancel {
+    #[pyo3(signature = (*args, **kwargs))]
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        args: &Bound<'py, pyo3::types::PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        static CANCEL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let cancel = CANCEL.get_or_try_init(py, || {
+            py.import("eventlet_asyncio._steps")?
+                .getattr("cancel_parked")
+                .map(Bound::unbind)
+        })?;
+        let mut all = vec![
+            self.step.get(py).into_pyobject(py)?.into_any(),
+            self.task.get(py).into_pyobject(py)?.into_any(),
+        ];
+        all.extend(args.iter());
+        cancel
+            .bind(py)
+            .call(pyo3::types::PyTuple::new(py, all)?, kwargs)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(step) = self.step.peek() {
+            visit.call(&*step)?;
+        }
+        if let Some(task) = self.task.peek() {
+            visit.call(&*task)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.step.take(py));
+        drop(self.task.take(py));
+    }
+}

@@ -1,0 +1,199 @@
+//! Timers of the hub: what `schedule_call_global` and `schedule_call_local` return.
+
+use evio_loop::TimerKey;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::cell::{Flag, GilCell};
+use crate::greenlet::{self, Greenlet};
+use crate::hub::HubCore;
+use crate::{clock, fiber};
+
+struct Call {
+    callback: Py<PyAny>,
+    args: Py<PyTuple>,
+    kwargs: Option<Py<PyDict>>,
+}
+
+/// A call that a hub will make once, at or after a time.
+#[pyclass(
+    frozen,
+    weakref,
+    dict,
+    name = "Timer",
+    module = "eventlet_asyncio._evio"
+)]
+pub(crate) struct GreenTimer {
+    seconds: Py<PyAny>,
+    scheduled_time: f64,
+    local_to: GilCell<Option<Greenlet>>,
+    is_local: bool,
+    call: GilCell<Option<Call>>,
+    hub: GilCell<Option<Py<HubCore>>>,
+    key: GilCell<Option<TimerKey>>,
+    called: Flag,
+}
+
+impl GreenTimer {
+    #[allow(clippy::too_many_arguments)] // One for each part of the call that eventlet hands over.
+    pub(crate) fn new(
+        hub: &Bound<'_, HubCore>,
+        seconds: &Bound<'_, PyAny>,
+        deadline: u64,
+        callback: &Bound<'_, PyAny>,
+        args: Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+        local_to: Option<Greenlet>,
+    ) -> Self {
+        Self {
+            seconds: seconds.clone().unbind(),
+            scheduled_time: clock::seconds(deadline),
+            is_local: local_to.is_some(),
+            local_to: GilCell::new(local_to),
+            call: GilCell::new(Some(Call {
+                callback: callback.clone().unbind(),
+                args: args.unbind(),
+                kwargs: kwargs.map(|kwargs| kwargs.clone().unbind()),
+            })),
+            hub: GilCell::new(Some(hub.clone().unbind())),
+            key: GilCell::new(None),
+            called: Flag::new(false),
+        }
+    }
+
+    pub(crate) fn set_key(&self, py: Python<'_>, key: TimerKey) {
+        self.key.replace(py, Some(key));
+    }
+
+    fn greenlet_is_gone(&self, py: Python<'_>) -> bool {
+        let owner = self.local_to.get(py);
+        owner.is_some_and(|owner| greenlet::is_dead(owner.bind(py)))
+    }
+
+    /// Makes the call, unless it was made or cancelled, or is local to a greenlet that has ended.
+    pub(crate) fn fire(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        if this.called.replace(true) {
+            return Ok(());
+        }
+        drop(this.hub.take(py));
+        let gone = this.greenlet_is_gone(py);
+        let Some(call) = this.call.take(py).filter(|_| !gone) else {
+            return Ok(());
+        };
+        let kwargs = call.kwargs.as_ref().map(|kwargs| kwargs.bind(py));
+        fiber::call(call.callback.bind(py), call.args.bind(py), kwargs).map(drop)
+    }
+}
+
+#[pymethods]
+impl GreenTimer {
+    /// Keeps the call from being made and frees its arguments; a timer that was called stays so.
+    fn cancel(&self, py: Python<'_>) {
+        if self.called.replace(true) {
+            return;
+        }
+        let call = self.call.take(py);
+        let owner = self.local_to.take(py);
+        let job = match (self.hub.take(py), self.key.take(py)) {
+            (Some(hub), Some(key)) => HubCore::cancel_timer(hub.bind(py), key),
+            _ => None,
+        };
+        drop((call, owner, job));
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn __call__(slf: &Bound<'_, Self>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        Self::fire(slf)
+    }
+
+    /// Whether the call was made or cancelled.
+    #[getter]
+    fn called(&self) -> bool {
+        self.called.get()
+    }
+
+    /// Whether the call is still to be made.
+    #[getter]
+    fn pending(&self, py: Python<'_>) -> bool {
+        !self.called.get() && !self.greenlet_is_gone(py)
+    }
+
+    /// The delay that was asked for, in seconds.
+    #[getter]
+    fn seconds(&self, py: Python<'_>) -> Py<PyAny> {
+        self.seconds.clone_ref(py)
+    }
+
+    /// When the call is due, in seconds on the hub's clock.
+    #[getter]
+    fn scheduled_time(&self) -> f64 {
+        self.scheduled_time
+    }
+
+    /// Callback, arguments and keyword arguments, until the call is made or cancelled.
+    #[getter]
+    fn tpl<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let parts = self.call.with(py, |call| {
+            call.as_ref().map(|call| {
+                let kwargs = call.kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py));
+                (call.callback.clone_ref(py), call.args.clone_ref(py), kwargs)
+            })
+        });
+        let Some((callback, args, kwargs)) = parts else {
+            return Err(pyo3::exceptions::PyAttributeError::new_err(
+                "the timer was called or cancelled and has no call left",
+            ));
+        };
+        let kwargs = match kwargs {
+            Some(kwargs) => kwargs.into_bound(py),
+            None => PyDict::new(py),
+        };
+        (callback, args, kwargs).into_pyobject(py)
+    }
+
+    fn __lt__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> bool {
+        (slf.as_ptr() as usize) < (other.as_ptr() as usize)
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let py = slf.py();
+        let this = slf.get();
+        let name = if this.is_local { "LocalTimer" } else { "Timer" };
+        let seconds = this.seconds.bind(py).repr()?;
+        let call = match slf.getattr("tpl") {
+            Ok(call) => call.get_item(0)?.repr()?.to_string(),
+            Err(_) => "called".to_owned(),
+        };
+        Ok(format!(
+            "<{name} at {:#x} ({seconds}, {call})>",
+            slf.as_ptr() as usize
+        ))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.seconds)?;
+        if let Some(call) = self.call.peek() {
+            if let Some(call) = call.as_ref() {
+                visit.call(&call.callback)?;
+                visit.call(&call.args)?;
+                visit.call(&call.kwargs)?;
+            }
+        }
+        if let Some(owner) = self.local_to.peek() {
+            visit.call(&*owner)?;
+        }
+        if let Some(hub) = self.hub.peek() {
+            visit.call(&*hub)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.call.take(py));
+        drop(self.local_to.take(py));
+        drop(self.hub.take(py));
+    }
+}

@@ -1,0 +1,212 @@
+"""What the first hub changes in other people's modules: one table, and how each row is undone.
+
+docs/patches.md says why. Nothing here happens at import.
+"""
+
+import asyncio
+import importlib
+import pkgutil
+import sys
+
+from eventlet import patcher
+
+
+class Attribute:
+    """Replaces a name of a module or class, wherever it stands."""
+
+    def __init__(self, places, make):
+        self.places = places
+        self._make = make
+        self._saved = []
+
+    def apply(self):
+        replacement = self._make()
+        for place, name in self.places:
+            owner = _resolve(place)
+            if name in vars(owner):
+                self._saved.append((owner, name, vars(owner)[name]))
+                setattr(owner, name, replacement)
+
+    def undo(self):
+        while self._saved:
+            setattr(*self._saved.pop())
+
+    def original(self, place, name):
+        for owner, saved_name, value in self._saved:
+            if saved_name == name and owner is _resolve(place):
+                return value
+        return vars(_resolve(place))[name]
+
+
+class Code:
+    """Replaces what a function does, so that those who imported it by name are reached too."""
+
+    def __init__(self, place, name, make):
+        self.places = [(place, name)]
+        self._make = make
+        self._saved = None
+
+    def apply(self):
+        function = vars(_resolve(self.places[0][0]))[self.places[0][1]]
+        self._saved = (function, function.__code__)
+        function.__globals__["__eventlet_asyncio__"] = importlib.import_module("eventlet_asyncio")
+        function.__code__ = self._make(function.__code__)
+
+    def undo(self):
+        if self._saved is not None:
+            function, function.__code__ = self._saved
+            function.__globals__.pop("__eventlet_asyncio__", None)
+            self._saved = None
+
+
+class Policy:
+    """Makes asyncio.run() and its kin take loops of ours, unless a policy of the program's is set."""
+
+    places = [("asyncio", "set_event_loop_policy")]
+
+    def __init__(self):
+        self._saved = None
+
+    def apply(self):
+        from eventlet_asyncio.loop import EventLoopPolicy
+
+        policy = asyncio.get_event_loop_policy()
+        if type(policy) is asyncio.DefaultEventLoopPolicy:
+            self._saved = policy
+            asyncio.set_event_loop_policy(EventLoopPolicy())
+
+    def undo(self):
+        if self._saved is not None:
+            asyncio.set_event_loop_policy(self._saved)
+            self._saved = None
+
+
+class OriginalModules:
+    """Gives asyncio the modules that it uses as they were before monkey patching."""
+
+    names = ("_thread", "os", "queue", "select", "socket", "ssl", "subprocess", "threading", "time")
+    places = [("asyncio.*", "/".join(names))]
+
+    def __init__(self):
+        self._saved = []
+
+    def apply(self):
+        for module in _asyncio_modules():
+            for name in self.names:
+                if getattr(module, name, None) is sys.modules.get(name, self):
+                    self._replace(module, name)
+            if hasattr(module, "get_ident"):
+                self._set(module, "get_ident", patcher.original("_thread").get_ident)
+        try:
+            from concurrent.futures import thread
+        except RuntimeError:
+            # The interpreter is on its way out and starts no more threads.
+            return
+        self._replace(thread, "threading")
+        self._replace(thread, "queue")
+        selectors = importlib.import_module("selectors")
+        self._replace(selectors, "select")
+
+    def _replace(self, module, name):
+        self._set(module, name, patcher.original(name))
+
+    def _set(self, module, name, value):
+        if vars(module)[name] is not value:
+            self._saved.append((module, name, vars(module)[name]))
+            setattr(module, name, value)
+
+    def undo(self):
+        while self._saved:
+            setattr(*self._saved.pop())
+
+
+def _asyncio_modules():
+    yield asyncio
+    for info in pkgutil.iter_modules(asyncio.__path__):
+        if info.name.startswith(("__", "windows", "proactor")):
+            continue
+        yield importlib.import_module(f"asyncio.{info.name}")
+
+
+def _resolve(place):
+    module, _, name = place.partition(":")
+    owner = importlib.import_module(module)
+    return getattr(owner, name) if name else owner
+
+
+def _sleep():
+    from eventlet_asyncio import _evio
+
+    return _evio.sleep
+
+
+def _await():
+    from eventlet_asyncio import bridge
+
+    return bridge.await_green_thread
+
+
+def _spawn_for_awaitable(_code):
+    def spawn_for_awaitable(coroutine):
+        return __eventlet_asyncio__.spawn_for_awaitable(coroutine)  # noqa: F821
+
+    return spawn_for_awaitable.__code__
+
+
+def _hub_prevent_multiple_readers(_code):
+    def hub_prevent_multiple_readers(state=True):
+        from eventlet.hubs import hub
+
+        hub.g_prevent_multiple_readers = state
+
+    return hub_prevent_multiple_readers.__code__
+
+
+SLEEP = Attribute(
+    [("eventlet.greenthread", "sleep"), ("eventlet", "sleep"), ("eventlet.green.time", "sleep")],
+    _sleep,
+)
+
+ORIGINAL_MODULES = OriginalModules()
+
+TABLE = (
+    ORIGINAL_MODULES,
+    Policy(),
+    SLEEP,
+    Attribute([("eventlet.greenthread:GreenThread", "__await__")], _await),
+    Code("eventlet.asyncio", "spawn_for_awaitable", _spawn_for_awaitable),
+    Code("eventlet.debug", "hub_prevent_multiple_readers", _hub_prevent_multiple_readers),
+)
+
+_applied = False
+
+
+def apply():
+    """Make the changes of the table, once."""
+    global _applied
+    if not _applied:
+        _applied = True
+        for patch in TABLE:
+            patch.apply()
+    else:
+        # Modules of asyncio may have been imported, or patched, since.
+        ORIGINAL_MODULES.apply()
+
+
+def undo():
+    """Take all changes back; for tests, and for programs that are done with eventlet."""
+    global _applied
+    if _applied:
+        _applied = False
+        for patch in reversed(TABLE):
+            patch.undo()
+
+
+def original(place, name):
+    """What stood at a patched place."""
+    for patch in TABLE:
+        if isinstance(patch, Attribute) and (place, name) in patch.places:
+            return patch.original(place, name)
+    raise LookupError(f"{place}.{name} is not in the table of patches")
+
+

@@ -1,0 +1,97 @@
+"""Steps of tasks that are parked in green code: their greenlets, and how a cancel reaches them."""
+
+import asyncio
+import functools
+import sys
+
+from eventlet import hubs
+from greenlet import greenlet
+
+
+class Carrier(greenlet):
+    """A greenlet that runs asyncio callbacks, one step after another."""
+
+    #: The native step that is this greenlet's life.
+    step = None
+
+    #: The future for which `await_` waits in the step that is parked here.
+    waits_for = None
+
+    #: The cancel that is on its way into the step: the number of the park it is meant for.
+    cancel_due = None
+
+    @property
+    def throw(self):
+        """Throws into the step that runs now, and into no later one of this greenlet.
+
+        Green code keeps `getcurrent().throw`, as eventlet.Timeout does, and may call it when the
+        step is over and the carrier busy with somebody else's.
+        """
+        loop = asyncio._get_running_loop()
+        task = None if loop is None else asyncio.current_task(loop)
+        if task is None:
+            return super().throw
+        return functools.partial(_throw_into, self, super().throw, task)
+
+
+def _throw_into(carrier, throw, task, *exception):
+    if task.done():
+        return None
+    step = carrier.step
+    if step.busy and step.task is task:
+        return throw(*exception)
+    # Suspended at an await: asyncio's own way in is a cancel.
+    task.cancel()
+    return None
+
+
+def cancel_parked(step, task, msg=None):
+    """Cancels a task whose step is parked, by raising CancelledError where the green code blocks."""
+    if task.done():
+        return False
+    carrier = step.carrier
+    _count(task, 1)
+    if carrier.waits_for is not None and carrier.waits_for.cancel(msg=msg):
+        return True
+    number = step.park_number
+    if carrier.cancel_due != number:
+        carrier.cancel_due = number
+        hubs.get_hub().schedule_call_global(0, _deliver, carrier, number, task, msg)
+    return True
+
+
+def _deliver(carrier, number, task, msg):
+    if carrier.cancel_due == number:
+        carrier.cancel_due = None
+    if carrier.step.is_parked(number):
+        exception = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        carrier.step.blocked.throw(exception)
+    elif not task.done():
+        # The step went on by itself first, and now awaits: asyncio's own cancel finds it there.
+        _count(task, -1)
+        type(task).cancel(task, msg)
+
+
+if sys.version_info >= (3, 11):
+
+    def _count(task, change):
+        """Keeps the number of cancels that asyncio's own counter must not see twice."""
+        count = getattr(task, "_parked_cancels", 0) + change
+        task._parked_cancels = count
+        if count:
+            task.cancelling = functools.partial(_cancelling, task)
+            task.uncancel = functools.partial(_uncancel, task)
+        else:
+            del task._parked_cancels, task.cancelling, task.uncancel
+
+    def _cancelling(task):
+        return type(task).cancelling(task) + task._parked_cancels
+
+    def _uncancel(task):
+        _count(task, -1)
+        return task.cancelling()
+
+else:
+
+    def _count(task, change):
+        """Before 3.11 tasks do not count their cancels."""

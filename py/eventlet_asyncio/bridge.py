@@ -1,0 +1,603 @@
+"""The bridge: calls from green code to asyncio and back, of which nothing is lost on the way.
+
+What either side sees when the other ends, fails, is cancelled or killed is decided by a state
+machine in Rust, `_evio.Crossing`. This module feeds it what happens and does what it asks for.
+"""
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import sys
+
+import greenlet
+from eventlet import greenthread, hubs
+from eventlet.greenthread import GreenThread
+from eventlet.timeout import Timeout
+
+from eventlet_asyncio import _evio
+
+_NO_TASK_OF_OURS = (
+    "cannot block greenly in a task of {loop!r}, which is not an eventlet_asyncio loop and would "
+    "stall: run it on one of ours (asyncio.Runner(loop_factory=eventlet_asyncio.new_event_loop), "
+    "uvicorn --loop eventlet_asyncio:new_event_loop), or move the call out of the task by "
+    "eventlet_asyncio.sync_to_async"
+)
+
+
+def green_thread():
+    """The running greenlet if it is a green thread, or None on a main greenlet and in a step."""
+    current = greenlet.getcurrent()
+    if current.parent is None or _evio.current_step() is not None:
+        return None
+    return current
+
+
+def home_loop():
+    """The loop on which green code that names none has its awaitables run."""
+    loop = asyncio._get_running_loop()
+    if loop is not None:
+        return loop
+    hub = hubs.get_hub()
+    if isinstance(hub, _evio.HubCore):
+        return hub.loop
+    return _guest_loop(hub)
+
+
+def _guest_loop(hub):
+    """A loop of ours that lives in a green thread of somebody else's hub."""
+    from eventlet_asyncio.loop import EventLoop
+
+    loop = getattr(hub, "_eventlet_asyncio_loop", None)
+    if loop is None or loop.is_closed():
+        loop = hub._eventlet_asyncio_loop = EventLoop()
+        greenthread.spawn_n(loop.run_forever)
+    return loop
+
+
+class _Wakeup:
+    """Wakes a greenlet, by its hub, once however often it is called."""
+
+    def __init__(self):
+        self._hub = hubs.get_hub()
+        self._greenlet = greenlet.getcurrent()
+        self._timer = None
+        if self._greenlet is self._hub.greenlet:
+            raise RuntimeError("do not call blocking functions from the mainloop")
+
+    def __call__(self, *_ignored):
+        if self._timer is None:
+            self._timer = self._hub.schedule_call_global(0, self._greenlet.switch)
+
+    def wait(self):
+        """Blocks until the wakeup is called, or something is thrown."""
+        try:
+            while self._timer is None:
+                self._hub.switch()
+        finally:
+            timer, self._timer = self._timer, None
+            if timer is not None:
+                timer.cancel()
+
+
+def _settle(crossing, future):
+    """Tells a crossing how the future behind it ended."""
+    try:
+        exception = future.exception()
+    except asyncio.CancelledError as cancelled:
+        crossing.cancelled(cancelled)
+        return
+    if exception is None:
+        crossing.returned(future.result())
+    else:
+        crossing.raised(exception)
+
+
+def _interrupt(crossing, exception):
+    """Tells a crossing what was thrown at its waiting side."""
+    if isinstance(exception, Timeout):
+        crossing.timeout(exception)
+    else:
+        crossing.kill(exception)
+
+
+def _check_awaitable(awaitable, name):
+    if not inspect.isawaitable(awaitable):
+        hint = ": call it first" if inspect.iscoroutinefunction(awaitable) else ""
+        raise TypeError(
+            f"{name}() takes an awaitable, such as a coroutine, a task or a future, "
+            f"not {type(awaitable).__name__}{hint}"
+        )
+
+
+def _check_loop(loop):
+    if loop.is_closed():
+        raise RuntimeError(f"{loop!r} is closed: name another loop, or leave it out")
+    return loop
+
+
+class FutureGreenThread(GreenThread):
+    """A green thread whose result is that of an awaitable; made by future_to_greenlet()."""
+
+    def __init__(self, awaitable, loop, autostart, autocancel, autokill):
+        hub = hubs.get_hub()
+        super().__init__(hub.greenlet)
+        self._awaitable = awaitable
+        self._loop = loop
+        self._future = None
+        self._crossing = _evio.Crossing(
+            self._start_future,
+            self._cancel_future,
+            self._drop_awaitable,
+            autostart=autostart,
+            end_source=autocancel,
+            end_awaiters=autokill,
+        )
+        self._crossing.begin()
+        hub.schedule_call_global(0, self.switch, self._follow, (), {})
+
+    def _start_future(self):
+        awaitable, self._awaitable = self._awaitable, None
+        self._future = asyncio.ensure_future(awaitable, loop=self._loop)
+        self._crossing.started()
+        self._future.add_done_callback(functools.partial(_settle, self._crossing))
+
+    def _cancel_future(self):
+        self._future.cancel()
+
+    def _drop_awaitable(self):
+        awaitable, self._awaitable = self._awaitable, None
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+
+    def _follow(self):
+        wakeup = _Wakeup()
+        self._crossing.add_awaiter(wakeup)
+        while not self._crossing.done():
+            try:
+                wakeup.wait()
+            except BaseException as exception:
+                _interrupt(self._crossing, exception)
+        return self._crossing.result()
+
+    def main(self, function, args, kwargs):
+        if function == self._follow:
+            return super().main(function, args, kwargs)
+        # Killed before it ran: eventlet calls main itself, with a function that raises the kill.
+        try:
+            function(*args, **kwargs)
+        except BaseException as exception:
+            self._crossing.kill(exception)
+        self._crossing.add_awaiter(self._report)
+        return None
+
+    def _report(self):
+        try:
+            result = self._crossing.result()
+        except BaseException:
+            self._exit_event.send_exception(*sys.exc_info())
+        else:
+            self._exit_event.send(result)
+        self._resolve_links()
+
+    def kill(self, *throw_args):
+        """Kill the green thread: the awaitable is cancelled, and wait() returns after its cleanup."""
+        if self.dead and not self._crossing.done():
+            self._crossing.kill(_exception(throw_args))
+            return None
+        return super().kill(*throw_args)
+
+
+def _exception(throw_args):
+    if not throw_args:
+        return greenlet.GreenletExit()
+    kind, *rest = throw_args
+    if isinstance(kind, BaseException):
+        return kind
+    value = rest[0] if rest else None
+    if isinstance(value, BaseException):
+        return value.with_traceback(rest[1]) if len(rest) > 1 else value
+    return kind() if value is None else kind(value)
+
+
+def future_to_greenlet(
+    awaitable, *, loop=None, autostart_future=True, autocancel_future=True, autokill_greenlet=True
+):
+    """Return a green thread whose wait() gives the awaitable's result, or raises what it raised."""
+    _check_awaitable(awaitable, "future_to_greenlet")
+    loop = _check_loop(_loop_of(awaitable, loop))
+    return FutureGreenThread(
+        awaitable, loop, autostart_future, autocancel_future, autokill_greenlet
+    )
+
+
+def _loop_of(awaitable, loop):
+    if loop is None and asyncio.isfuture(awaitable):
+        return asyncio.futures._get_loop(awaitable)
+    return home_loop() if loop is None else loop
+
+
+def spawn_for_awaitable(awaitable):
+    """eventlet.asyncio.spawn_for_awaitable: the same as future_to_greenlet()."""
+    return future_to_greenlet(awaitable)
+
+
+class GreenletFuture(asyncio.Future):
+    """The result of a green thread; made by greenlet_to_future()."""
+
+    def __init__(self, source, loop, autokill, autocancel):
+        super().__init__(loop=loop)
+        self._source = source
+        self._autokill = autokill
+        self._autocancel = autocancel
+        self._message = None
+        self._awaiter = source.crossing.add_awaiter(self._finish)
+
+    def cancel(self, msg=None):
+        """Leave the green thread, which is killed if nobody else waits; done when it has ended."""
+        if self.done():
+            return False
+        source = self._source
+        if self._autokill and not source.has_green_waiters():
+            self._message = msg
+            last = source.crossing.awaiter_count == 1
+            if last:
+                source.crossing.kill(greenlet.GreenletExit())
+                return True
+            source.crossing.leave(self._awaiter)
+        return super().cancel(msg=msg)
+
+    def __await__(self):
+        self._source.start()
+        return super().__await__()
+
+    __iter__ = __await__
+
+    def _finish(self):
+        if self.done():
+            return
+        try:
+            result = self._source.crossing.result()
+        except (asyncio.CancelledError, greenlet.GreenletExit) as exception:
+            if self._autocancel:
+                super().cancel(msg=self._message)
+            else:
+                self.set_exception(exception)
+        except StopIteration as exception:
+            error = RuntimeError("the green thread raised StopIteration")
+            error.__cause__ = exception
+            self.set_exception(error)
+        except BaseException as exception:
+            self.set_exception(exception)
+        else:
+            self.set_result(result)
+
+
+class _GreenletSource:
+    """A green thread as the source of a crossing, shared by all futures of it."""
+
+    def __init__(self, green):
+        self._green = green
+        self._links = 0
+        self.crossing = _evio.Crossing(
+            self._nothing, self._kill, self._kill, autostart=False, end_awaiters=False
+        )
+        self.crossing.started()
+        if isinstance(green, GreenThread):
+            self._links = 1
+            green.link(self._ended)
+        else:
+            run = green.run
+            green.run = functools.partial(self._run, run)
+
+    def _nothing(self):
+        pass
+
+    def _run(self, run, *args, **kwargs):
+        """The life of a plain greenlet, which has no links."""
+        try:
+            result = run(*args, **kwargs)
+        except BaseException as exception:
+            self._failed(exception)
+            raise
+        self.crossing.returned(result)
+        return result
+
+    def _ended(self, green):
+        self._links = 0
+        try:
+            result = green.wait()
+        except BaseException as exception:
+            self._failed(exception)
+        else:
+            self.crossing.returned(result)
+
+    def _failed(self, exception):
+        if isinstance(exception, greenlet.GreenletExit):
+            self.crossing.cancelled(exception)
+        else:
+            self.crossing.raised(exception)
+
+    def _kill(self):
+        # On the hub's greenlet: kill() switches, and a callback must not be left for that.
+        hubs.get_hub().schedule_call_global(0, greenthread.kill, self._green)
+
+    def start(self):
+        if not self._green and not self._green.dead:
+            hubs.get_hub().schedule_call_global(0, self._start)
+
+    def _start(self):
+        if not self._green and not self._green.dead:
+            self._green.switch()
+
+    def has_green_waiters(self):
+        green = self._green
+        if not isinstance(green, GreenThread):
+            return False
+        links = len(green._exit_funcs or ())
+        return bool(green._exit_event._waiters) or links > self._links
+
+
+def _source_of(green):
+    source = green.__dict__.get("_eventlet_asyncio_source")
+    if source is None:
+        source = green._eventlet_asyncio_source = _GreenletSource(green)
+    return source
+
+
+def greenlet_to_future(
+    green, *, loop=None, autostart_greenlet=True, autokill_greenlet=True, autocancel_future=True
+):
+    """Return a future with the result of a green thread, or of a plain greenlet not yet started."""
+    if not isinstance(green, greenlet.greenlet):
+        raise TypeError(
+            "greenlet_to_future() takes a green thread, as eventlet.spawn() returns, or a greenlet, "
+            f"not {type(green).__name__}"
+        )
+    if _thread_root(green) is not _thread_root(greenlet.getcurrent()):
+        raise RuntimeError(
+            "the green thread belongs to the hub of another thread: await it in that thread"
+        )
+    if not isinstance(green, GreenThread) and (green or green.dead):
+        if "_eventlet_asyncio_source" not in green.__dict__:
+            raise RuntimeError(
+                "a plain greenlet can only be awaited if greenlet_to_future() was called before it "
+                "started: use eventlet.spawn(), whose green threads can be awaited at any time"
+            )
+    loop = _check_loop(home_loop() if loop is None else loop)
+    future = GreenletFuture(_source_of(green), loop, autokill_greenlet, autocancel_future)
+    if autostart_greenlet and not isinstance(green, GreenThread):
+        future._source.start()
+    return future
+
+
+def _thread_root(green):
+    while green.parent is not None:
+        green = green.parent
+    return green
+
+
+def await_green_thread(green):
+    """GreenThread.__await__: by the same rules as greenlet_to_future()."""
+    return greenlet_to_future(green).__await__()
+
+
+def await_(awaitable):
+    """Wait here for an awaitable: in green code, or in plain code called from a task of ours."""
+    _check_awaitable(awaitable, "await_")
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        return _await_as_task(awaitable, _check_loop(_loop_of(awaitable, None)))
+    if not isinstance(loop, _evio.LoopCore):
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise RuntimeError(_NO_TASK_OF_OURS.format(loop=loop))
+    task = asyncio.current_task(loop)
+    if task is None:
+        return _await_as_task(awaitable, loop)
+    return _await_in_task(awaitable, loop, greenlet.getcurrent())
+
+
+def _await_as_task(awaitable, loop):
+    """Waits in a plain green thread: the awaitable runs as a task, in the green thread's context."""
+    wakeup = _Wakeup()
+    future, leave_context = _ensure_future(awaitable, loop)
+    if not future.done():
+        crossing = None
+        future.add_done_callback(wakeup)
+        while not future.done():
+            try:
+                wakeup.wait()
+            except BaseException as exception:
+                if crossing is None:
+                    crossing = _evio.Crossing(future.cancel, future.cancel, future.cancel)
+                    crossing.started()
+                _interrupt(crossing, exception)
+        if crossing is not None:
+            leave_context()
+            _settle(crossing, future)
+            return crossing.result()
+    leave_context()
+    return future.result()
+
+
+def _no_context():
+    pass
+
+
+def _ensure_future(awaitable, loop):
+    """The awaitable as a future of a loop, and what gives the caller's context its changes."""
+    if asyncio.isfuture(awaitable):
+        return asyncio.ensure_future(awaitable, loop=loop), _no_context
+    if not inspect.iscoroutine(awaitable):
+        awaitable = _wrap(awaitable)
+    context = current_context()
+    if sys.version_info >= (3, 11):
+        try:
+            context.run(_no_context)
+        except RuntimeError:
+            # Green code inside Context.run(): entered here, so no task can enter it too.
+            pass
+        else:
+            return loop.create_task(awaitable, context=context), _no_context
+    copy = context.copy()
+    task = copy.run(loop.create_task, _capture(awaitable, captured := []))
+    return task, functools.partial(_copy_back, captured)
+
+
+async def _wrap(awaitable):
+    return await awaitable
+
+
+async def _capture(coroutine, captured):
+    try:
+        return await coroutine
+    finally:
+        captured.append(contextvars.copy_context())
+
+
+def _copy_back(captured):
+    """Sets in the running context what a task changed in its copy of it."""
+    for context in captured:
+        for variable, value in context.items():
+            if variable.get(_no_context) is not value:
+                variable.set(value)
+
+
+def current_context():
+    """The context of the running code itself, where contextvars gives only copies."""
+    current = greenlet.getcurrent()
+    context = current.gr_context
+    if context is None:
+        context = current.gr_context = contextvars.Context()
+    return context
+
+
+class _NextTurn:
+    """What a bare `yield` waits for: the next turn of the loop."""
+
+
+def _await_in_task(awaitable, loop, current):
+    """Drives an awaitable in the very task whose step runs this code."""
+    carrier = _evio.current_step().carrier
+    iterator = awaitable if inspect.iscoroutine(awaitable) else awaitable.__await__()
+    crossing = None
+    error = None
+    while True:
+        try:
+            if error is None:
+                # Iterators that are no generators have no send().
+                waits_for = iterator.send(None) if hasattr(iterator, "send") else next(iterator)
+            else:
+                error, raised = None, error
+                waits_for = _throw(iterator, raised)
+        except StopIteration as stop:
+            if crossing is None:
+                return stop.value
+            crossing.returned(stop.value)
+            return crossing.result()
+        except asyncio.CancelledError as cancelled:
+            if crossing is None:
+                raise
+            crossing.cancelled(cancelled)
+            return crossing.result()
+        except BaseException as exception:
+            if crossing is None:
+                raise
+            crossing.raised(exception)
+            return crossing.result()
+        try:
+            _park_for(waits_for, loop, carrier)
+        except _Interrupted as interrupted:
+            if crossing is None:
+                crossing = _evio.Crossing(_no_context, _no_context, _no_context)
+                crossing.started()
+            _interrupt(crossing, interrupted.exception)
+            error = asyncio.CancelledError()
+        except BaseException as exception:
+            error = exception
+
+
+def _throw(iterator, error):
+    if hasattr(iterator, "throw"):
+        return iterator.throw(error)
+    raise error
+
+
+class _Interrupted(Exception):
+    """Something was thrown at the greenlet, as opposed to raised by what it waited for."""
+
+    def __init__(self, exception):
+        super().__init__(exception)
+        self.exception = exception
+
+
+def _park_for(waits_for, loop, carrier):
+    """Parks the step as its task would suspend, until what an awaitable yielded is there."""
+    wakeup = _Wakeup()
+    if waits_for is None:
+        handle = loop.call_soon(wakeup)
+        try:
+            wakeup.wait()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exception:
+            raise _Interrupted(exception) from None
+        finally:
+            handle.cancel()
+        return
+    blocking = getattr(waits_for, "_asyncio_future_blocking", None)
+    if blocking is None:
+        raise RuntimeError(f"Task got bad yield: {waits_for!r}")
+    if asyncio.futures._get_loop(waits_for) is not loop:
+        raise RuntimeError(f"Task got Future {waits_for!r} attached to a different loop")
+    if not blocking:
+        raise RuntimeError(f"yield was used instead of yield from in a task with {waits_for!r}")
+    waits_for._asyncio_future_blocking = False
+    waits_for.add_done_callback(wakeup)
+    outer, carrier.waits_for = carrier.waits_for, waits_for
+    try:
+        while not waits_for.done():
+            wakeup.wait()
+    except asyncio.CancelledError:
+        raise
+    except BaseException as exception:
+        waits_for.remove_done_callback(wakeup)
+        waits_for.cancel()
+        raise _Interrupted(exception) from None
+    finally:
+        carrier.waits_for = outer
+    waits_for.result()
+
+
+def async_to_sync(function=None, *, loop=None):
+    """Make an async function callable from green code, and from plain code below a task."""
+    if function is None:
+        return functools.partial(async_to_sync, loop=loop)
+    if not callable(function):
+        raise TypeError(f"async_to_sync() takes an async function, not {type(function).__name__}")
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        awaitable = function(*args, **kwargs)
+        if loop is None or loop is asyncio._get_running_loop():
+            return await_(awaitable)
+        return future_to_greenlet(awaitable, loop=loop).wait()
+
+    return call
+
+
+def sync_to_async(function=None, *, autokill_greenlet=True):
+    """Make a function that blocks greenly awaitable: it runs in a green thread of its own."""
+    if function is None:
+        return functools.partial(sync_to_async, autokill_greenlet=autokill_greenlet)
+    if not callable(function):
+        raise TypeError(f"sync_to_async() takes a function, not {type(function).__name__}")
+
+    @functools.wraps(function)
+    async def call(*args, **kwargs):
+        green = greenthread.spawn(function, *args, **kwargs)
+        green.gr_context = current_context()
+        return await greenlet_to_future(green, autokill_greenlet=autokill_greenlet)
+
+    return call

@@ -1,0 +1,118 @@
+"""The hub: eventlet's view of the engine. `EVENTLET_HUB=eventlet_asyncio.hub`, or `use_hub()`."""
+
+import errno
+import sys
+import weakref
+
+import eventlet.hubs
+from eventlet.hubs import asyncio as asyncio_hub
+from eventlet.hubs import hub as base
+
+from eventlet_asyncio import _evio
+
+
+def is_available():
+    """Whether the hub can be used on this platform: wherever its extension module is."""
+    return True
+
+
+def use_hub():
+    """Use this hub in the thread; call it before `eventlet.monkey_patch()` and before any green call."""
+    eventlet.hubs.use_hub(sys.modules[__name__])
+
+
+class Hub(_evio.HubCore, asyncio_hub.Hub):
+    """Drives green threads and an asyncio loop on one engine.
+
+    It is an `eventlet.hubs.asyncio.Hub` because eventlet asks for that before it lets green threads
+    be awaited, and has nothing else of it: no method of that class runs.
+    """
+
+    def __init__(self, clock=None):
+        self.clock = base.monotonic if clock is None else clock
+        self.closed = []
+        self.lclass = base.FdListener
+        self.timers_canceled = 0
+        self.next_timers = ()
+        self.debug_exceptions = True
+        self.debug_blocking = False
+        self.debug_blocking_resolution = 1
+        self._attach()
+
+    def _post_initialize(self):
+        from eventlet_asyncio import _patches
+
+        _patches.apply()
+
+    def __repr__(self):
+        return f"<{type(self).__name__} at {id(self):#x} driving {self.loop!r}>"
+
+    def __del__(self):
+        own = self._detach()
+        if own is not None and not sys.is_finalizing():
+            own._owner = None
+            own._close()
+
+    def _make_loop(self):
+        from eventlet_asyncio.loop import EventLoop
+
+        loop = EventLoop()
+        loop._owner = weakref.ref(self)
+        return loop
+
+    def abort(self, wait=False):
+        """Stop the hub after this turn; with *wait*, from the main greenlet, until it has stopped."""
+        self._stop()
+        if wait:
+            if self.greenlet is eventlet.hubs.greenlet.getcurrent():
+                raise AssertionError("Can't abort with wait from inside the hub's greenlet.")
+            self.schedule_call_global(0, lambda: None)
+            self.switch()
+
+    def mark_as_reopened(self, fileno):
+        """A descriptor was opened anew: whoever still listens on its number listens on a closed file."""
+        for listener in self._listeners_of(fileno):
+            self.remove(listener)
+            listener.defang()
+            self.closed.append(listener)
+            self.schedule_call_global(0, self.close_one)
+
+    def notify_close(self, fileno):
+        """Listeners of a closed descriptor are told when its number is used again."""
+
+    def close_one(self):
+        """Tell one listener whose descriptor is gone."""
+        if not self.closed:
+            return
+        listener = self.closed.pop(0)
+        if not listener.greenlet.dead:
+            listener.tb(eventlet.hubs.IOClosed(errno.ENOTCONN, "Operation on closed file"))
+
+    def remove_descriptor(self, fileno):
+        """Remove all listeners of a descriptor, after calling each back once."""
+        for listener in self._listeners_of(fileno):
+            self.remove(listener)
+            try:
+                listener.cb(fileno)
+            except Exception:
+                self.squelch_generic_exception(sys.exc_info())
+
+    def get_readers(self):
+        """The listeners for reading."""
+        return self.listeners[self.READ].values()
+
+    def get_writers(self):
+        """The listeners for writing."""
+        return self.listeners[self.WRITE].values()
+
+    def timer_canceled(self, timer):
+        """A timer of eventlet's own class was cancelled: it will find that out when it is due."""
+
+    def default_sleep(self):
+        """Seconds until the hub would look around with nothing to do: it never has to."""
+        return 60.0
+
+    def sleep_until(self):
+        """When the next timer is due, or None."""
+        timers = self.timers
+        return timers[0][0] if timers else None

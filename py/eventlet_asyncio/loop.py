@@ -1,0 +1,249 @@
+"""The event loop: a native core in front of the standard library's selector loop.
+
+What is hot is native (`_evio.LoopCore`): scheduling, timers, readiness and running. The rest is
+inherited from asyncio.SelectorEventLoop, whose selector and self-pipe are never made. The
+inherited methods that expect them find here:
+
+    _selector        a view of the engine's watchers, for the transports' reprs
+    _csock, _ssock   a socket pair, made when the first signal handler is added
+    _ready,          the empty containers of asyncio.BaseEventLoop; the engine has its own
+    _scheduled
+"""
+
+import asyncio
+import os
+import selectors
+import sys
+import types
+import weakref
+from asyncio import base_events, selector_events
+from asyncio.log import logger
+
+from eventlet_asyncio import _evio
+
+_loops = weakref.WeakSet()
+
+
+class _SelectorView:
+    """What transports ask of a selector: whether it watches a descriptor."""
+
+    def __init__(self, loop):
+        self._loop = weakref.ref(loop)
+
+    def get_key(self, fd):
+        loop = self._loop()
+        reader, writer = (None, None) if loop is None else loop._watchers(fd)
+        if reader is None and writer is None:
+            raise KeyError(f"{fd!r} is not registered")
+        events = (selectors.EVENT_READ if reader else 0) | (selectors.EVENT_WRITE if writer else 0)
+        return selectors.SelectorKey(fd, fd, events, (reader, writer))
+
+
+class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
+    """A complete asyncio event loop whose callbacks may block greenly."""
+
+    #: The hub whose own loop this is: it ends with that hub and cannot be closed before.
+    _owner = None
+
+    def __init__(self):
+        base_events.BaseEventLoop.__init__(self)
+        self._selector = _SelectorView(self)
+        self._ssock = self._csock = None
+        self._transports = weakref.WeakValueDictionary()
+        self._signal_handlers = {}
+        if sys.version_info >= (3, 13):
+            self._unix_server_sockets = {}
+        _watch_forks()
+        _loops.add(self)
+
+    def __repr__(self):
+        return (
+            f"<{type(self).__name__} running={self.is_running()} closed={self.is_closed()} "
+            f"debug={self.get_debug()} driven by {self._driven_by()}>"
+        )
+
+    def run_forever(self):
+        """Run until stop() is called; in a green thread, only that thread waits for it."""
+        self._check_closed()
+        if self._owner_hub() is not None:
+            return self._run_in_hub()
+        self._check_running()
+        self._set_coroutine_origin_tracking(self._debug)
+        try:
+            self._run()
+        finally:
+            self._set_coroutine_origin_tracking(False)
+
+    def run_until_complete(self, future):
+        """Run until the future is done and return its result, or raise its exception."""
+        if self._owner_hub() is None:
+            return super().run_until_complete(future)
+        from eventlet_asyncio import bridge
+
+        self._check_closed()
+        return bridge.await_(asyncio.ensure_future(future, loop=self))
+
+    def stop(self):
+        """Stop run_forever() after the turn; a hub that runs on this loop goes on."""
+        if self._owner_hub() is None:
+            super().stop()
+        else:
+            self._stop_in_hub()
+
+    def close(self):
+        """Close the loop, which must not be running."""
+        if self._owner_hub() is not None:
+            raise RuntimeError(
+                "this loop belongs to the hub of its thread and ends with it: "
+                "close only loops that you made"
+            )
+        self._close()
+
+    def _close(self):
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.is_closed():
+            return
+        if not sys.is_finalizing():
+            for signum in list(self._signal_handlers):
+                self.remove_signal_handler(signum)
+        if self._ssock is not None:
+            self._close_self_pipe()
+        base_events.BaseEventLoop.close(self)
+        self._release()
+        self._selector = None
+
+    def add_signal_handler(self, sig, callback, *args):
+        """Call back when a signal arrives; see asyncio.loop.add_signal_handler."""
+        self._check_closed()
+        if self._csock is None:
+            self._make_self_pipe()
+        super().add_signal_handler(sig, callback, *args)
+
+    def _owner_hub(self):
+        return None if self._owner is None else self._owner()
+
+    def _run_in_hub(self):
+        """Parks the green thread until stop(): the hub runs this loop anyway."""
+        from eventlet import event
+
+        stopped = self._hub_stop = event.Event()
+        stopped.wait()
+
+    def _stop_in_hub(self):
+        stopped, self._hub_stop = self._hub_stop, None
+        if stopped is not None:
+            stopped.send()
+
+    _hub_stop = None
+
+    def _report_slow_callback(self, handle, seconds):
+        logger.warning(
+            "Executing %s took %.3f seconds", base_events._format_handle(handle), seconds
+        )
+
+    def __del__(self, _warn=None):
+        if self._owner is not None and not self.is_closed():
+            self._owner = None
+            self._thread_id = None
+            self._close()
+        elif _warn is None:
+            super().__del__()
+        else:
+            super().__del__(_warn)
+
+    # Both bases define these, and only the native ones know the engine.
+    _read_from_self = selector_events.BaseSelectorEventLoop._read_from_self
+
+
+def new_event_loop():
+    """A new event loop; `asyncio.run(main(), loop_factory=new_event_loop)`."""
+    return EventLoop()
+
+
+def run(main, *, debug=None):
+    """Run a coroutine on a new loop of ours, as asyncio.run() does."""
+    if sys.version_info >= (3, 12):
+        return asyncio.run(main, debug=debug, loop_factory=new_event_loop)
+    if sys.version_info >= (3, 11):
+        with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+            return runner.run(main)
+    return _run_with_policy(main, debug)
+
+
+def _run_with_policy(main, debug):
+    """Before 3.11 asyncio.run() takes its loop from the policy alone."""
+    runners = types.FunctionType(
+        asyncio.run.__code__,
+        {**asyncio.run.__globals__, "events": _EventsOfOurs(asyncio.events)},
+        argdefs=asyncio.run.__defaults__,
+    )
+    runners.__kwdefaults__ = asyncio.run.__kwdefaults__
+    return runners(main, debug=debug)
+
+
+class _EventsOfOurs:
+    """asyncio.events, but for the loop that it makes."""
+
+    new_event_loop = staticmethod(new_event_loop)
+
+    def __init__(self, events):
+        self._events = events
+
+    def __getattr__(self, name):
+        return getattr(self._events, name)
+
+
+class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
+    """Makes loops of ours, and keeps a current loop for each green thread as for each thread."""
+
+    def __init__(self):
+        super().__init__()
+        self._current = weakref.WeakKeyDictionary()
+
+    def new_event_loop(self):
+        """A new event loop of ours."""
+        return EventLoop()
+
+    def get_event_loop(self):
+        """The loop set for this green thread, or its home loop; else as the default policy."""
+        from eventlet_asyncio import bridge
+
+        greenlet = bridge.green_thread()
+        if greenlet is None:
+            return super().get_event_loop()
+        loop = self._current.get(greenlet)
+        return bridge.home_loop() if loop is None else loop
+
+    def set_event_loop(self, loop):
+        """Set the current loop of this green thread, or of the thread outside green threads."""
+        from eventlet_asyncio import bridge
+
+        greenlet = bridge.green_thread()
+        if greenlet is None:
+            super().set_event_loop(loop)
+        elif loop is None:
+            self._current.pop(greenlet, None)
+        else:
+            self._current[greenlet] = loop
+
+
+def install():
+    """Make asyncio.run() and asyncio.new_event_loop() use loops of ours, by the policy."""
+    asyncio.set_event_loop_policy(EventLoopPolicy())
+
+
+def _after_fork_in_child():
+    for loop in list(_loops):
+        if not loop.is_closed():
+            loop._rebuild()
+
+
+_watching_forks = False
+
+
+def _watch_forks():
+    global _watching_forks
+    if not _watching_forks:
+        _watching_forks = True
+        os.register_at_fork(after_in_child=_after_fork_in_child)
