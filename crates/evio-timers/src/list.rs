@@ -113,13 +113,23 @@ impl List {
         (self.sorted && timers[self.tail].deadline == first).then_some(first)
     }
 
+    /// The highest bit in which its deadlines differ, perhaps with lower ones.
+    pub(crate) fn difference<T>(&self, timers: &Timers<T>) -> u64 {
+        let first = timers[self.head].deadline;
+        if self.sorted {
+            return first ^ timers[self.tail].deadline;
+        }
+        self.ids(timers)
+            .fold(0, |bits, id| bits | first ^ timers[id].deadline)
+    }
+
     /// The position of the timer behind `id`.
     pub(crate) fn after<T>(timers: &Timers<T>, id: u32) -> Option<u32> {
         let next = timers[id].links.next;
         (next != NIL).then_some(next)
     }
 
-    pub(crate) fn ids<T>(self, timers: &Timers<T>) -> impl Iterator<Item = u32> {
+    pub(crate) fn ids<T>(&self, timers: &Timers<T>) -> impl Iterator<Item = u32> {
         std::iter::successors(Some(self.head), |&id| Self::after(timers, id))
     }
 

@@ -183,6 +183,7 @@ fn levels_go_with_their_timers_and_come_from_the_pool() {
             "{levels} levels after {most}"
         );
         most = most.max(levels);
+        assert_eq!(wheel.timers.capacity(), 5 * 4_096);
     }
     wheel.shrink_to_fit();
     assert_eq!(wheel.tree.levels.capacity(), 0);

@@ -192,15 +192,16 @@ impl Tree {
 
     /// What a slot with a crowded list holds instead, so that a timer due at `deadline` finds room.
     fn split<T>(&mut self, timers: &mut Timers<T>, mut list: List, deadline: u64) -> Slot {
-        if let Some(common) = list.only_deadline(timers) {
-            return self.enclose(Slot::List(list), common, deadline);
-        }
         let first = timers[list.head].deadline;
-        let difference = list.ids(timers).fold(first ^ deadline, |bits, id| {
-            bits | (first ^ timers[id].deadline)
-        });
+        let difference = list.difference(timers);
+        let beyond = first ^ deadline;
         if difference == 0 {
             list.sorted = true;
+        }
+        if beyond != 0 && (difference == 0 || shift_for(beyond) > shift_for(difference)) {
+            return self.enclose(Slot::List(list), first, deadline);
+        }
+        if difference == 0 {
             return Slot::List(list);
         }
         let position = self.take_level(first, shift_for(difference));

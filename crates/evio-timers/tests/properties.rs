@@ -47,7 +47,7 @@ fn rare() -> impl Strategy<Value = Op> {
 }
 
 fn ops(time: impl Strategy<Value = u64> + Clone) -> impl Strategy<Value = Vec<Op>> {
-    vec(prop_oneof![200 => op(time), 1 => rare()], 0..600)
+    vec(prop_oneof![200 => op(time), 1 => rare()], 0..500)
 }
 
 proptest! {
