@@ -70,6 +70,7 @@ pub(crate) fn everything(
         rust(workspace, &mut report, &["--workspace"], Some(&newest));
         report.step("tidy", || tidy::check(workspace));
         report.step("consumer", || consumer::check(workspace, &newest));
+        report.step("fuzz targets", || fuzz_targets(workspace));
     }
     for python in &pythons {
         let stubs = keyword.is_none() && Some(python) == pythons.last();
@@ -106,6 +107,14 @@ fn rust(workspace: &Workspace, report: &mut Report, which: &[&str], python: Opti
     report.step("rust tests", || {
         run_within(SUITE_LIMIT, cargo(&["test"]).args(which))
     });
+}
+
+/// Whether the fuzz targets still fit the models that they share with the tests.
+fn fuzz_targets(workspace: &Workspace) -> Result<(), Error> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["check", "--no-default-features"]);
+    cargo.args(["--manifest-path", "fuzz/Cargo.toml", "--target-dir"]);
+    run(cargo.arg(workspace.made("fuzz")))
 }
 
 /// Everything on one Python, up to and including pytest.
