@@ -2,7 +2,7 @@
 
 use rustix::io::{Errno, read, write};
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 /// What can be opened at a place.
@@ -40,15 +40,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// Takes a number of its own for good, at `lowest` or above.
+    /// Takes the first free number from `lowest` on.
     pub fn new(lowest: RawFd) -> Self {
         let (stream, _) = UnixStream::pair().unwrap();
-        let fd = rustix::io::fcntl_dupfd_cloexec(stream, lowest)
-            .unwrap()
-            .into_raw_fd();
+        let number = rustix::io::fcntl_dupfd_cloexec(stream, lowest).unwrap();
+        let fd = number.as_raw_fd();
+        drop(number);
         let mut place = Place { fd, open: None };
-        // The number is open and nobody else's: `open` takes it over.
-        place.take_over(Kind::Stream);
+        place.reopen(Kind::Stream);
         place
     }
 
@@ -66,24 +65,7 @@ impl Place {
 
     /// Opens another file behind the same number, closing what was there.
     pub fn reopen(&mut self, kind: Kind) {
-        if self.open.take().is_some() {
-            // Closed first: a descriptor that is only overwritten is the same to an epoll.
-        }
-        self.put(kind, |file, fd| {
-            rustix::io::fcntl_dupfd_cloexec(file, fd).unwrap()
-        });
-    }
-
-    fn take_over(&mut self, kind: Kind) {
-        self.put(kind, |file, fd| {
-            // SAFETY: `new` has just let go of this number without closing it.
-            let mut near = unsafe { OwnedFd::from_raw_fd(fd) };
-            rustix::io::dup2(file, &mut near).unwrap();
-            near
-        });
-    }
-
-    fn put(&mut self, kind: Kind, at: impl Fn(OwnedFd, RawFd) -> OwnedFd) {
+        self.close();
         let (near, far): (OwnedFd, Option<OwnedFd>) = match kind {
             Kind::Stream => {
                 let (near, far) = UnixStream::pair().unwrap();
@@ -102,7 +84,7 @@ impl Place {
                 None,
             ),
         };
-        let near = at(near, self.fd);
+        let near = rustix::io::fcntl_dupfd_cloexec(near, self.fd).unwrap();
         assert_eq!(
             near.as_raw_fd(),
             self.fd,
