@@ -57,7 +57,7 @@
 //! are occupied. A slot holds a list of timers until the list grows crowded; then the slot gets a level of its
 //! own, at the six bits in which its timers differ, and a level that is left with one slot goes away again. So
 //! the earliest timer is found by at most eleven bitmaps and one short list, insertion and cancellation walk the
-//! same short way, and no operation is ever made to move a million timers at once.
+//! same short way, and none of them moves more than 64 timers for each level, however many are pending.
 //!
 //! Unlike the wheel of the textbooks this one has no hand: no timer waits for the hand to carry it down from
 //! level to level, and a deadline in the past needs no special place.
@@ -72,3 +72,7 @@ mod tree;
 mod wheel;
 
 pub use wheel::{Key, Wheel};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -68,7 +68,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// An empty wheel with memory for `n` timers, so that reaching that number moves none of them.
+    /// An empty wheel with memory for `n` timers.
     pub fn with_capacity(n: usize) -> Self {
         Wheel {
             timers: Timers::with_capacity(n),
@@ -145,8 +145,9 @@ impl<T> Wheel<T> {
     /// The earliest deadline of all pending timers, in nanoseconds; `None` if there is none or all are
     /// [`u64::MAX`].
     ///
-    /// Exact, whatever was cancelled before, and bounded: at most eleven levels and one short list are looked
-    /// at, however many timers there are. It takes `&mut self` because it keeps what it found.
+    /// Exact, whatever was cancelled before, and bounded: at most eleven levels are looked at and a list of at
+    /// most 64 timers is sorted or split, however many timers there are. It takes `&mut self`
+    /// because it keeps what it found.
     ///
     /// # Examples
     ///
@@ -263,7 +264,7 @@ impl<T> Wheel<T> {
     /// Gives memory back to the allocator, as far as no pending timer stands in the way. All of it, if none is
     /// pending.
     ///
-    /// Without this call a wheel keeps what it once needed and uses it again.
+    /// Otherwise the wheel keeps the memory of timers that left one by one, and uses it again.
     pub fn shrink_to_fit(&mut self) {
         self.timers.shrink_to_fit();
         self.tree.shrink_to_fit();
