@@ -66,7 +66,7 @@ fn problems(workspace: &Workspace) -> Result<Vec<String>, Error> {
         texts::nothing_of_a_machine(&files),
         texts::no_long_files(&files),
         texts::no_scripts(&files),
-        texts::changelog(&files),
+        texts::documents(&files),
         names::no_bare_name(&files),
     ]
     .concat())

@@ -69,15 +69,24 @@ pub(super) fn no_scripts(files: &[File]) -> Vec<String> {
         .collect()
 }
 
-/// There is a changelog with a section for what is not released yet, or for the last release.
-pub(super) fn changelog(files: &[File]) -> Vec<String> {
-    let has_section = files
+/// What must be there, each with a text that it must hold.
+const DOCUMENTS: [(&str, &str); 4] = [
+    ("ARCHITECTURE.md", "\n## "),
+    ("CHANGELOG.md", "\n## ["),
+    ("README.md", "\n## "),
+    ("pyproject.toml", "\nreadme = \"README.md\"\n"),
+];
+
+/// The documents that every reader looks for are there, and the wheel shows one of them.
+pub(super) fn documents(files: &[File]) -> Vec<String> {
+    DOCUMENTS
         .iter()
-        .any(|file| file.path == "CHANGELOG.md" && file.text.contains("\n## ["));
-    if has_section {
-        return Vec::new();
-    }
-    vec!["CHANGELOG.md: it is missing, or has no section such as ## [Unreleased]".into()]
+        .filter(|(path, part)| {
+            let text = files.iter().find(|file| file.path == *path);
+            !text.is_some_and(|file| file.text.contains(part))
+        })
+        .map(|(path, part)| format!("{path}: it is missing, or holds no line {:?}", part.trim()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -122,10 +131,20 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_changelog_is_found() {
-        assert_eq!(changelog(&[]).len(), 1);
-        assert_eq!(changelog(&file("CHANGELOG.md", "# Changelog\n")).len(), 1);
-        let text = "# Changelog\n\n## [Unreleased]\n";
-        assert!(changelog(&file("CHANGELOG.md", text)).is_empty());
+    fn a_missing_document_is_found() {
+        let all: Vec<File> = DOCUMENTS
+            .iter()
+            .flat_map(|(path, part)| file(path, &format!("# It\n{part}")))
+            .collect();
+        assert!(documents(&all).is_empty());
+        for (at, (path, _)) in DOCUMENTS.iter().enumerate() {
+            let others = all.iter().enumerate().filter(|(other, _)| *other != at);
+            let mut others: Vec<File> = others
+                .flat_map(|(_, other)| file(&other.path, &other.text))
+                .collect();
+            assert_eq!(documents(&others).len(), 1, "{path}");
+            others.extend(file(path, "# It\n"));
+            assert_eq!(documents(&others).len(), 1, "{path}");
+        }
     }
 }
