@@ -27,9 +27,6 @@ const UNSAFE_FILES: [(&str, &str); 7] = [
         "hands descriptors to the kernel by number",
     ),
     (
-        "duplicates and closes descriptors by number",
-    ),
-    (
         "crates/evio-reactor/tests/process.rs",
         "forks, and limits system calls",
     ),
