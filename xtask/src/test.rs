@@ -105,7 +105,7 @@ fn rust(workspace: &Workspace, report: &mut Report, which: &[&str], python: Opti
             .args(["--", "-D", "warnings"]))
     });
     report.step("rust tests", || {
-        run_within(SUITE_LIMIT, cargo(&["test"]).args(which))
+        run_within(SUITE_LIMIT, cargo(&["test", "--no-fail-fast"]).args(which))
     });
 }
 
