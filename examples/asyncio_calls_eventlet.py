@@ -1,13 +1,14 @@
 """async code fetches a page with urlopen: python asyncio_calls_eventlet.py URL"""
 
 import eventlet
+import eventlet_asyncio
 
+eventlet_asyncio.use_hub()
 eventlet.monkey_patch()
 
 import sys
 from urllib.request import urlopen  # monkey-patched
 
-import eventlet_asyncio
 from eventlet_asyncio import greenlet_to_future
 
 
