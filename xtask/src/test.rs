@@ -174,8 +174,11 @@ fn run_pytest(workspace: &Workspace, venv: &Venv, keyword: Option<&str>) -> Resu
     let mut command = venv.command("python");
     command.current_dir(workspace.root());
     command.args(["-m", "pytest", "tests"]);
-    if let Some(keyword) = keyword {
-        command.args(["-k", keyword]);
-    }
+    match keyword {
+        // Without workers, which would keep the stacks of a test that hangs to themselves.
+        Some(keyword) => command.args(["-k", keyword]),
+        // With them, such a test takes its worker along and not the rest of the suite.
+        None => command.args(["--numprocesses", "2"]),
+    };
     run_within(SUITE_LIMIT, &mut command)
 }
