@@ -84,7 +84,18 @@ class Policy:
 class OriginalModules:
     """Gives asyncio the modules that it uses as they were before monkey patching."""
 
-    names = ("_thread", "os", "queue", "select", "socket", "ssl", "subprocess", "threading", "time")
+    names = (
+        "_thread",
+        "os",
+        "queue",
+        "select",
+        "selectors",
+        "socket",
+        "ssl",
+        "subprocess",
+        "threading",
+        "time",
+    )
     places = [("asyncio.*", "/".join(names))]
 
     def __init__(self):
@@ -104,8 +115,7 @@ class OriginalModules:
             return
         self._replace(thread, "threading")
         self._replace(thread, "queue")
-        selectors = importlib.import_module("selectors")
-        self._replace(selectors, "select")
+        self._replace(patcher.original("selectors"), "select")
 
     def _replace(self, module, name):
         self._set(module, name, patcher.original(name))
@@ -132,6 +142,30 @@ def _resolve(place):
     module, _, name = place.partition(":")
     owner = importlib.import_module(module)
     return getattr(owner, name) if name else owner
+
+
+class Events:
+    """asyncio.events as asyncio.tasks sees it: green code has a running loop to make tasks on."""
+
+    def __init__(self, events):
+        self._events = events
+
+    def __getattr__(self, name):
+        return getattr(self._events, name)
+
+    def get_running_loop(self):
+        from eventlet_asyncio import bridge
+
+        loop = self._events._get_running_loop()
+        if loop is None:
+            loop = bridge.green_home_loop()
+        if loop is None:
+            raise RuntimeError("no running event loop")
+        return loop
+
+
+def _events():
+    return Events(asyncio.events)
 
 
 def _sleep():
@@ -173,6 +207,7 @@ TABLE = (
     ORIGINAL_MODULES,
     Policy(),
     SLEEP,
+    Attribute([("asyncio.tasks", "events")], _events),
     Attribute([("eventlet.greenthread:GreenThread", "__await__")], _await),
     Code("eventlet.asyncio", "spawn_for_awaitable", _spawn_for_awaitable),
     Code("eventlet.debug", "hub_prevent_multiple_readers", _hub_prevent_multiple_readers),

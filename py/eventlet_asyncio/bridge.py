@@ -44,6 +44,12 @@ def home_loop():
     return _guest_loop(hub)
 
 
+def green_home_loop():
+    """The home loop of green code in a thread whose hub is ours; None in any other."""
+    hub = getattr(hubs._threadlocal, "hub", None)
+    return hub.loop if isinstance(hub, _evio.HubCore) else None
+
+
 def _guest_loop(hub):
     """A loop of ours that lives in a green thread of somebody else's hub."""
     from eventlet_asyncio.loop import EventLoop

@@ -32,10 +32,8 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         self.clock = base.monotonic if clock is None else clock
         self.closed = []
         self.lclass = base.FdListener
-        self.timers_canceled = 0
         self.next_timers = ()
         self.debug_exceptions = True
-        self.debug_blocking = False
         self.debug_blocking_resolution = 1
         self._attach()
 

@@ -210,10 +210,10 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
         from eventlet_asyncio import bridge
 
         greenlet = bridge.green_thread()
-        if greenlet is None:
-            return super().get_event_loop()
-        loop = self._current.get(greenlet)
-        return bridge.home_loop() if loop is None else loop
+        loop = self._local._loop if greenlet is None else self._current.get(greenlet)
+        if loop is None:
+            loop = bridge.green_home_loop()
+        return super().get_event_loop() if loop is None else loop
 
     def set_event_loop(self, loop):
         """Set the current loop of this green thread, or of the thread outside green threads."""

@@ -72,6 +72,10 @@ pub struct Engine<T> {
     turn: u64,
     polled_at: u64,
     turns_since_poll: u32,
+    /// Something was watched or armed since the last poll, and wants to be looked at soon.
+    interest_is_new: bool,
+    /// Fibers expect that yielding once lets those whose descriptor is ready go first.
+    fiber_watchers: usize,
     collected: Vec<Key>,
 }
 
@@ -92,6 +96,8 @@ impl<T> Engine<T> {
             turn: 0,
             polled_at: 0,
             turns_since_poll: 0,
+            interest_is_new: false,
+            fiber_watchers: 0,
             collected: Vec::new(),
         })
     }
@@ -171,9 +177,13 @@ impl<T> Engine<T> {
         mode: Mode,
         payload: T,
     ) -> Result<Key, AddError<T>> {
-        self.reactor
-            .add(fd, direction, mode, Watched { lane, payload })
-            .map_err(|AddError { error, payload }| AddError {
+        let watched = Watched { lane, payload };
+        let outcome = self.reactor.add(fd, direction, mode, watched);
+        if outcome.is_ok() {
+            self.interest_is_new = true;
+            self.fiber_watchers += usize::from(lane == Lane::Fiber);
+        }
+        outcome.map_err(|AddError { error, payload }| AddError {
                 error,
                 payload: payload.payload,
             })
@@ -181,7 +191,9 @@ impl<T> Engine<T> {
 
     /// Ends a watch and hands its payload back; work of it that was not handed out is gone.
     pub fn unwatch(&mut self, key: Key) -> Option<T> {
-        self.reactor.remove(key).map(|watched| watched.payload)
+        let watched = self.reactor.remove(key)?;
+        self.fiber_watchers -= usize::from(watched.lane == Lane::Fiber);
+        Some(watched.payload)
     }
 
     /// Arms a one-shot watcher that has fired, or one that was disarmed.
@@ -190,6 +202,7 @@ impl<T> Engine<T> {
     ///
     /// The reactor's, when the descriptor can no longer be watched.
     pub fn arm(&mut self, key: Key) -> Result<(), Error> {
+        self.interest_is_new = true;
         self.reactor.arm(key)
     }
 
@@ -228,7 +241,9 @@ impl<T> Engine<T> {
         let deadline = self.next_deadline();
         let waiting_work = !self.callbacks.is_empty() || !self.ready_fibers.is_empty();
         if waiting_work || deadline.is_some_and(|deadline| deadline <= now) {
-            let fresh = self.turns_since_poll < TURNS_BETWEEN_POLLS
+            let fresh = self.fiber_watchers == 0
+                && !self.interest_is_new
+                && self.turns_since_poll < TURNS_BETWEEN_POLLS
                 && now.saturating_sub(self.polled_at) < NANOSECONDS_BETWEEN_POLLS;
             return if fresh {
                 Plan::Begin
@@ -244,6 +259,7 @@ impl<T> Engine<T> {
         self.turns_since_poll = self.turns_since_poll.saturating_add(1);
         if let Some(waiter) = polled {
             self.turns_since_poll = 0;
+            self.interest_is_new = false;
             self.polled_at = now;
             let mut collected = std::mem::take(&mut self.collected);
             self.reactor.collect(waiter, &mut collected);
@@ -321,8 +337,11 @@ impl<T> Engine<T> {
             let Some(watched) = other.reactor.remove(old) else {
                 continue;
             };
+            other.fiber_watchers -= 1;
             match self.reactor.add(fd, direction, mode, watched) {
                 Ok(new) => {
+                    self.interest_is_new = true;
+                    self.fiber_watchers += 1;
                     if !armed {
                         self.reactor.disarm(new);
                     }

@@ -1,4 +1,4 @@
-//! contextvars: entering, leaving and copying the contexts in which callbacks run.
+//! What CPython tells only by its C interface: the contexts in which callbacks run, and the frame.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -39,4 +39,10 @@ pub(crate) fn check(context: &Bound<'_, PyAny>) -> PyResult<()> {
         "context must be a contextvars.Context, not {}",
         context.get_type().name()?
     )))
+}
+
+/// The innermost Python frame; there is none below a driver.
+pub(crate) fn frame(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+    // SAFETY: attached; the answer is borrowed from the interpreter, or null.
+    unsafe { Bound::from_borrowed_ptr_or_opt(py, ffi::PyEval_GetFrame().cast()) }
 }

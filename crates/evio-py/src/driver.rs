@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use evio_loop::{Host, Plan, Waited, Work};
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::cell::GilCell;
 use crate::core::LoopCore;
@@ -245,7 +245,14 @@ pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
         this.check_failure(py)?;
         run_callback_part(&driver, &core)?;
         step::put_away(py)?;
-        run_fiber_part(hub, &driver)?;
+        if hub.get().detects_blocking() {
+            hub.call_method0(intern!(py, "block_detect_pre"))?;
+            let outcome = run_fiber_part(hub, &driver);
+            hub.call_method0(intern!(py, "block_detect_post"))?;
+            outcome?;
+        } else {
+            run_fiber_part(hub, &driver)?;
+        }
         if hub.get().is_stopping() {
             return Ok(());
         }

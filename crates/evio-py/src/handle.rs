@@ -61,12 +61,17 @@ impl Handle {
             }
             None => crate::context::copy(py)?.unbind(),
         };
-        let source_traceback = if owner.get().debug() {
-            let frame = py.import("sys")?.call_method1("_getframe", (0,))?;
-            let helpers = py.import("asyncio.format_helpers")?;
-            Some(helpers.call_method1("extract_stack", (frame,))?.unbind())
+        let frame = if owner.get().debug() {
+            crate::context::frame(py)
         } else {
             None
+        };
+        let source_traceback = match frame {
+            Some(frame) => {
+                let helpers = py.import("asyncio.format_helpers")?;
+                Some(helpers.call_method1("extract_stack", (frame,))?.unbind())
+            }
+            None => None,
         };
         Ok(Self {
             call: GilCell::new(Some(Call {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::RawFd;
 
 use evio_loop::{Direction, Lane, Mode, TimerKey};
-use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -29,6 +29,8 @@ pub(crate) struct HubCore {
     listeners: GilCell<Listeners>,
     running: Flag,
     stopping: Flag,
+    debug_blocking: Flag,
+    canceled: GilCell<usize>,
 }
 
 /// The hub of this thread, of whatever kind, if it has one.
@@ -64,6 +66,10 @@ impl HubCore {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.get()
+    }
+
+    pub(crate) fn detects_blocking(&self) -> bool {
+        self.debug_blocking.get()
     }
 
     /// The loop whose engine the hub shares, made if there is none yet.
@@ -216,10 +222,26 @@ impl HubCore {
         let py = slf.py();
         let driver = slf.get().driver.get(py)?;
         let core = driver.bind(py).get().core(py)?;
-        core.bind(py)
-            .get()
-            .engine(py, |engine| engine.cancel(key))
-            .flatten()
+        let core = core.bind(py).get();
+        let (job, left) = core.engine(py, |engine| {
+            (engine.cancel(key), engine.timer_count(Lane::Fiber))
+        })?;
+        if job.is_some() {
+            slf.get().count_canceled(py, left);
+        }
+        job
+    }
+
+    /// Keeps the books of eventlet's own hubs, where a cancelled timer stays until it is due or
+    /// until half of more than a thousand are cancelled. Ours is gone already.
+    fn count_canceled(&self, py: Python<'_>, left: usize) {
+        self.canceled.with(py, |canceled| {
+            *canceled += 1;
+            let total = left + *canceled;
+            if left == 0 || (total > 1000 && total / 2 <= *canceled) {
+                *canceled = 0;
+            }
+        });
     }
 
     /// Arms a listener that has fired and is still wanted.
@@ -365,6 +387,8 @@ impl HubCore {
             listeners: GilCell::new(HashMap::new()),
             running: Flag::new(false),
             stopping: Flag::new(false),
+            debug_blocking: Flag::new(false),
+            canceled: GilCell::new(0),
         }
     }
 
@@ -412,10 +436,12 @@ impl HubCore {
     }
 
     /// Runs turns until `abort()`; it is what the hub's greenlet does.
+    ///
+    /// What a greenlet brings that ended before the hub first ran is ignored; it may be no tuple.
     #[pyo3(signature = (*_args, **_kwargs))]
     fn run(
         slf: &Bound<'_, Self>,
-        _args: &Bound<'_, PyTuple>,
+        _args: &Bound<'_, PyAny>,
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         let py = slf.py();
@@ -487,6 +513,11 @@ impl HubCore {
                 return Err(PyTypeError::new_err("evtype must be hub.READ or hub.WRITE"));
             }
         };
+        if fileno < 0 {
+            return Err(PyValueError::new_err(format!(
+                "Invalid file descriptor: {fileno}"
+            )));
+        }
         this.refuse_second(py, evtype, fileno, direction, cb)?;
         let current = greenlet::current(py);
         let listener = Bound::new(
@@ -629,15 +660,37 @@ impl HubCore {
         PyList::new(py, timers)
     }
 
-    /// Number of pending timers.
+    #[getter]
+    fn debug_blocking(&self) -> bool {
+        self.debug_blocking.get()
+    }
+
+    #[setter]
+    fn set_debug_blocking(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.debug_blocking.set(value.is_truthy()?);
+        Ok(())
+    }
+
+    /// Number of cancelled timers that eventlet's own hubs would still hold.
+    #[getter]
+    fn timers_canceled(&self, py: Python<'_>) -> usize {
+        self.canceled.with(py, |canceled| *canceled)
+    }
+
+    #[setter]
+    fn set_timers_canceled(&self, py: Python<'_>, canceled: usize) {
+        self.canceled.replace(py, canceled);
+    }
+
+    /// Number of timers, pending and as by `timers_canceled`.
     fn get_timers_count(&self, py: Python<'_>) -> usize {
         let core = self.driver(py).bind(py).get().core(py);
-        core.and_then(|core| {
+        let pending = core.and_then(|core| {
             core.bind(py)
                 .get()
                 .engine(py, |engine| engine.timer_count(Lane::Fiber))
-        })
-        .unwrap_or(0)
+        });
+        pending.unwrap_or(0) + self.timers_canceled(py)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

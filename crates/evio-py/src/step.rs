@@ -383,7 +383,7 @@ impl Step {
 #[pymethods]
 impl Step {
     #[pyo3(signature = (*_args))]
-    fn __call__(slf: &Bound<'_, Self>, _args: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<()> {
+    fn __call__(slf: &Bound<'_, Self>, _args: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         match slf.get().driver.get(py) {
             Some(driver) => driver::live(driver.bind(py), slf),
