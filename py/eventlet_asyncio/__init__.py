@@ -6,22 +6,26 @@ What stands where:
     hub      eventlet first: EVENTLET_HUB=eventlet_asyncio.hub, or use_hub()
     loop     asyncio first: run, new_event_loop, EventLoop, EventLoopPolicy, install
 
-Importing this package changes nothing in other people's modules. Making the first hub does;
-what, why and how it is undone stands in docs/patches.md.
+Importing this package changes nothing in other people's modules, and does not import eventlet
+before a name of the bridge or the hub is used: a program that is asyncio alone stays so. Making
+the first hub changes what docs/patches.md lists.
 """
+
+import importlib
 
 from eventlet_asyncio import _extension as _extension
 from eventlet_asyncio._evio import __version__
-from eventlet_asyncio.bridge import (
-    async_to_sync,
-    await_,
-    future_to_greenlet,
-    greenlet_to_future,
-    spawn_for_awaitable,
-    sync_to_async,
-)
-from eventlet_asyncio.hub import use_hub
 from eventlet_asyncio.loop import EventLoop, EventLoopPolicy, install, new_event_loop, run
+
+_LAZY = {
+    "async_to_sync": "bridge",
+    "await_": "bridge",
+    "future_to_greenlet": "bridge",
+    "greenlet_to_future": "bridge",
+    "spawn_for_awaitable": "bridge",
+    "sync_to_async": "bridge",
+    "use_hub": "hub",
+}
 
 __all__ = [
     "EventLoop",
@@ -38,3 +42,15 @@ __all__ = [
     "sync_to_async",
     "use_hub",
 ]
+
+
+def __getattr__(name):
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(set(globals()) | set(_LAZY))

@@ -1,7 +1,11 @@
 """The standard library as it was before anybody monkey-patched it."""
 
-from eventlet import patcher
+import sys
 
-get_ident = patcher.original("_thread").get_ident
-socket = patcher.original("socket")
-threading = patcher.original("threading")
+
+def _original(name):
+    patcher = sys.modules.get("eventlet.patcher")
+    return __import__(name) if patcher is None else patcher.original(name)
+
+
+get_ident = _original("_thread").get_ident

@@ -4,7 +4,6 @@ import asyncio
 import functools
 import sys
 
-from eventlet import hubs
 from greenlet import greenlet
 
 
@@ -56,7 +55,9 @@ def cancel_parked(step, task, msg=None):
     number = step.park_number
     if carrier.cancel_due != number:
         carrier.cancel_due = number
-        hubs.get_hub().schedule_call_global(0, _deliver, carrier, number, task, msg)
+        # Parked, so there is a hub to be parked in.
+        hub = sys.modules["eventlet.hubs"].get_hub()
+        hub.schedule_call_global(0, _deliver, carrier, number, task, msg)
     return True
 
 

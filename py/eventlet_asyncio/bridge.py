@@ -16,6 +16,7 @@ from eventlet.greenthread import GreenThread
 from eventlet.timeout import Timeout
 
 from eventlet_asyncio import _evio
+from eventlet_asyncio.loop import choose_hub
 
 _NO_TASK_OF_OURS = (
     "cannot block greenly in a task of {loop!r}, which is not an eventlet_asyncio loop and would "
@@ -33,12 +34,19 @@ def green_thread():
     return current
 
 
+def get_hub():
+    """The hub of this thread; where none was chosen and a loop of ours runs, it is ours."""
+    if isinstance(asyncio._get_running_loop(), _evio.LoopCore):
+        choose_hub()
+    return hubs.get_hub()
+
+
 def home_loop():
     """The loop on which green code that names none has its awaitables run."""
     loop = asyncio._get_running_loop()
     if loop is not None:
         return loop
-    hub = hubs.get_hub()
+    hub = get_hub()
     if isinstance(hub, _evio.HubCore):
         return hub.loop
     return _guest_loop(hub)
@@ -65,7 +73,7 @@ class _Wakeup:
     """Wakes a greenlet, by its hub, once however often it is called."""
 
     def __init__(self):
-        self._hub = hubs.get_hub()
+        self._hub = get_hub()
         self._greenlet = greenlet.getcurrent()
         self._timer = None
         if self._greenlet is self._hub.greenlet:
@@ -126,7 +134,7 @@ class FutureGreenThread(GreenThread):
     """A green thread whose result is that of an awaitable; made by future_to_greenlet()."""
 
     def __init__(self, awaitable, loop, autostart, autocancel, autokill):
-        hub = hubs.get_hub()
+        hub = get_hub()
         super().__init__(hub.greenlet)
         self._awaitable = awaitable
         self._loop = loop
@@ -326,11 +334,11 @@ class _GreenletSource:
 
     def _kill(self):
         # On the hub's greenlet: kill() switches, and a callback must not be left for that.
-        hubs.get_hub().schedule_call_global(0, greenthread.kill, self._green)
+        get_hub().schedule_call_global(0, greenthread.kill, self._green)
 
     def start(self):
         if not self._green and not self._green.dead:
-            hubs.get_hub().schedule_call_global(0, self._start)
+            get_hub().schedule_call_global(0, self._start)
 
     def _start(self):
         if not self._green and not self._green.dead:

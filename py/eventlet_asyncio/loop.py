@@ -17,7 +17,6 @@ import sys
 import types
 import weakref
 from asyncio import base_events, selector_events
-from asyncio.log import logger
 
 from eventlet_asyncio import _evio
 
@@ -49,6 +48,7 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
         base_events.BaseEventLoop.__init__(self)
         self._selector = _SelectorView(self)
         self._ssock = self._csock = None
+        self._internal_fds = 1  # The engine's waker.
         self._transports = weakref.WeakValueDictionary()
         self._signal_handlers = {}
         if sys.version_info >= (3, 13):
@@ -68,6 +68,7 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
         if self._owner_hub() is not None:
             return self._run_in_hub()
         self._check_running()
+        choose_hub()
         self._set_coroutine_origin_tracking(self._debug)
         try:
             self._run()
@@ -111,6 +112,7 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
             self._close_self_pipe()
         base_events.BaseEventLoop.close(self)
         self._release()
+        self._internal_fds = 0
         self._selector = None
 
     def add_signal_handler(self, sig, callback, *args):
@@ -138,9 +140,10 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
     _hub_stop = None
 
     def _report_slow_callback(self, handle, seconds):
-        logger.warning(
-            "Executing %s took %.3f seconds", base_events._format_handle(handle), seconds
-        )
+        if seconds >= self.slow_callback_duration:
+            base_events.logger.warning(
+                "Executing %s took %.3f seconds", base_events._format_handle(handle), seconds
+            )
 
     def __del__(self, _warn=None):
         if self._owner is not None and not self.is_closed():
@@ -154,6 +157,25 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
 
     # Both bases define these, and only the native ones know the engine.
     _read_from_self = selector_events.BaseSelectorEventLoop._read_from_self
+
+
+def choose_hub():
+    """In a thread that runs a loop of ours and has chosen no hub, eventlet's hub is ours too."""
+    hubs = sys.modules.get("eventlet.hubs")
+    if hubs is None or "EVENTLET_HUB" in os.environ:
+        return
+    chosen = vars(hubs._threadlocal)
+    if "hub" not in chosen and "Hub" not in chosen:
+        hubs.use_hub("eventlet_asyncio.hub")
+
+
+def _bridge():
+    """The bridge, in programs where there is something to bridge."""
+    if "eventlet.hubs" not in sys.modules:
+        return None
+    from eventlet_asyncio import bridge
+
+    return bridge
 
 
 def new_event_loop():
@@ -207,8 +229,9 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
 
     def get_event_loop(self):
         """The loop set for this green thread, or its home loop; else as the default policy."""
-        from eventlet_asyncio import bridge
-
+        bridge = _bridge()
+        if bridge is None:
+            return super().get_event_loop()
         greenlet = bridge.green_thread()
         loop = self._local._loop if greenlet is None else self._current.get(greenlet)
         if loop is None:
@@ -217,9 +240,8 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
 
     def set_event_loop(self, loop):
         """Set the current loop of this green thread, or of the thread outside green threads."""
-        from eventlet_asyncio import bridge
-
-        greenlet = bridge.green_thread()
+        bridge = _bridge()
+        greenlet = None if bridge is None else bridge.green_thread()
         if greenlet is None:
             super().set_event_loop(loop)
         elif loop is None:

@@ -3,7 +3,6 @@
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use evio_bridge::inbox::{self, Inbox, Sender};
 use evio_loop::{Direction, Engine, Key, Lane, Mode, Waiter, Waker, Work};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -23,8 +22,6 @@ pub(crate) struct LoopCore {
     engine: GilCell<Option<Engine<Job>>>,
     waiter: GilCell<Option<Waiter>>,
     waker: Waker,
-    inbox: GilCell<Inbox<Job>>,
-    mail: Sender<Job>,
     driver: GilCell<Option<Py<Driver>>>,
     parked: GilCell<Vec<Py<Step>>>,
     debug: Flag,
@@ -96,7 +93,10 @@ impl LoopCore {
         Ok(())
     }
 
-    /// Tells the loop's host, when it waits elsewhere than in our poll, that there is work.
+    /// Ends the wait of the loop's host, if it waits: there is work.
+    ///
+    /// Whoever adds work holds the interpreter's lock, so does whoever sets the flag: no other inbox
+    /// is needed between threads.
     pub(crate) fn kick(&self) {
         if self.waiting.replace(false) {
             self.waker.wake();
@@ -118,36 +118,6 @@ impl LoopCore {
         drop(self.waiter.replace(py, Some(waiter)));
     }
 
-    /// Moves what other threads sent into the engine.
-    pub(crate) fn read_mail(&self, py: Python<'_>) {
-        while let Some(job) = self.inbox.with(py, Inbox::try_next) {
-            self.put(py, job);
-        }
-    }
-
-    /// Asks to be woken by the next letter; `false` when there is one already.
-    pub(crate) fn await_mail(&self, py: Python<'_>) -> bool {
-        let waker = self.waker.task_waker();
-        self.inbox.with(py, |inbox| inbox.park(&waker))
-    }
-
-    fn put(&self, py: Python<'_>, job: Job) {
-        let lane = job.lane();
-        let mut job = Some(job);
-        self.engine(py, |engine| {
-            let job = job.take().expect("taken once");
-            match lane {
-                Lane::Callback => engine.push(job),
-                Lane::Fiber => {
-                    engine.schedule(Lane::Fiber, 0, job);
-                }
-            }
-        });
-        // On a closed loop the letter is dropped here, outside the cell.
-        drop(job);
-        self.kick();
-    }
-
     /// Puts a callback that had to wait for its context at the head of the queue.
     pub(crate) fn push_again(&self, py: Python<'_>, handle: Py<Handle>) {
         let mut job = Some(Job::Handle(handle));
@@ -156,11 +126,6 @@ impl LoopCore {
         });
         drop(job);
         self.kick();
-    }
-
-    /// A job from any thread; handed back when the loop is closed.
-    pub(crate) fn send(&self, job: Job) -> Result<(), Job> {
-        self.mail.send(job).map_err(|closed| closed.0)
     }
 
     pub(crate) fn add_parked(&self, py: Python<'_>, step: Py<Step>) {
@@ -291,13 +256,10 @@ impl LoopCore {
     ) -> PyResult<Self> {
         let engine = Engine::new().map_err(|error| errors::reactor(&error, -1))?;
         let waker = engine.waker();
-        let (mail, inbox) = inbox::channel();
         Ok(Self {
             engine: GilCell::new(Some(engine)),
             waiter: GilCell::new(None),
             waker,
-            inbox: GilCell::new(inbox),
-            mail,
             driver: GilCell::new(None),
             parked: GilCell::new(Vec::new()),
             debug: Flag::new(false),
@@ -346,9 +308,7 @@ impl LoopCore {
             )?;
         }
         let handle = Bound::new(slf.py(), Handle::new(slf, callback, args, context)?)?;
-        this.callbacks_used.set(true);
-        this.send(Job::Handle(handle.clone().unbind()))
-            .map_err(|_| closed_loop())?;
+        Self::push(slf, handle.clone())?;
         Ok(handle)
     }
 
@@ -474,10 +434,8 @@ impl LoopCore {
     fn _release(&self, py: Python<'_>) {
         let mut engine = self.engine.take(py);
         let jobs = engine.as_mut().map(Engine::drain);
-        let letters = self.inbox.with(py, Inbox::close);
         drop((self.waiter.take(py), engine));
         drop(jobs);
-        drop(letters);
     }
 
     /// In a forked child: a poller of its own, under the same descriptor.

@@ -158,6 +158,10 @@ pub(crate) fn live(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResu
     if this.holds_baton(py, &me) {
         let ended = drive_solo(driver, step, &me);
         if this.holds_baton(py, &me) {
+            // A hub in which it parked may have made itself the parent.
+            if let Some(waiter) = this.waiter(py) {
+                greenlet::set_parent(&me, waiter.bind(py))?;
+            }
             return ended;
         }
         // Demoted: the loop learns of what this greenlet brings from whoever drives it now.
@@ -325,32 +329,28 @@ fn begin_turn(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> PyResul
     let py = driver.py();
     let this = core.get();
     loop {
-        this.read_mail(py);
         let now = clock::now(py);
         let plan = if this.is_stopping() {
             Plan::Poll(Some(Duration::ZERO))
         } else {
             this.open_engine(py, |engine| engine.plan(now))?
         };
-        let Plan::Poll(mut timeout) = plan else {
+        let Plan::Poll(timeout) = plan else {
             return this.open_engine(py, |engine| engine.begin(now, None));
         };
-        if timeout != Some(Duration::ZERO) && !this.await_mail(py) {
-            timeout = Some(Duration::ZERO);
-        }
         let mut waiter = this.take_waiter(py)?;
+        this.set_waiting(true);
         let waited = match EventletHub::of_driver(driver, core)? {
             Some(mut hub) => hub.wait(&mut waiter, timeout),
             None => Interpreter(py).wait(&mut waiter, timeout),
         };
+        this.set_waiting(false);
         let now = clock::now(py);
-        if let Some(engine) = this.engine(py, |engine| engine.begin(now, Some(&mut waiter))) {
+        if let Some(()) = this.engine(py, |engine| engine.begin(now, Some(&mut waiter))) {
             this.give_waiter(py, waiter);
-            engine
         }
         let waited = waited?;
         py.check_signals()?;
-        this.read_mail(py);
         if waited == Waited::Polled {
             return Ok(());
         }

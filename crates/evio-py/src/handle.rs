@@ -16,6 +16,16 @@ struct Call {
     args: Py<PyTuple>,
 }
 
+/// What a callback raised, and what was called.
+pub(crate) struct Failure {
+    error: PyErr,
+    callback: Py<PyAny>,
+    args: Py<PyTuple>,
+}
+
+/// What came of a callback.
+pub(crate) type Outcome = Option<Failure>;
+
 /// A scheduled callback of an event loop.
 #[pyclass(subclass, frozen, weakref, module = "eventlet_asyncio._evio")]
 pub(crate) struct Handle {
@@ -101,28 +111,35 @@ impl Handle {
         })
     }
 
-    /// Runs the callback in a context that the caller has entered.
+    /// Makes the call, in the context that the caller has entered.
+    pub(crate) fn invoke(&self, py: Python<'_>) -> Outcome {
+        let (callback, args) = self.call_parts(py)?;
+        let error = callback.bind(py).call1(args.bind(py)).err()?;
+        Some(Failure {
+            error,
+            callback,
+            args,
+        })
+    }
+
+    /// Tells the loop's exception handler of a failure, outside the callback's context.
     ///
     /// # Errors
     ///
-    /// KeyboardInterrupt and SystemExit; whatever else is raised goes to the loop's handler.
-    pub(crate) fn invoke(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let Some((callback, args)) = slf.get().call_parts(py) else {
-            return Ok(());
-        };
-        match callback.bind(py).call1(args.bind(py)) {
-            Ok(_) => Ok(()),
-            Err(error) => Self::report(slf, error, &callback, &args),
+    /// KeyboardInterrupt and SystemExit, which end the loop instead.
+    pub(crate) fn settle(slf: &Bound<'_, Self>, outcome: Outcome) -> PyResult<()> {
+        match outcome {
+            None => Ok(()),
+            Some(failure) => Self::report(slf, failure),
         }
     }
 
-    fn report(
-        slf: &Bound<'_, Self>,
-        error: PyErr,
-        callback: &Py<PyAny>,
-        args: &Py<PyTuple>,
-    ) -> PyResult<()> {
+    fn report(slf: &Bound<'_, Self>, failure: Failure) -> PyResult<()> {
+        let Failure {
+            error,
+            callback,
+            args,
+        } = failure;
         let py = slf.py();
         if error.is_instance_of::<PyKeyboardInterrupt>(py)
             || error.is_instance_of::<PySystemExit>(py)
@@ -222,14 +239,14 @@ impl Handle {
         };
         let arguments =
             std::iter::once(callback.clone_ref(py)).chain(args.bind(py).iter().map(Bound::unbind));
-        let outcome = context.bind(py).call_method1(
-            intern!(py, "run"),
-            PyTuple::new(py, arguments.collect::<Vec<_>>())?,
-        );
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(error) => Self::report(slf, error, &callback, &args),
-        }
+        let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
+        let outcome = context.bind(py).call_method1(intern!(py, "run"), arguments);
+        let failure = outcome.err().map(|error| Failure {
+            error,
+            callback,
+            args,
+        });
+        Self::settle(slf, failure)
     }
 
     #[getter]

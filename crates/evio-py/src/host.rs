@@ -84,9 +84,7 @@ impl Host for EventletHub<'_, '_> {
     fn wait(&mut self, waiter: &mut Waiter, timeout: Option<Duration>) -> PyResult<Waited> {
         let py = self.hub.py();
         step::put_away(py)?;
-        self.core.get().set_waiting(true);
         let parked = self.park(timeout);
-        self.core.get().set_waiting(false);
         let polled = waiter.block(Some(Duration::ZERO));
         parked?;
         polled.map_err(|error| errors::reactor(&error, -1))?;

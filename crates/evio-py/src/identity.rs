@@ -10,8 +10,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 struct Api {
-    get_running_loop: Py<PyAny>,
-    set_running_loop: Py<PyAny>,
+    events: Py<PyAny>,
     tasks: Tasks,
     get_hooks: Py<PyAny>,
     set_hooks: Py<PyAny>,
@@ -32,13 +31,11 @@ static API: PyOnceLock<Api> = PyOnceLock::new();
 
 fn api(py: Python<'_>) -> PyResult<&'static Api> {
     API.get_or_try_init(py, || {
-        let events = py.import("asyncio.events")?;
         let tasks = py.import("asyncio.tasks")?;
         let sys = py.import("sys")?;
         let swap = tasks.getattr_opt("_swap_current_task")?;
         Ok(Api {
-            get_running_loop: events.getattr("_get_running_loop")?.unbind(),
-            set_running_loop: events.getattr("_set_running_loop")?.unbind(),
+            events: py.import("asyncio.events")?.into_any().unbind(),
             tasks: match swap {
                 Some(swap) => Tasks::Swap {
                     current: tasks.getattr("current_task")?.unbind(),
@@ -88,7 +85,7 @@ impl Identity {
     /// asyncio's, when a task is entered that is entered already.
     pub(crate) fn install(self, py: Python<'_>) -> PyResult<()> {
         let api = api(py)?;
-        api.set_running_loop.call1(py, (&self.running_loop,))?;
+        set_running_loop(py, api, self.running_loop.bind(py))?;
         set_hooks(py, api, self.hooks.bind(py))?;
         if let Some(task) = &self.task {
             match &api.tasks {
@@ -99,13 +96,9 @@ impl Identity {
         Ok(())
     }
 
-    /// Puts the identity of the running code away, leaving it without one.
-    pub(crate) fn put_away(py: Python<'_>) -> PyResult<Option<Self>> {
+    /// Puts the identity that a loop gave the running code away, leaving it without one.
+    pub(crate) fn put_away(py: Python<'_>, running_loop: Py<PyAny>) -> PyResult<Self> {
         let api = api(py)?;
-        let running_loop = api.get_running_loop.call0(py)?;
-        if running_loop.is_none(py) {
-            return Ok(None);
-        }
         let task = match &api.tasks {
             Tasks::Swap { current, swap } => {
                 let task = current.call1(py, (&running_loop,))?;
@@ -124,12 +117,12 @@ impl Identity {
         };
         let hooks = api.get_hooks.bind(py).call0()?.cast_into::<PyTuple>()?;
         set_hooks(py, api, &PyTuple::new(py, [py.None(), py.None()])?)?;
-        api.set_running_loop.call1(py, (py.None(),))?;
-        Ok(Some(Self {
+        set_running_loop(py, api, py.None().bind(py))?;
+        Ok(Self {
             running_loop,
             task: task.filter(|task| !task.is_none(py)),
             hooks: PyTuple::new(py, [hooks.get_item(0)?, hooks.get_item(1)?])?.unbind(),
-        }))
+        })
     }
 
     /// The task whose step this is.
@@ -142,6 +135,13 @@ impl Identity {
         visit.call(&self.task)?;
         visit.call(&self.hooks)
     }
+}
+
+fn set_running_loop(py: Python<'_>, api: &Api, running_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+    api.events
+        .bind(py)
+        .call_method1(intern!(py, "_set_running_loop"), (running_loop,))
+        .map(drop)
 }
 
 fn set_hooks(py: Python<'_>, api: &Api, hooks: &Bound<'_, PyTuple>) -> PyResult<()> {

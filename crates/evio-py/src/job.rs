@@ -1,6 +1,5 @@
 //! What an engine holds for us: the payloads of its timers, watchers and queues.
 
-use evio_loop::Lane;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -25,15 +24,6 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    pub(crate) fn lane(&self) -> Lane {
-        match self {
-            Self::Handle(_) | Self::Foreign(_) => Lane::Callback,
-            Self::Wake(_) | Self::Timer(_) | Self::ForeignTimer(_) | Self::Listener(_) => {
-                Lane::Fiber
-            }
-        }
-    }
-
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Handle(handle) => visit.call(handle),

@@ -16,7 +16,7 @@ use crate::cell::{Flag, GilCell};
 use crate::core::{Callback, LoopCore};
 use crate::driver::Driver;
 use crate::greenlet::{self, Greenlet};
-use crate::handle::Handle;
+use crate::handle::{Handle, Outcome};
 use crate::identity::Identity;
 use crate::{clock, context as contexts, driver};
 
@@ -87,8 +87,8 @@ pub(crate) fn put_away(py: Python<'_>) -> PyResult<()> {
     let Some(step) = ACTIVE.take() else {
         return Ok(());
     };
-    let identity = Identity::put_away(py)?;
     let this = step.bind(py).get();
+    let identity = this.take_off(py)?;
     // Between two callbacks there is nothing to come back to.
     if this.busy.get() {
         drop(this.saved.replace(py, identity));
@@ -130,9 +130,9 @@ pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     let Some(step) = ACTIVE.take() else {
         return Ok(None);
     };
-    let identity = Identity::put_away(py)?;
     let step = step.into_bound(py);
     let this = step.get();
+    let identity = this.take_off(py)?;
     if !this.busy.get() {
         return Ok(None);
     }
@@ -214,6 +214,13 @@ impl Step {
         Ok(step)
     }
 
+    /// Puts the identity away that is installed for this step.
+    fn take_off(&self, py: Python<'_>) -> PyResult<Option<Identity>> {
+        let core = self.core.get(py);
+        core.map(|core| Identity::put_away(py, core.into_any()))
+            .transpose()
+    }
+
     pub(crate) fn greenlet<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.greenlet
             .get(py)
@@ -266,15 +273,16 @@ impl Step {
         this.watch.replace(py, key);
         drop(this.context.replace(py, Some(context.clone().unbind())));
         let outcome = if core.get().debug() {
-            Self::invoke_timed(slf, core, &handle)
+            Self::invoke_timed(slf, core, &handle)?
         } else {
-            Handle::invoke(&handle)
+            handle.get().invoke(py)
         };
         let exited = contexts::exit(&context);
-        this.busy.set(false);
         drop(this.context.take(py));
+        let settled = Handle::settle(&handle, outcome);
+        this.busy.set(false);
         Self::after_callback(slf, core)?;
-        outcome?;
+        settled?;
         exited
     }
 
@@ -331,29 +339,25 @@ impl Step {
         Ok(())
     }
 
+    /// Makes the call as asyncio's debug mode does: known while it runs, and timed.
     fn invoke_timed(
         slf: &Bound<'_, Self>,
         core: &Bound<'_, LoopCore>,
         handle: &Bound<'_, Handle>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Outcome> {
         let py = slf.py();
         core.setattr(intern!(py, "_current_handle"), handle)?;
         slf.get().parked_time.replace(py, 0);
         let start = clock::now(py);
-        let outcome = Handle::invoke(handle);
+        let outcome = handle.get().invoke(py);
         let parked = slf.get().parked_time.with(py, |time| *time);
         let took = clock::now(py).saturating_sub(start).saturating_sub(parked);
         core.setattr(intern!(py, "_current_handle"), py.None())?;
-        outcome?;
-        let seconds = clock::seconds(took);
-        if seconds
-            >= core
-                .getattr(intern!(py, "slow_callback_duration"))?
-                .extract()?
-        {
-            core.call_method1(intern!(py, "_report_slow_callback"), (handle, seconds))?;
-        }
-        Ok(())
+        core.call_method1(
+            intern!(py, "_report_slow_callback"),
+            (handle, clock::seconds(took)),
+        )?;
+        Ok(outcome)
     }
 
     /// Installs the loop's identity for this step, unless it is installed already.
