@@ -1,11 +1,13 @@
-//! The engine: one reactor, one timer wheel a lane, one ready queue, and the turn that orders them.
+//! The engine: one reactor, the timers of each lane, the ready queues, and the turn that orders them.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
 use evio_reactor::{AddError, Direction, Error, Key, Mode, Reactor, Waiter, Waker};
-use evio_timers::Wheel;
+
+use crate::timers::{self, Timers};
 
 /// Turns that may pass without a poll while work is ready.
 const TURNS_BETWEEN_POLLS: u32 = 16;
@@ -22,11 +24,11 @@ pub enum Lane {
     Fiber,
 }
 
-/// Names a timer of an [`Engine`]; stale once the timer was handed out or cancelled.
+/// Names a timer of one [`Engine`]; stale once the timer was handed out or cancelled, and so to any other engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimerKey {
     lane: Lane,
-    key: evio_timers::Key,
+    key: timers::Key,
 }
 
 /// A piece of work, handed out once.
@@ -47,35 +49,59 @@ pub enum Plan {
     Poll(Option<Duration>),
 }
 
-struct Watched<T> {
-    lane: Lane,
-    payload: T,
+/// A watcher's readiness in a queue. It counts while the watcher has the same ticket.
+#[derive(Clone, Copy)]
+pub(crate) struct Readiness {
+    pub(crate) key: Key,
+    ticket: u64,
+}
+
+enum Callback<T> {
+    Run(T),
+    Ready(Readiness),
+}
+
+pub(crate) struct Watched<T> {
+    pub(crate) lane: Lane,
+    /// Names its readiness that is queued; 0 while none is.
+    ticket: u64,
+    /// Orders the watchers by addition.
+    pub(crate) added: u64,
+    pub(crate) payload: T,
+}
+
+impl<T> Watched<T> {
+    pub(crate) fn is_queued(&self) -> bool {
+        self.ticket != 0
+    }
 }
 
 /// Collects what is ready and due, and hands it out in order, a turn at a time.
 ///
-/// The order of calls in a turn is [`plan`](Self::plan), a wait by a [`Host`](crate::Host) if the
-/// plan says so, [`begin`](Self::begin), then [`next_callback`](Self::next_callback) until it has
-/// no more and [`next_fiber`](Self::next_fiber) until it has no more. A turn hands out what stood
-/// there when it began: work that is added meanwhile, also with a deadline in the past, belongs to
-/// a later turn, so that no work can starve the rest. An engine never calls its payloads and never
-/// drops one that it was not told to drop.
+/// The order of calls in a turn is [`plan`](Self::plan), a wait by a [`Host`](crate::Host) if the plan says so,
+/// [`begin`](Self::begin), then [`next_callback`](Self::next_callback) until it has no more and
+/// [`next_fiber`](Self::next_fiber) until it has no more. A turn hands out what stood there when it began: work that
+/// is added meanwhile, also with a deadline in the past, belongs to a later turn, so that no work can starve the
+/// rest. A turn may be cut short at any point; the next one hands out what is left before what is new.
 ///
-/// All times are nanoseconds since an origin of the caller's choice; `u64::MAX` never comes.
+/// An engine never calls its payloads and never drops one: they are handed out or handed back, and only dropping the
+/// engine drops what is still in it ([`drain`](Self::drain) it first where that matters).
+///
+/// All times are nanoseconds since an origin of the caller's choice; `u64::MAX` never comes. The `now` of a call is
+/// not before that of an earlier call.
 pub struct Engine<T> {
-    reactor: Reactor<Watched<T>>,
-    callback_timers: Wheel<T>,
-    fiber_timers: Wheel<T>,
-    callbacks: VecDeque<Work<T>>,
+    pub(crate) reactor: Reactor<Watched<T>>,
+    callback_timers: Timers<T>,
+    pub(crate) fiber_timers: Timers<T>,
+    callbacks: VecDeque<Callback<T>>,
+    /// How many of `callbacks` belong to the turn under way.
     batch: usize,
-    ready_fibers: VecDeque<Key>,
-    turn: u64,
+    pub(crate) ready_fibers: VecDeque<Readiness>,
     polled_at: u64,
     turns_since_poll: u32,
-    /// Something was watched or armed since the last poll, and wants to be looked at soon.
-    interest_is_new: bool,
-    /// Fibers expect that yielding once lets those whose descriptor is ready go first.
-    fiber_watchers: usize,
+    last_ticket: u64,
+    watchers_added: u64,
+    /// Lent to `begin` while it runs.
     collected: Vec<Key>,
 }
 
@@ -88,38 +114,80 @@ impl<T> Engine<T> {
     pub fn new() -> Result<Self, Error> {
         Ok(Self {
             reactor: Reactor::new()?,
-            callback_timers: Wheel::new(),
-            fiber_timers: Wheel::new(),
+            callback_timers: Timers::new(),
+            fiber_timers: Timers::new(),
             callbacks: VecDeque::new(),
             batch: 0,
             ready_fibers: VecDeque::new(),
-            turn: 0,
             polled_at: 0,
-            turns_since_poll: 0,
-            interest_is_new: false,
-            fiber_watchers: 0,
+            // The descriptors were never looked at.
+            turns_since_poll: TURNS_BETWEEN_POLLS,
+            last_ticket: 0,
+            watchers_added: 0,
             collected: Vec::new(),
         })
     }
 
     /// Adds a callback that is ready now, behind those that are.
     pub fn push(&mut self, payload: T) {
-        self.callbacks.push_back(Work::Run(payload));
+        self.callbacks.push_back(Callback::Run(payload));
     }
 
     /// Puts work that was handed out, and could not be run yet, back at the head of the callbacks.
     ///
-    /// It is handed out again by the next [`next_callback`](Self::next_callback).
+    /// It is handed out again by the next [`next_callback`](Self::next_callback), in this turn; so put it back once
+    /// it can be run, or the turn will not end. A watcher that was removed meanwhile is forgotten.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use evio_loop::{Engine, Work};
+    ///
+    /// let mut engine = Engine::new()?;
+    /// engine.push("first");
+    /// engine.push("second");
+    /// engine.begin(0, None);
+    /// let first = engine.next_callback().unwrap();
+    /// engine.push_front(first);
+    /// assert_eq!(engine.next_callback(), Some(Work::Run("first")));
+    /// assert_eq!(engine.next_callback(), Some(Work::Run("second")));
+    /// # Ok::<(), evio_loop::Error>(())
+    /// ```
     pub fn push_front(&mut self, work: Work<T>) {
-        self.callbacks.push_front(work);
+        let callback = match work {
+            Work::Run(payload) => Callback::Run(payload),
+            Work::Ready(key) => match self.queue_readiness(key) {
+                Some(readiness) => Callback::Ready(readiness),
+                None => return,
+            },
+        };
+        self.callbacks.push_front(callback);
         self.batch += 1;
     }
 
     /// Adds a timer that comes due at `deadline`; equal deadlines are handed out in order of addition.
+    ///
+    /// A deadline that the last turn has reached counts as the time of that turn, and is handed out by the next one.
+    ///
+    /// # Panics
+    ///
+    /// When the lane holds 2³² − 1 timers already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use evio_loop::{Engine, Lane, Work};
+    ///
+    /// let mut engine = Engine::new()?;
+    /// engine.begin(1_000, None);
+    /// engine.schedule(Lane::Fiber, 900, "overdue");
+    /// assert_eq!(engine.next_fiber(), None); // not in the turn under way
+    /// engine.begin(1_000, None);
+    /// assert_eq!(engine.next_fiber(), Some(Work::Run("overdue")));
+    /// # Ok::<(), evio_loop::Error>(())
+    /// ```
     pub fn schedule(&mut self, lane: Lane, deadline: u64, payload: T) -> TimerKey {
-        // A deadline in the past must not get into the turn under way.
-        let deadline = deadline.max(self.turn.saturating_add(1));
-        let key = self.wheel(lane).insert(deadline, payload);
+        let key = self.timers_mut(lane).insert(deadline, payload);
         TimerKey { lane, key }
     }
 
@@ -127,41 +195,29 @@ impl<T> Engine<T> {
     ///
     /// A callback timer counts as handed out from the beginning of the turn in which it is due.
     pub fn cancel(&mut self, timer: TimerKey) -> Option<T> {
-        self.wheel(timer.lane).cancel(timer.key)
+        self.timers_mut(timer.lane).cancel(timer.key)
     }
 
-    /// The deadline of a pending timer.
+    /// The deadline of a pending timer, in nanoseconds.
     pub fn deadline(&self, timer: TimerKey) -> Option<u64> {
-        match timer.lane {
-            Lane::Callback => self.callback_timers.deadline(timer.key),
-            Lane::Fiber => self.fiber_timers.deadline(timer.key),
-        }
+        self.timers_of(timer.lane).deadline(timer.key)
     }
 
-    /// Pending timers of a lane with their deadlines, in no order.
+    /// Pending timers of a lane with their deadlines in nanoseconds, in no order.
     pub fn timers(&self, lane: Lane) -> impl Iterator<Item = (u64, &T)> {
-        let wheel = match lane {
-            Lane::Callback => &self.callback_timers,
-            Lane::Fiber => &self.fiber_timers,
-        };
-        wheel
-            .iter()
-            .map(|(_, deadline, payload)| (deadline, payload))
+        self.timers_of(lane).iter()
     }
 
     /// The number of pending timers of a lane.
     pub fn timer_count(&self, lane: Lane) -> usize {
-        match lane {
-            Lane::Callback => self.callback_timers.len(),
-            Lane::Fiber => self.fiber_timers.len(),
-        }
+        self.timers_of(lane).len()
     }
 
-    /// The earliest deadline of all pending timers.
+    /// The earliest deadline of all pending timers, in nanoseconds.
     pub fn next_deadline(&mut self) -> Option<u64> {
         let callback = self.callback_timers.next_deadline();
         let fiber = self.fiber_timers.next_deadline();
-        [callback, fiber].into_iter().flatten().min()
+        callback.into_iter().chain(fiber).min()
     }
 
     /// Watches a descriptor; any number of watchers may share one.
@@ -177,13 +233,16 @@ impl<T> Engine<T> {
         mode: Mode,
         payload: T,
     ) -> Result<Key, AddError<T>> {
-        let watched = Watched { lane, payload };
-        let outcome = self.reactor.add(fd, direction, mode, watched);
-        if outcome.is_ok() {
-            self.interest_is_new = true;
-            self.fiber_watchers += usize::from(lane == Lane::Fiber);
-        }
-        outcome.map_err(|AddError { error, payload }| AddError {
+        self.watchers_added += 1;
+        let watched = Watched {
+            lane,
+            ticket: 0,
+            added: self.watchers_added,
+            payload,
+        };
+        self.reactor
+            .add(fd, direction, mode, watched)
+            .map_err(|AddError { error, payload }| AddError {
                 error,
                 payload: payload.payload,
             })
@@ -191,9 +250,7 @@ impl<T> Engine<T> {
 
     /// Ends a watch and hands its payload back; work of it that was not handed out is gone.
     pub fn unwatch(&mut self, key: Key) -> Option<T> {
-        let watched = self.reactor.remove(key)?;
-        self.fiber_watchers -= usize::from(watched.lane == Lane::Fiber);
-        Some(watched.payload)
+        self.reactor.remove(key).map(|watched| watched.payload)
     }
 
     /// Arms a one-shot watcher that has fired, or one that was disarmed.
@@ -202,13 +259,16 @@ impl<T> Engine<T> {
     ///
     /// The reactor's, when the descriptor can no longer be watched.
     pub fn arm(&mut self, key: Key) -> Result<(), Error> {
-        self.interest_is_new = true;
         self.reactor.arm(key)
     }
 
-    /// Keeps a watcher but stops asking for its readiness until it is armed again.
+    /// Keeps a watcher but stops asking for its readiness until it is armed again; readiness that was not handed out
+    /// yet is forgotten.
     pub fn disarm(&mut self, key: Key) {
         self.reactor.disarm(key);
+        if let Some(watched) = self.reactor.get_mut(key) {
+            watched.ticket = 0;
+        }
     }
 
     /// The payload of a watcher.
@@ -236,47 +296,86 @@ impl<T> Engine<T> {
             .map(|(key, fd, direction, _, watched)| (key, fd, direction, &watched.payload))
     }
 
-    /// What to do before the next turn, at the time `now`.
+    /// What to do before the next turn, at the time `now`, in nanoseconds.
+    ///
+    /// While work is ready the descriptors are looked at every 16 turns or 50 microseconds, whichever comes first, so
+    /// that ready work cannot starve them and seldom pays for a system call.
     pub fn plan(&mut self, now: u64) -> Plan {
-        let deadline = self.next_deadline();
-        let waiting_work = !self.callbacks.is_empty() || !self.ready_fibers.is_empty();
-        if waiting_work || deadline.is_some_and(|deadline| deadline <= now) {
-            let fresh = self.fiber_watchers == 0
-                && !self.interest_is_new
-                && self.turns_since_poll < TURNS_BETWEEN_POLLS
-                && now.saturating_sub(self.polled_at) < NANOSECONDS_BETWEEN_POLLS;
-            return if fresh {
-                Plan::Begin
-            } else {
-                Plan::Poll(Some(Duration::ZERO))
-            };
+        if self.callbacks.is_empty()
+            && self.ready_fibers.is_empty()
+            && !self.fiber_timers.is_due(now)
+            && !self.callback_timers.is_due(now)
+        {
+            let wait = self.next_deadline().map(|deadline| deadline - now);
+            return Plan::Poll(wait.map(Duration::from_nanos));
         }
-        Plan::Poll(deadline.map(|deadline| Duration::from_nanos(deadline - now)))
+        let fresh = self.turns_since_poll < TURNS_BETWEEN_POLLS
+            && now.saturating_sub(self.polled_at) < NANOSECONDS_BETWEEN_POLLS;
+        if fresh {
+            Plan::Begin
+        } else {
+            Plan::Poll(Some(Duration::ZERO))
+        }
     }
 
-    /// Begins a turn at the time `now`, with what the host's wait brought (`None`: there was none).
+    /// Begins a turn at the time `now`, in nanoseconds, with what the host's wait brought (`None`: there was none).
     pub fn begin(&mut self, now: u64, polled: Option<&mut Waiter>) {
-        self.turns_since_poll = self.turns_since_poll.saturating_add(1);
-        if let Some(waiter) = polled {
-            self.turns_since_poll = 0;
-            self.interest_is_new = false;
-            self.polled_at = now;
-            let mut collected = std::mem::take(&mut self.collected);
-            self.reactor.collect(waiter, &mut collected);
-            for key in collected.drain(..) {
-                match self.reactor.get(key).map(|watched| watched.lane) {
-                    Some(Lane::Callback) => self.callbacks.push_back(Work::Ready(key)),
-                    Some(Lane::Fiber) => self.ready_fibers.push_back(key),
-                    None => {}
-                }
+        match polled {
+            None => self.turns_since_poll = self.turns_since_poll.saturating_add(1),
+            Some(waiter) => {
+                self.turns_since_poll = 0;
+                self.polled_at = now;
+                self.collect(waiter);
             }
-            self.collected = collected;
         }
-        self.turn = now;
-        while let Some((_, _, payload)) = self.callback_timers.pop_due(now) {
-            self.callbacks.push_back(Work::Run(payload));
+        self.fiber_timers.begin(now);
+        self.callback_timers.begin(now);
+        while let Some(payload) = self.callback_timers.pop() {
+            self.callbacks.push_back(Callback::Run(payload));
         }
         self.batch = self.callbacks.len();
+    }
+
+    fn collect(&mut self, waiter: &mut Waiter) {
+        let mut collected = std::mem::take(&mut self.collected);
+        self.reactor.collect(waiter, &mut collected);
+        for key in collected.drain(..) {
+            let Some(watched) = self.reactor.get_mut(key) else {
+                continue;
+            };
+            // What a turn that was cut short has left is not queued twice.
+            if watched.is_queued() {
+                continue;
+            }
+            self.last_ticket += 1;
+            watched.ticket = self.last_ticket;
+            let ticket = self.last_ticket;
+            let readiness = Readiness { key, ticket };
+            match watched.lane {
+                Lane::Callback => self.callbacks.push_back(Callback::Ready(readiness)),
+                Lane::Fiber => self.ready_fibers.push_back(readiness),
+            }
+        }
+        self.collected = collected;
+    }
+
+    /// A fresh ticket for a watcher, which makes an earlier one void.
+    pub(crate) fn queue_readiness(&mut self, key: Key) -> Option<Readiness> {
+        let watched = self.reactor.get_mut(key)?;
+        self.last_ticket += 1;
+        watched.ticket = self.last_ticket;
+        let ticket = self.last_ticket;
+        Some(Readiness { key, ticket })
+    }
+
+    /// The watcher of a queued readiness, unless it was removed or disarmed since.
+    fn redeem(&mut self, Readiness { key, ticket }: Readiness) -> Option<Key> {
+        let watched = self.reactor.get_mut(key)?;
+        if watched.ticket != ticket {
+            return None;
+        }
+        watched.ticket = 0;
+        Some(key)
     }
 
     /// The next callback of this turn.
@@ -284,114 +383,64 @@ impl<T> Engine<T> {
         while self.batch > 0 {
             self.batch -= 1;
             match self.callbacks.pop_front()? {
-                Work::Ready(key) if self.reactor.get(key).is_none() => {}
-                work => return Some(work),
+                Callback::Run(payload) => return Some(Work::Run(payload)),
+                Callback::Ready(readiness) => {
+                    if let Some(key) = self.redeem(readiness) {
+                        return Some(Work::Ready(key));
+                    }
+                }
             }
         }
         None
     }
 
-    /// Whether this turn has callbacks left.
+    /// Whether this turn may have callbacks left: those left can be watchers that were removed or disarmed.
     pub fn has_callbacks(&self) -> bool {
         self.batch > 0
     }
 
     /// The next work of this turn that concerns a fiber.
     pub fn next_fiber(&mut self) -> Option<Work<T>> {
-        while let Some(key) = self.ready_fibers.pop_front() {
-            if self.reactor.get(key).is_some() {
+        while let Some(readiness) = self.ready_fibers.pop_front() {
+            if let Some(key) = self.redeem(readiness) {
                 return Some(Work::Ready(key));
             }
         }
-        let (_, _, payload) = self.fiber_timers.pop_due(self.turn)?;
-        Some(Work::Run(payload))
-    }
-
-    /// Moves the fiber lane of `other` into this engine, which must have none of its own.
-    ///
-    /// Timer keys stay valid. Watchers get new keys: the answer pairs the old with the new. Those
-    /// whose descriptor can no longer be watched are handed back with the reason.
-    ///
-    /// # Panics
-    ///
-    /// When this engine has fiber work already.
-    pub fn adopt_fibers(&mut self, other: &mut Self) -> Adopted<T> {
-        assert!(
-            self.fiber_timers.is_empty() && self.watchers(Lane::Fiber).next().is_none(),
-            "an engine that has fibers of its own cannot adopt another's"
-        );
-        std::mem::swap(&mut self.fiber_timers, &mut other.fiber_timers);
-        let mut adopted = Adopted {
-            moved: Vec::new(),
-            refused: Vec::new(),
-        };
-        let watchers: Vec<_> = other
-            .reactor
-            .iter()
-            .filter(|(.., watched)| watched.lane == Lane::Fiber)
-            .map(|(key, fd, direction, mode, _)| {
-                (key, fd, direction, mode, other.reactor.is_armed(key))
-            })
-            .collect();
-        for (old, fd, direction, mode, armed) in watchers {
-            let Some(watched) = other.reactor.remove(old) else {
-                continue;
-            };
-            other.fiber_watchers -= 1;
-            match self.reactor.add(fd, direction, mode, watched) {
-                Ok(new) => {
-                    self.interest_is_new = true;
-                    self.fiber_watchers += 1;
-                    if !armed {
-                        self.reactor.disarm(new);
-                    }
-                    if other.ready_fibers.contains(&old) {
-                        self.ready_fibers.push_back(new);
-                    }
-                    adopted.moved.push((old, new));
-                }
-                Err(AddError { error, payload }) => {
-                    adopted.refused.push((old, error, payload.payload));
-                }
-            }
-        }
-        other.ready_fibers.clear();
-        adopted
+        self.fiber_timers.pop().map(Work::Run)
     }
 
     /// Takes everything out of the engine: callbacks, timers and watchers, in this order.
     pub fn drain(&mut self) -> Vec<T> {
         self.batch = 0;
         self.ready_fibers.clear();
-        let mut payloads: Vec<T> = self
-            .callbacks
-            .drain(..)
-            .filter_map(|work| match work {
-                Work::Run(payload) => Some(payload),
-                Work::Ready(_) => None,
+        let callbacks = self.callbacks.drain(..);
+        let mut payloads: Vec<T> = callbacks
+            .filter_map(|callback| match callback {
+                Callback::Run(payload) => Some(payload),
+                Callback::Ready(_) => None,
             })
             .collect();
         payloads.extend(self.callback_timers.drain());
         payloads.extend(self.fiber_timers.drain());
-        let watchers: Vec<Key> = self.reactor.iter().map(|(key, ..)| key).collect();
-        payloads.extend(watchers.into_iter().filter_map(|key| self.unwatch(key)));
+        let watchers = self.reactor.drain().into_iter();
+        payloads.extend(watchers.map(|(.., watched)| watched.payload));
         payloads
     }
 
     /// Takes all timers of a lane out, in the order in which they would have come due.
     pub fn drain_timers(&mut self, lane: Lane) -> Vec<T> {
-        self.wheel(lane).drain()
+        self.timers_mut(lane).drain()
     }
 
     /// Every payload that the engine holds, in no order.
     pub fn payloads(&self) -> impl Iterator<Item = &T> {
-        let callbacks = self.callbacks.iter().filter_map(|work| match work {
-            Work::Run(payload) => Some(payload),
-            Work::Ready(_) => None,
+        let callbacks = self.callbacks.iter().filter_map(|callback| match callback {
+            Callback::Run(payload) => Some(payload),
+            Callback::Ready(_) => None,
         });
         let timers = self.callback_timers.iter().chain(self.fiber_timers.iter());
         callbacks
-            .chain(timers.map(|(_, _, payload)| payload))
+            .chain(timers.map(|(_, payload)| payload))
             .chain(self.reactor.iter().map(|(.., watched)| &watched.payload))
     }
 
@@ -405,8 +454,8 @@ impl<T> Engine<T> {
         self.reactor.waker()
     }
 
-    /// The engine's own descriptor, for a host that watches it: readable when a watcher is ready or
-    /// a waker was called.
+    /// The engine's own descriptor, for a host that watches it: readable when a watcher is ready or a waker was
+    /// called.
     pub fn raw_fd(&self) -> RawFd {
         self.reactor.raw_fd()
     }
@@ -420,7 +469,14 @@ impl<T> Engine<T> {
         self.reactor.rebuild()
     }
 
-    fn wheel(&mut self, lane: Lane) -> &mut Wheel<T> {
+    fn timers_of(&self, lane: Lane) -> &Timers<T> {
+        match lane {
+            Lane::Callback => &self.callback_timers,
+            Lane::Fiber => &self.fiber_timers,
+        }
+    }
+
+    fn timers_mut(&mut self, lane: Lane) -> &mut Timers<T> {
         match lane {
             Lane::Callback => &mut self.callback_timers,
             Lane::Fiber => &mut self.fiber_timers,
@@ -428,11 +484,15 @@ impl<T> Engine<T> {
     }
 }
 
-/// What [`Engine::adopt_fibers`] did with the watchers.
-#[derive(Debug)]
-pub struct Adopted<T> {
-    /// Old and new key of each watcher that was moved.
-    pub moved: Vec<(Key, Key)>,
-    /// Old key, reason and payload of each watcher that could not be moved.
-    pub refused: Vec<(Key, Error, T)>,
+impl<T> fmt::Debug for Engine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("callbacks", &self.callbacks.len())
+            .field("batch", &self.batch)
+            .field("callback_timers", &self.callback_timers.len())
+            .field("fiber_timers", &self.fiber_timers.len())
+            .field("ready_fibers", &self.ready_fibers.len())
+            .field("watchers", &self.reactor.len())
+            .finish_non_exhaustive()
+    }
 }

@@ -37,11 +37,18 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod clock;
 mod engine;
 mod host;
+mod timers;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+pub use adopt::Adopted;
 pub use clock::{Clock, ManualClock, MonotonicClock};
-pub use engine::{Adopted, Engine, Lane, Plan, TimerKey, Work};
+pub use engine::{Engine, Lane, Plan, TimerKey, Work};
 pub use evio_reactor::{AddError, Direction, Error, Key, Mode, Waiter, Waker};
 pub use host::{Host, Kernel, Waited};
