@@ -177,13 +177,16 @@ class FutureGreenThread(GreenThread):
     def main(self, function, args, kwargs):
         if function == self._follow:
             return super().main(function, args, kwargs)
-        # Killed before it ran: eventlet calls main itself, with a function that raises the kill.
-        try:
-            function(*args, **kwargs)
-        except BaseException as exception:
-            self._crossing.kill(exception)
-        self._crossing.add_awaiter(self._report)
+        # eventlet.kill() calls this of a green thread that has not started; throw() follows.
         return None
+
+    def throw(self, *throw_args):
+        if self or self.dead:
+            return super().throw(*throw_args)
+        # Thrown at a greenlet that never ran, an exception would come out in the hub.
+        self._crossing.kill(_exception(throw_args))
+        self._crossing.add_awaiter(self._report)
+        return super().throw()
 
     def _report(self):
         try:
