@@ -3,6 +3,7 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 /// Enters a context; `false` when it is entered already.
 pub(crate) fn enter(context: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -45,4 +46,32 @@ pub(crate) fn check(context: &Bound<'_, PyAny>) -> PyResult<()> {
 pub(crate) fn frame(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     // SAFETY: attached; the answer is borrowed from the interpreter, or null.
     unsafe { Bound::from_borrowed_ptr_or_opt(py, ffi::PyEval_GetFrame().cast()) }
+}
+
+/// An attribute, if the object has it; unlike PyO3's, this makes no exception only to drop it.
+pub(crate) fn attribute<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    #[cfg(Py_3_13)]
+    use ffi::PyObject_GetOptionalAttr as lookup;
+    #[cfg(not(Py_3_13))]
+    unsafe extern "C" {
+        #[link_name = "_PyObject_LookupAttr"]
+        fn lookup(
+            object: *mut ffi::PyObject,
+            name: *mut ffi::PyObject,
+            result: *mut *mut ffi::PyObject,
+        ) -> std::ffi::c_int;
+    }
+    let py = object.py();
+    let mut result = std::ptr::null_mut();
+    // SAFETY: both objects are live; the answer is a new reference, or null with or without an
+    // exception, as the returned number says.
+    unsafe {
+        if lookup(object.as_ptr(), name.as_ptr(), &raw mut result) < 0 {
+            return Err(PyErr::take(py).expect("CPython sets an exception when it fails"));
+        }
+        Ok(Bound::from_owned_ptr_or_opt(py, result))
+    }
 }

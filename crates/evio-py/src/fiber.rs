@@ -5,12 +5,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{PyErr, intern};
 
-use crate::greenlet;
 use crate::hub::HubCore;
 use crate::job::Job;
 use crate::listener::Listener;
 use crate::step;
 use crate::timer::GreenTimer;
+use crate::{context, greenlet};
 
 /// A piece of green work, resolved.
 pub(crate) enum Fiber {
@@ -62,9 +62,11 @@ pub(crate) fn call<'py>(
     kwargs: Option<&Bound<'py, pyo3::types::PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = callback.py();
-    if let Some(target) = callback.getattr_opt(intern!(py, "__self__"))? {
-        if greenlet::is_greenlet(&target) {
-            step::restore_before_switch(&target)?;
+    if step::any_displaced() {
+        if let Some(target) = context::attribute(callback, intern!(py, "__self__"))? {
+            if greenlet::is_greenlet(&target) {
+                step::restore_before_switch(&target)?;
+            }
         }
     }
     callback.call(args, kwargs)

@@ -64,7 +64,9 @@ impl<'a, 'py> EventletHub<'a, 'py> {
         } else {
             let fd = self.core.get().open_engine(py, |engine| engine.raw_fd())?;
             let throw = current.getattr(intern!(py, "throw"))?;
-            let arguments = ("read", fd, &switch, throw, py.None());
+            // Eventlet's own hubs compare the type by identity.
+            let read = self.hub.getattr(intern!(py, "READ"))?;
+            let arguments = (read, fd, &switch, throw, py.None());
             Some(self.hub.call_method1(intern!(py, "add"), arguments)?)
         };
         let switched = self.hub.call_method0(intern!(py, "switch"));

@@ -17,7 +17,7 @@ use crate::greenlet::{self, Greenlet};
 use crate::job::Job;
 use crate::listener::Listener;
 use crate::timer::GreenTimer;
-use crate::{clock, errors, run, step};
+use crate::{clock, context, errors, run, step};
 
 type Listeners = HashMap<(RawFd, bool), Vec<Py<Listener>>>;
 
@@ -50,7 +50,7 @@ pub(crate) fn of_thread(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
             THREADLOCAL.get_or_init(py, || threadlocal.unbind())
         }
     };
-    threadlocal.bind(py).getattr_opt(intern!(py, "hub"))
+    context::attribute(threadlocal.bind(py), intern!(py, "hub"))
 }
 
 fn is_read(direction: Direction) -> bool {
@@ -270,7 +270,7 @@ impl HubCore {
                 "Cannot switch to MAINLOOP from MAINLOOP",
             ));
         }
-        if let Some(switch_out) = current.getattr_opt(intern!(py, "switch_out"))? {
+        if let Some(switch_out) = context::attribute(current, intern!(py, "switch_out"))? {
             if let Err(error) = switch_out.call0() {
                 let info = (error.get_type(py), error.value(py), error.traceback(py));
                 slf.call_method1(intern!(py, "squelch_generic_exception"), (info,))?;
@@ -491,9 +491,13 @@ impl HubCore {
     fn add_timer(slf: &Bound<'_, Self>, timer: &Bound<'_, PyAny>) -> PyResult<f64> {
         let py = slf.py();
         let seconds: f64 = timer.getattr(intern!(py, "seconds"))?.extract()?;
-        let deadline = after(py, seconds);
-        Self::schedule(slf, deadline, Job::ForeignTimer(timer.clone().unbind()))?;
-        Ok(clock::seconds(deadline))
+        let due = clock::seconds(clock::now(py)) + seconds;
+        Self::schedule(
+            slf,
+            after(py, seconds),
+            Job::ForeignTimer(timer.clone().unbind()),
+        )?;
+        Ok(due)
     }
 
     fn add<'py>(
@@ -724,8 +728,10 @@ impl HubCore {
         local_to: Option<Greenlet>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
         let py = slf.py();
-        let deadline = after(py, seconds.extract()?);
-        let timer = GreenTimer::new(slf, seconds, deadline, callback, args, kwargs, local_to);
+        let delay: f64 = seconds.extract()?;
+        let deadline = after(py, delay);
+        let due = clock::seconds(clock::now(py)) + delay;
+        let timer = GreenTimer::new(slf, seconds, due, callback, args, kwargs, local_to);
         let timer = Bound::new(py, timer)?;
         let key = Self::schedule(slf, deadline, Job::Timer(timer.clone().unbind()))?;
         timer.get().set_key(py, key);
@@ -733,13 +739,14 @@ impl HubCore {
     }
 }
 
-/// The time that lies some seconds, possibly negative, from now.
+/// The time that lies some seconds from now; without a delay, the next turn.
+///
+/// Calls without delay keep their order, whatever the clock says between them, and cost no look at
+/// it.
 pub(crate) fn after(py: Python<'_>, seconds: f64) -> u64 {
-    let now = clock::now(py);
-    let delay = (seconds * 1e9).ceil();
-    if delay >= 0.0 {
-        now.saturating_add(delay as u64)
-    } else {
-        now.saturating_sub(-delay as u64)
+    if seconds <= 0.0 {
+        return 0;
     }
+    let delay = (seconds * 1e9).ceil() as u64;
+    clock::now(py).saturating_add(delay)
 }

@@ -5,6 +5,7 @@
 //! most one step of a thread is *active*, which is to say that its identity is installed.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evio_loop::Key;
 use pyo3::prelude::*;
@@ -22,6 +23,36 @@ use crate::{clock, context as contexts, driver};
 
 thread_local! {
     static ACTIVE: RefCell<Option<Py<Step>>> = const { RefCell::new(None) };
+}
+
+/// Threads with an active step, so that green programs need not look at the thread-local.
+static ACTIVE_THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Steps whose identity somebody else put away and that have not got it back.
+static DISPLACED: AtomicUsize = AtomicUsize::new(0);
+
+fn take_active() -> Option<Py<Step>> {
+    if ACTIVE_THREADS.load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    let active = ACTIVE.take();
+    if active.is_some() {
+        ACTIVE_THREADS.fetch_sub(1, Ordering::Relaxed);
+    }
+    active
+}
+
+fn set_active(step: Py<Step>) {
+    let old = ACTIVE.replace(Some(step));
+    if old.is_none() {
+        ACTIVE_THREADS.fetch_add(1, Ordering::Relaxed);
+    }
+    drop(old);
+}
+
+/// Whether any step may have to be given its identity back before it is switched to.
+pub(crate) fn any_displaced() -> bool {
+    DISPLACED.load(Ordering::Relaxed) != 0
 }
 
 /// What one greenlet of a driver is busy with; calling it is the greenlet's whole life.
@@ -72,11 +103,6 @@ fn active(py: Python<'_>) -> Option<Py<Step>> {
     ACTIVE.with_borrow(|active| active.as_ref().map(|step| step.clone_ref(py)))
 }
 
-fn set_active(step: Option<Py<Step>>) {
-    let old = ACTIVE.replace(step);
-    drop(old);
-}
-
 /// The step that runs, if the running code belongs to one.
 pub(crate) fn current(py: Python<'_>) -> Option<Py<Step>> {
     active(py).filter(|step| step.bind(py).get().busy.get())
@@ -84,13 +110,14 @@ pub(crate) fn current(py: Python<'_>) -> Option<Py<Step>> {
 
 /// Puts away whatever identity is installed, for the step that it belongs to.
 pub(crate) fn put_away(py: Python<'_>) -> PyResult<()> {
-    let Some(step) = ACTIVE.take() else {
+    let Some(step) = take_active() else {
         return Ok(());
     };
     let this = step.bind(py).get();
     let identity = this.take_off(py)?;
     // Between two callbacks there is nothing to come back to.
-    if this.busy.get() {
+    if this.busy.get() && identity.is_some() {
+        DISPLACED.fetch_add(1, Ordering::Relaxed);
         drop(this.saved.replace(py, identity));
     }
     Ok(())
@@ -111,9 +138,10 @@ pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
                 return Ok(());
             }
             if let Some(identity) = this.saved.take(py) {
+                DISPLACED.fetch_sub(1, Ordering::Relaxed);
                 put_away(py)?;
                 identity.install(py)?;
-                set_active(Some(step.unbind()));
+                set_active(step.unbind());
             }
             return Ok(());
         }
@@ -127,7 +155,7 @@ pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
 /// The answer goes to [`unpark`] when the greenlet is switched to again.
 pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     let py = current.py();
-    let Some(step) = ACTIVE.take() else {
+    let Some(step) = take_active() else {
         return Ok(None);
     };
     let step = step.into_bound(py);
@@ -178,7 +206,7 @@ pub(crate) fn unpark(py: Python<'_>, step: Py<Step>) -> PyResult<()> {
         }
         identity.install(py)?;
     }
-    set_active(Some(step.unbind()));
+    set_active(step.unbind());
     Ok(())
 }
 
@@ -371,7 +399,7 @@ impl Step {
             if same_loop && (step.is(slf) || !this.busy.get()) {
                 if !step.is(slf) {
                     drop(slf.get().core.replace(py, Some(core.clone().unbind())));
-                    set_active(Some(slf.clone().unbind()));
+                    set_active(slf.clone().unbind());
                 }
                 return Ok(());
             }
@@ -379,7 +407,7 @@ impl Step {
         }
         drop(slf.get().core.replace(py, Some(core.clone().unbind())));
         Identity::of_loop(py, core.clone().into_any().unbind())?.install(py)?;
-        set_active(Some(slf.clone().unbind()));
+        set_active(slf.clone().unbind());
         Ok(())
     }
 }

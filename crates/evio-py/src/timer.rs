@@ -6,9 +6,9 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell};
+use crate::fiber;
 use crate::greenlet::{self, Greenlet};
 use crate::hub::HubCore;
-use crate::{clock, fiber};
 
 struct Call {
     callback: Py<PyAny>,
@@ -40,7 +40,7 @@ impl GreenTimer {
     pub(crate) fn new(
         hub: &Bound<'_, HubCore>,
         seconds: &Bound<'_, PyAny>,
-        deadline: u64,
+        scheduled_time: f64,
         callback: &Bound<'_, PyAny>,
         args: Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
@@ -48,7 +48,7 @@ impl GreenTimer {
     ) -> Self {
         Self {
             seconds: seconds.clone().unbind(),
-            scheduled_time: clock::seconds(deadline),
+            scheduled_time,
             is_local: local_to.is_some(),
             local_to: GilCell::new(local_to),
             call: GilCell::new(Some(Call {
