@@ -1,0 +1,442 @@
+"""The extension module: thin bindings over the engine and the crossing. Private.
+
+Users see `EventLoop`, `Hub` and the functions of the bridge; these are their native halves. All
+classes belong to the OS thread that made them, but for `call_soon_threadsafe`.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from typing import Any, Literal, final
+from typing_extensions import TypeVarTuple, Unpack, disjoint_base
+
+from greenlet import greenlet
+
+_Ts = TypeVarTuple("_Ts")
+
+__all__ = [
+    "Crossing",
+    "Driver",
+    "FdListener",
+    "Handle",
+    "HubCore",
+    "LoopCore",
+    "ParkedCancel",
+    "Step",
+    "Timer",
+    "TimerHandle",
+    "__version__",
+    "current_step",
+    "put_identity_away",
+    "sleep",
+]
+
+__version__: str
+
+def current_step() -> Step | None:
+    """The step that runs; None outside asyncio callbacks."""
+
+def put_identity_away() -> None:
+    """Take running loop and current task from the running code, and keep them for its step."""
+
+def sleep(seconds: float | None = None) -> None:
+    """`eventlet.sleep`: let others run until at least so many seconds have passed.
+
+    In a thread whose hub is not ours it is eventlet's own function.
+
+    Raises RuntimeError in the hub's own greenlet, unless *seconds* is 0.
+    """
+
+@disjoint_base
+class Handle:
+    """A callback that a loop will make; `isinstance(handle, asyncio.Handle)` holds."""
+
+    def cancel(self) -> None:
+        """Keep the callback from being called; more than once is the same as once."""
+
+    def cancelled(self) -> bool:
+        """Whether cancel() was called."""
+
+    def get_context(self) -> contextvars.Context | None:
+        """The context in which the callback runs."""
+
+    def _run(self) -> None: ...
+    @property
+    def _callback(self) -> Callable[..., object] | None: ...
+    @property
+    def _args(self) -> tuple[Any, ...] | None: ...
+    @property
+    def _context(self) -> contextvars.Context | None: ...
+    @property
+    def _loop(self) -> LoopCore | None: ...
+    @property
+    def _cancelled(self) -> bool: ...
+    @property
+    def _source_traceback(self) -> Any: ...
+
+@final
+class TimerHandle(Handle):
+    """A callback that a loop will make at a time; `isinstance(handle, asyncio.TimerHandle)` holds."""
+
+    def cancel(self) -> None:
+        """Keep the callback from being called, and free it at once."""
+
+    def when(self) -> float:
+        """When the callback is due, in seconds on the loop's clock."""
+
+    @property
+    def _when(self) -> float: ...
+    @property
+    def _scheduled(self) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __eq__(self, value: object, /) -> bool: ...
+    def __lt__(self, value: TimerHandle, /) -> bool: ...
+    def __le__(self, value: TimerHandle, /) -> bool: ...
+    def __gt__(self, value: TimerHandle, /) -> bool: ...
+    def __ge__(self, value: TimerHandle, /) -> bool: ...
+
+@disjoint_base
+class LoopCore:
+    """The native half of EventLoop: its engine, and the scheduling calls of asyncio."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> LoopCore: ...
+    def time(self) -> float:
+        """Seconds on the loop's clock, which is `time.monotonic()`."""
+
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: Unpack[_Ts],
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """Call back in the next turn, behind what stands there already.
+
+        Raises RuntimeError if the loop is closed.
+        """
+
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: Unpack[_Ts],
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """call_soon() for any thread; the two share one order."""
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: Unpack[_Ts],
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call back when *delay* seconds have passed: never earlier.
+
+        Equal times are called in the order in which they were asked for.
+
+        Raises TypeError if *delay* is None, RuntimeError if the loop is closed.
+        """
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: Unpack[_Ts],
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call back at *when*, in seconds on the loop's clock: never earlier."""
+
+    def _add_callback(self, handle: Any) -> None: ...
+    def _timer_handle_cancelled(self, _handle: Any) -> None: ...
+    def _write_to_self(self) -> None: ...
+    def _add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> Handle: ...
+    def _add_writer(self, fd: Any, callback: Callable[..., Any], *args: Any) -> Handle: ...
+    def _remove_reader(self, fd: Any) -> bool: ...
+    def _remove_writer(self, fd: Any) -> bool: ...
+    def _watchers(self, fd: int) -> tuple[Handle | None, Handle | None]: ...
+    def _run(self) -> None: ...
+    def _release(self) -> None: ...
+    def _rebuild(self) -> None: ...
+    def _fileno(self) -> int:
+        """The engine's descriptor: readable when the loop has something to do."""
+
+    def _driven_by(self) -> str: ...
+    @property
+    def _debug(self) -> bool: ...
+    @_debug.setter
+    def _debug(self, value: object) -> None: ...
+    @property
+    def _closed(self) -> bool: ...
+    @_closed.setter
+    def _closed(self, value: object) -> None: ...
+    @property
+    def _stopping(self) -> bool: ...
+    @_stopping.setter
+    def _stopping(self, value: object) -> None: ...
+    @property
+    def _thread_id(self) -> int | None: ...
+    @_thread_id.setter
+    def _thread_id(self, value: int | None) -> None: ...
+
+@disjoint_base
+class HubCore:
+    """The native half of Hub: green threads, timers and listeners on the engine of a loop."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> HubCore: ...
+    @property
+    def greenlet(self) -> greenlet:
+        """The greenlet that runs the hub."""
+
+    @property
+    def loop(self) -> LoopCore:
+        """The loop whose engine the hub shares; one of the hub's own unless another runs here."""
+
+    @property
+    def running(self) -> bool:
+        """Whether run() was entered and has not returned."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether abort() was called and the hub has not stopped yet."""
+
+    @property
+    def listeners(self) -> dict[str, dict[int, FdListener]]:
+        """The first listener of each descriptor, by "read" and "write"; a copy."""
+
+    @property
+    def secondaries(self) -> dict[str, dict[int, list[FdListener]]]:
+        """The further listeners of each descriptor, by "read" and "write"; a copy."""
+
+    @property
+    def timers(self) -> list[tuple[float, Any]]:
+        """Pending timers, each with its time in seconds, earliest first; a copy."""
+
+    @property
+    def timers_canceled(self) -> int:
+        """How many cancelled timers eventlet's own hubs would still hold; ours holds none."""
+
+    @timers_canceled.setter
+    def timers_canceled(self, value: int) -> None: ...
+    @property
+    def debug_blocking(self) -> bool:
+        """Whether green code that blocks the OS thread is reported."""
+
+    @debug_blocking.setter
+    def debug_blocking(self, value: object) -> None: ...
+    def switch(self) -> Any:
+        """Block the running greenlet and let others run, until somebody switches to it.
+
+        Returns what it is switched to with, raises what it is thrown.
+        """
+
+    def run(self, *_args: Any, **_kwargs: Any) -> None:
+        """Run turns until abort(); the hub's greenlet does that.
+
+        Raises RuntimeError if the hub runs already.
+        """
+
+    def ensure_greenlet(self) -> None:
+        """Make a new greenlet for the hub if the old one has ended."""
+
+    def schedule_call_global(
+        self, seconds: float, cb: Callable[..., object], *args: Any, **kw: Any
+    ) -> Timer:
+        """Make a call once, when so many seconds have passed; never earlier."""
+
+    def schedule_call_local(
+        self, seconds: float, cb: Callable[..., object], *args: Any, **kw: Any
+    ) -> Timer:
+        """The same, unless the greenlet that asks for it has ended by then."""
+
+    def add_timer(self, timer: Any) -> float:
+        """Take a timer of eventlet's own class; return when it is due, in seconds."""
+
+    def get_timers_count(self) -> int:
+        """How many timers are pending, and cancelled as by `timers_canceled`."""
+
+    def add(
+        self,
+        evtype: str,
+        fileno: int,
+        cb: Callable[[int], object],
+        tb: Callable[..., object],
+        mark_as_closed: Callable[[], object] | None,
+    ) -> FdListener:
+        """Call *cb* with *fileno* each time the descriptor is ready, until remove().
+
+        evtype: "read" or "write". tb: raises an exception in the greenlet that listens.
+        mark_as_closed: called when the descriptor is found to be closed.
+
+        Raises RuntimeError for a second listener of the same kind, unless
+        `eventlet.debug.hub_prevent_multiple_readers(False)` was called; OSError if the descriptor
+        cannot be watched.
+        """
+
+    def remove(self, listener: FdListener) -> None:
+        """Listen no more; the listener is not called again."""
+
+    def _attach(self) -> None: ...
+    def _detach(self) -> LoopCore | None: ...
+    def _listeners_of(self, fileno: int) -> list[FdListener]: ...
+    def _stop(self) -> None: ...
+
+@final
+class FdListener:
+    """Green code's interest in one direction of one descriptor; HubCore.add() makes it."""
+
+    spent: bool
+    __dict__: dict[str, Any]
+
+    @property
+    def evtype(self) -> Literal["read", "write"]: ...
+    @property
+    def fileno(self) -> int: ...
+    @property
+    def cb(self) -> Callable[[int], object]: ...
+    @property
+    def tb(self) -> Callable[..., object] | None: ...
+    @property
+    def mark_as_closed(self) -> Callable[[], object] | None: ...
+    @property
+    def greenlet(self) -> greenlet | None: ...
+    def defang(self) -> None:
+        """Call back no more, and tell the owner that the descriptor is closed."""
+
+@final
+class Timer:
+    """A call that a hub will make once."""
+
+    __dict__: dict[str, Any]
+
+    def cancel(self) -> None:
+        """Keep the call from being made, and free it at once."""
+
+    def __call__(self, *_args: Any) -> None:
+        """Make the call now, unless it was made or cancelled."""
+
+    @property
+    def called(self) -> bool:
+        """Whether the call was made or cancelled."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the call is still to be made."""
+
+    @property
+    def seconds(self) -> float:
+        """The delay that was asked for."""
+
+    @property
+    def scheduled_time(self) -> float:
+        """When the call is due, in seconds on the hub's clock."""
+
+    @property
+    def tpl(self) -> tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]:
+        """The call: function, arguments and keyword arguments.
+
+        Raises AttributeError once the call was made or cancelled.
+        """
+
+    def __lt__(self, value: object, /) -> bool: ...
+    def __gt__(self, value: object, /) -> bool: ...
+
+@final
+class Crossing:
+    """One awaited result between green code and asyncio: a state machine that is fed and drained.
+
+    start, end, drop: called when the source is to start, to end, or to be dropped unstarted.
+    autostart: start as soon as begin() is called. end_source: a kill or timeout of the waiting side
+    ends the source. end_awaiters: a source that is cancelled before anybody asked ends the waiting
+    side by GreenletExit.
+    """
+
+    def __new__(
+        cls,
+        start: Callable[[], object],
+        end: Callable[[], object],
+        drop: Callable[[], object],
+        *,
+        autostart: bool = True,
+        end_source: bool = True,
+        end_awaiters: bool = True,
+    ) -> Crossing: ...
+    def begin(self) -> None:
+        """Do what is due after the crossing was made."""
+
+    def started(self) -> bool:
+        """The source takes its first step; False: it must not."""
+
+    def add_awaiter(self, wake: Callable[[], object]) -> Any:
+        """Somebody waits: *wake* is called once, when there is an outcome."""
+
+    def leave(self, awaiter: Any) -> bool:
+        """One who waited does no more; the last one's leaving may end the source."""
+
+    def kill(self, exception: BaseException) -> bool:
+        """The waiting side is killed; False: too late."""
+
+    def timeout(self, exception: BaseException) -> bool:
+        """A time limit of the waiting side has passed; False: too late."""
+
+    def returned(self, value: Any) -> None:
+        """The source returned."""
+
+    def raised(self, exception: BaseException) -> None:
+        """The source raised."""
+
+    def cancelled(self, exception: BaseException | None = None) -> None:
+        """The source was cancelled or killed, by the exception given."""
+
+    def done(self) -> bool:
+        """Whether there is an outcome."""
+
+    def ending(self) -> bool:
+        """Whether the source was asked to end and has not."""
+
+    def result(self) -> Any:
+        """Return or raise what every awaiter sees.
+
+        Raises RuntimeError if there is no outcome yet.
+        """
+
+    def __bool__(self) -> bool: ...
+    @property
+    def awaiter_count(self) -> int:
+        """How many wait."""
+
+@final
+class Step:
+    """One greenlet that runs asyncio callbacks, and what it is busy with."""
+
+    def __call__(self, *_args: Any) -> None: ...
+    def is_parked(self, number: int) -> bool:
+        """Whether the step blocks greenly, in the park with that number."""
+
+    @property
+    def park_number(self) -> int:
+        """The number of the latest park."""
+
+    @property
+    def carrier(self) -> Any:
+        """The greenlet."""
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task whose step this is."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a callback runs, or is parked, on the greenlet."""
+
+    @property
+    def blocked(self) -> greenlet | None:
+        """The greenlet that blocks, while the step is parked."""
+
+@final
+class ParkedCancel:
+    """The `cancel` that a task carries while a step of it blocks greenly."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> bool: ...
+
+@final
+class Driver:
+    """Runs the turns of an engine."""
