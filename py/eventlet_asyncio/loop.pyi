@@ -4,7 +4,7 @@ Whatever is not described here behaves as the standard library's documentation o
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 from typing_extensions import TypeVarTuple, Unpack
 
@@ -31,7 +31,7 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
         Raises RuntimeError if the loop is closed or running, or another one runs in this code.
         """
 
-    def run_until_complete(self, future: Awaitable[_T]) -> _T:
+    def run_until_complete(self, future: Generator[Any, None, _T] | Awaitable[_T]) -> _T:
         """Run until a future or coroutine is done; return its result, or raise what it raised.
 
         On the loop of a hub this waits as `await_()` does.
