@@ -1,6 +1,6 @@
 //! How fibers move from one engine to another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use evio_reactor::{AddError, Error, Key};
 
@@ -46,9 +46,10 @@ impl<T> Engine<T> {
             self.fiber_timers.is_empty() && self.watchers(Lane::Fiber).next().is_none(),
             "an engine that has fibers of its own cannot adopt another's"
         );
-        let turn = self.fiber_timers.turn();
+        let (own, others) = (self.fiber_timers.turn(), other.fiber_timers.turn());
         std::mem::swap(&mut self.fiber_timers, &mut other.fiber_timers);
-        self.fiber_timers.reach(turn);
+        self.fiber_timers.reach(own);
+        other.fiber_timers.reach(others);
 
         let mut watchers: Vec<_> = other
             .reactor
@@ -68,30 +69,29 @@ impl<T> Engine<T> {
             let Some(watched) = other.reactor.remove(old) else {
                 continue;
             };
-            let is_queued = watched.is_queued();
+            let queued_as = watched.queued_as(old);
             match self.watch(Lane::Fiber, fd, direction, mode, watched.payload) {
                 Ok(new) => {
                     if !armed {
                         self.reactor.disarm(new);
                     }
-                    if is_queued {
-                        queued.insert(old, new);
+                    if let Some(readiness) = queued_as {
+                        queued.insert(readiness, new);
                     }
                     adopted.moved.push((old, new));
                 }
                 Err(AddError { error, payload }) => adopted.refused.push((old, error, payload)),
             }
         }
-        let in_order = std::mem::take(&mut other.ready_fibers);
-        for new in in_order
-            .iter()
-            .filter_map(|ready| queued.remove(&ready.key))
-        {
-            self.queue_fiber(new);
+        for readiness in std::mem::take(&mut other.ready_fibers) {
+            if let Some(new) = queued.remove(&readiness) {
+                self.queue_fiber(new);
+            }
         }
         // Readiness that was put back stands among the other engine's callbacks.
-        for (old, new) in &adopted.moved {
-            if queued.contains_key(old) {
+        let rest: HashSet<Key> = queued.into_values().collect();
+        for (_, new) in &adopted.moved {
+            if rest.contains(new) {
                 self.queue_fiber(*new);
             }
         }

@@ -50,9 +50,9 @@ pub enum Plan {
 }
 
 /// A watcher's readiness in a queue. It counts while the watcher has the same ticket.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Readiness {
-    pub(crate) key: Key,
+    key: Key,
     ticket: u64,
 }
 
@@ -71,8 +71,14 @@ pub(crate) struct Watched<T> {
 }
 
 impl<T> Watched<T> {
-    pub(crate) fn is_queued(&self) -> bool {
+    fn is_queued(&self) -> bool {
         self.ticket != 0
+    }
+
+    /// The readiness of this watcher, whose key is given, that stands in a queue.
+    pub(crate) fn queued_as(&self, key: Key) -> Option<Readiness> {
+        let ticket = self.ticket;
+        self.is_queued().then_some(Readiness { key, ticket })
     }
 }
 
