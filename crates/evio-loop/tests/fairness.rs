@@ -1,0 +1,133 @@
+//! No work starves other work: ready queues that refill themselves leave room for descriptors and timers, within a
+//! bounded number of turns.
+
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use evio_loop::{Clock, Direction, Engine, Host, Kernel, Lane, ManualClock, Mode, Plan, Work};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Job {
+    /// Adds itself again when it runs.
+    Again(Lane),
+    /// What must not starve.
+    Patient(Lane),
+}
+
+/// Turns on simulated time, in which a piece of work takes a microsecond if `moves`, and no time if not.
+fn turns_until_all_patient_ran(engine: &mut Engine<Job>, moves: bool, count: usize) -> u32 {
+    let mut clock = ManualClock::new(1_000);
+    let mut waiter = engine.waiter();
+    let mut ran = 0;
+    for turn in 1..1_000 {
+        let now = clock.now();
+        match engine.plan(now) {
+            Plan::Begin => engine.begin(now, None),
+            Plan::Poll(timeout) => {
+                Kernel.wait(&mut waiter, timeout).unwrap();
+                engine.begin(now, Some(&mut waiter));
+            }
+        }
+        while let Some(work) = engine.next_callback().or_else(|| engine.next_fiber()) {
+            let job = match work {
+                Work::Run(job) => job,
+                Work::Ready(key) => engine.unwatch(key).unwrap(),
+            };
+            match job {
+                Job::Again(Lane::Callback) => engine.push(job),
+                Job::Again(Lane::Fiber) => drop(engine.schedule(Lane::Fiber, now, job)),
+                Job::Patient(_) => ran += 1,
+            }
+            clock.advance(if moves { 1_000 } else { 0 });
+        }
+        if ran == count {
+            return turn;
+        }
+    }
+    panic!("{ran} of {count} in a thousand turns");
+}
+
+fn refilling() -> Engine<Job> {
+    let mut engine = Engine::new().unwrap();
+    for lane in [Lane::Callback, Lane::Fiber] {
+        engine.push(Job::Again(lane));
+    }
+    engine
+}
+
+#[test]
+fn a_queue_that_refills_itself_does_not_starve_descriptors() {
+    for moves in [false, true] {
+        let mut engine = refilling();
+        // The first poll finds nothing, so that the descriptor has to wait for the second.
+        engine.begin(1_000, Some(&mut engine.waiter()));
+        let (near, mut far) = UnixStream::pair().unwrap();
+        for lane in [Lane::Callback, Lane::Fiber] {
+            let fd = near.as_raw_fd();
+            engine
+                .watch(lane, fd, Direction::Read, Mode::Level, Job::Patient(lane))
+                .unwrap();
+        }
+        far.write_all(b"x").unwrap();
+        let turns = turns_until_all_patient_ran(&mut engine, moves, 2);
+        assert!(turns <= 17, "{turns} turns");
+    }
+}
+
+#[test]
+fn a_queue_that_refills_itself_does_not_starve_timers() {
+    let mut engine = refilling();
+    for lane in [Lane::Callback, Lane::Fiber] {
+        engine.schedule(lane, 21_000, Job::Patient(lane));
+    }
+    // Two pieces of work a turn, of a microsecond each: twenty microseconds are ten turns.
+    let turns = turns_until_all_patient_ran(&mut engine, true, 2);
+    assert!((10..=12).contains(&turns), "{turns} turns");
+}
+
+#[test]
+fn descriptors_that_are_always_ready_starve_neither_callbacks_nor_timers() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    far.write_all(b"x").unwrap();
+    let mut engine = Engine::new().unwrap();
+    for lane in [Lane::Callback, Lane::Fiber] {
+        let fd = near.as_raw_fd();
+        engine
+            .watch(lane, fd, Direction::Read, Mode::Level, "ready")
+            .unwrap();
+    }
+    engine.push("pushed");
+    engine.schedule(Lane::Callback, 1, "callback timer");
+    engine.schedule(Lane::Fiber, 1, "fiber timer");
+    let mut waiter = engine.waiter();
+    Kernel.wait(&mut waiter, None).unwrap();
+    engine.begin(1, Some(&mut waiter));
+    let mut seen = Vec::new();
+    while let Some(work) = engine.next_callback().or_else(|| engine.next_fiber()) {
+        seen.push(match work {
+            Work::Run(payload) => payload,
+            Work::Ready(key) => *engine.watcher(key).unwrap(),
+        });
+    }
+    assert_eq!(
+        seen,
+        ["pushed", "ready", "callback timer", "ready", "fiber timer"]
+    );
+}
+
+#[test]
+fn work_due_at_a_moment_that_does_not_pass_needs_no_wait() {
+    let mut engine = refilling();
+    let mut waiter = engine.waiter();
+    engine.begin(5, Some(&mut waiter));
+    while engine.next_callback().is_some() {}
+    engine.schedule(Lane::Fiber, 5, Job::Patient(Lane::Fiber));
+    assert_eq!(engine.next_fiber(), None);
+    assert_eq!(engine.plan(5), Plan::Begin);
+    engine.begin(5, None);
+    assert_eq!(
+        engine.next_fiber(),
+        Some(Work::Run(Job::Patient(Lane::Fiber)))
+    );
+}
