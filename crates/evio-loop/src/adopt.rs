@@ -66,14 +66,14 @@ impl<T> Engine<T> {
         let mut queued = HashMap::new();
         for (_, old, fd, direction, mode) in watchers {
             let armed = other.reactor.is_armed(old);
-            let Some(watched) = other.reactor.remove(old) else {
+            let queued_as = other.queued_as(old);
+            let Some(payload) = other.unwatch(old) else {
                 continue;
             };
-            let queued_as = watched.queued_as(old);
-            match self.watch(Lane::Fiber, fd, direction, mode, watched.payload) {
+            match self.watch(Lane::Fiber, fd, direction, mode, payload) {
                 Ok(new) => {
                     if !armed {
-                        self.reactor.disarm(new);
+                        self.disarm(new);
                     }
                     if let Some(readiness) = queued_as {
                         queued.insert(readiness, new);

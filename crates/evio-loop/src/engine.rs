@@ -67,18 +67,12 @@ pub(crate) struct Watched<T> {
     ticket: u64,
     /// Orders the watchers by addition.
     pub(crate) added: u64,
-    pub(crate) payload: T,
+    payload: T,
 }
 
 impl<T> Watched<T> {
     fn is_queued(&self) -> bool {
         self.ticket != 0
-    }
-
-    /// The readiness of this watcher, whose key is given, that stands in a queue.
-    pub(crate) fn queued_as(&self, key: Key) -> Option<Readiness> {
-        let ticket = self.ticket;
-        self.is_queued().then_some(Readiness { key, ticket })
     }
 }
 
@@ -105,6 +99,10 @@ pub struct Engine<T> {
     pub(crate) ready_fibers: VecDeque<Readiness>,
     polled_at: u64,
     turns_since_poll: u32,
+    /// Something was watched or armed since the last poll, and wants to be looked at soon.
+    interest_is_new: bool,
+    /// Armed watchers in the fiber lane.
+    armed_fibers: usize,
     last_ticket: u64,
     watchers_added: u64,
     /// Lent to `begin` while it runs.
@@ -128,6 +126,8 @@ impl<T> Engine<T> {
             polled_at: 0,
             // The descriptors were never looked at.
             turns_since_poll: TURNS_BETWEEN_POLLS,
+            interest_is_new: false,
+            armed_fibers: 0,
             last_ticket: 0,
             watchers_added: 0,
             collected: Vec::new(),
@@ -246,16 +246,22 @@ impl<T> Engine<T> {
             added: self.watchers_added,
             payload,
         };
-        self.reactor
-            .add(fd, direction, mode, watched)
-            .map_err(|AddError { error, payload }| AddError {
+        match self.reactor.add(fd, direction, mode, watched) {
+            Ok(key) => {
+                self.interest_is_new = true;
+                self.armed_fibers += usize::from(lane == Lane::Fiber);
+                Ok(key)
+            }
+            Err(AddError { error, payload }) => Err(AddError {
                 error,
                 payload: payload.payload,
-            })
+            }),
+        }
     }
 
     /// Ends a watch and hands its payload back; work of it that was not handed out is gone.
     pub fn unwatch(&mut self, key: Key) -> Option<T> {
+        self.armed_fibers -= usize::from(self.is_armed_fiber(key));
         self.reactor.remove(key).map(|watched| watched.payload)
     }
 
@@ -265,12 +271,17 @@ impl<T> Engine<T> {
     ///
     /// The reactor's, when the descriptor can no longer be watched.
     pub fn arm(&mut self, key: Key) -> Result<(), Error> {
-        self.reactor.arm(key)
+        let was_armed = self.is_armed_fiber(key);
+        self.reactor.arm(key)?;
+        self.interest_is_new = true;
+        self.armed_fibers += usize::from(self.is_armed_fiber(key) && !was_armed);
+        Ok(())
     }
 
     /// Keeps a watcher but stops asking for its readiness until it is armed again; readiness that was not handed out
     /// yet is forgotten.
     pub fn disarm(&mut self, key: Key) {
+        self.armed_fibers -= usize::from(self.is_armed_fiber(key));
         self.reactor.disarm(key);
         if let Some(watched) = self.reactor.get_mut(key) {
             watched.ticket = 0;
@@ -305,7 +316,9 @@ impl<T> Engine<T> {
     /// What to do before the next turn, at the time `now`, in nanoseconds.
     ///
     /// While work is ready the descriptors are looked at every 16 turns or 50 microseconds, whichever comes first, so
-    /// that ready work cannot starve them and seldom pays for a system call.
+    /// that ready work cannot starve them and seldom pays for a system call. They are looked at before every turn
+    /// while a watcher in the fiber lane is armed, because a fiber that yields expects those whose descriptor is ready
+    /// to go first; and once whenever a watcher was added or armed.
     pub fn plan(&mut self, now: u64) -> Plan {
         if self.callbacks.is_empty()
             && self.ready_fibers.is_empty()
@@ -315,7 +328,9 @@ impl<T> Engine<T> {
             let wait = self.next_deadline().map(|deadline| deadline - now);
             return Plan::Poll(wait.map(Duration::from_nanos));
         }
-        let fresh = self.turns_since_poll < TURNS_BETWEEN_POLLS
+        let fresh = self.armed_fibers == 0
+            && !self.interest_is_new
+            && self.turns_since_poll < TURNS_BETWEEN_POLLS
             && now.saturating_sub(self.polled_at) < NANOSECONDS_BETWEEN_POLLS;
         if fresh {
             Plan::Begin
@@ -330,6 +345,7 @@ impl<T> Engine<T> {
             None => self.turns_since_poll = self.turns_since_poll.saturating_add(1),
             Some(waiter) => {
                 self.turns_since_poll = 0;
+                self.interest_is_new = false;
                 self.polled_at = now;
                 self.collect(waiter);
             }
@@ -346,9 +362,11 @@ impl<T> Engine<T> {
         let mut collected = std::mem::take(&mut self.collected);
         self.reactor.collect(waiter, &mut collected);
         for key in collected.drain(..) {
+            let is_spent = !self.reactor.is_armed(key);
             let Some(watched) = self.reactor.get_mut(key) else {
                 continue;
             };
+            self.armed_fibers -= usize::from(is_spent && watched.lane == Lane::Fiber);
             // What a turn that was cut short has left is not queued twice.
             if watched.is_queued() {
                 continue;
@@ -363,6 +381,16 @@ impl<T> Engine<T> {
             }
         }
         self.collected = collected;
+    }
+
+    /// The readiness of a watcher that stands in a queue.
+    pub(crate) fn queued_as(&self, key: Key) -> Option<Readiness> {
+        let watched = self
+            .reactor
+            .get(key)
+            .filter(|watched| watched.is_queued())?;
+        let ticket = watched.ticket;
+        Some(Readiness { key, ticket })
     }
 
     /// A fresh ticket for a watcher, which makes an earlier one void.
@@ -428,6 +456,7 @@ impl<T> Engine<T> {
             .collect();
         payloads.extend(self.callback_timers.drain());
         payloads.extend(self.fiber_timers.drain());
+        self.armed_fibers = 0;
         let watchers = self.reactor.drain().into_iter();
         payloads.extend(watchers.map(|(.., watched)| watched.payload));
         payloads
@@ -473,6 +502,11 @@ impl<T> Engine<T> {
     /// The reactor's, when the system has no descriptor left.
     pub fn rebuild(&mut self) -> Result<(), Error> {
         self.reactor.rebuild()
+    }
+
+    fn is_armed_fiber(&self, key: Key) -> bool {
+        let is_fiber = |watched: &Watched<T>| watched.lane == Lane::Fiber;
+        self.reactor.is_armed(key) && self.reactor.get(key).is_some_and(is_fiber)
     }
 
     fn timers_of(&self, lane: Lane) -> &Timers<T> {

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use evio_loop::{Clock, Direction, Engine, Host, Kernel, Lane, ManualClock, Mode, Plan, Work};
 
@@ -56,22 +57,56 @@ fn refilling() -> Engine<Job> {
     engine
 }
 
+/// How many turns pass until a descriptor that becomes ready behind the engine's back is noticed.
+fn turns_until_noticed(lane: Lane, moves: bool) -> u32 {
+    let mut engine = refilling();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let fd = near.as_raw_fd();
+    engine
+        .watch(lane, fd, Direction::Read, Mode::Level, Job::Patient(lane))
+        .unwrap();
+    let mut waiter = engine.waiter();
+    waiter.block(Some(Duration::ZERO)).unwrap();
+    engine.begin(1_000, Some(&mut waiter));
+    far.write_all(b"x").unwrap();
+    turns_until_all_patient_ran(&mut engine, moves, 1)
+}
+
 #[test]
 fn a_queue_that_refills_itself_does_not_starve_descriptors() {
     for moves in [false, true] {
-        let mut engine = refilling();
-        // The first poll finds nothing, so that the descriptor has to wait for the second.
-        engine.begin(1_000, Some(&mut engine.waiter()));
-        let (near, mut far) = UnixStream::pair().unwrap();
-        for lane in [Lane::Callback, Lane::Fiber] {
-            let fd = near.as_raw_fd();
-            engine
-                .watch(lane, fd, Direction::Read, Mode::Level, Job::Patient(lane))
-                .unwrap();
-        }
-        far.write_all(b"x").unwrap();
-        let turns = turns_until_all_patient_ran(&mut engine, moves, 2);
-        assert!(turns <= 17, "{turns} turns");
+        assert_eq!(turns_until_noticed(Lane::Callback, moves), 17);
+    }
+}
+
+#[test]
+fn the_descriptors_of_fibers_are_looked_at_before_every_turn() {
+    for moves in [false, true] {
+        assert_eq!(turns_until_noticed(Lane::Fiber, moves), 1);
+    }
+}
+
+#[test]
+fn what_is_watched_or_armed_anew_is_looked_at_before_the_next_turn() {
+    let mut engine = refilling();
+    let (near, _far) = UnixStream::pair().unwrap();
+    let at_once = Plan::Poll(Some(Duration::ZERO));
+    let mut waiter = engine.waiter();
+    engine.begin(1_000, Some(&mut waiter));
+    assert_eq!(engine.plan(1_000), Plan::Begin);
+    for lane in [Lane::Callback, Lane::Fiber] {
+        let (fd, job) = (near.as_raw_fd(), Job::Patient(lane));
+        let key = engine
+            .watch(lane, fd, Direction::Read, Mode::Oneshot, job)
+            .unwrap();
+        assert_eq!(engine.plan(1_000), at_once);
+        engine.disarm(key);
+        engine.begin(1_000, Some(&mut waiter));
+        assert_eq!(engine.plan(1_000), Plan::Begin);
+        engine.arm(key).unwrap();
+        assert_eq!(engine.plan(1_000), at_once);
+        engine.unwatch(key);
+        engine.begin(1_000, Some(&mut waiter));
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct World {
     polls: u64,
     /// Time of the last poll, and the turns begun since without one.
     polled: Option<(u64, u32)>,
+    /// A watcher was added or armed since the last poll.
+    interest_is_new: bool,
     last_payload: u32,
     timers: Vec<Timer>,
     timer_keys: Vec<TimerKey>,
@@ -97,6 +99,7 @@ impl World {
             turn_count: 0,
             polls: 0,
             polled: None,
+            interest_is_new: false,
             last_payload: 0,
             timers: Vec::new(),
             timer_keys: Vec::new(),
@@ -209,6 +212,7 @@ impl World {
         let fd = self.fd(place);
         let key = self.engine.watch(lane, fd, direction, mode, payload);
         let key = key.unwrap();
+        self.interest_is_new = true;
         self.watcher_keys.push(key);
         self.watchers.push(Watcher {
             key,
@@ -243,6 +247,7 @@ impl World {
             let at = self.find(key);
             assert_eq!(self.engine.arm(key).is_ok(), at.is_some());
             if let Some(at) = at {
+                self.interest_is_new = true;
                 self.watchers[at].armed = true;
             }
         }
@@ -277,7 +282,7 @@ impl World {
 
     fn feed(&mut self, place: usize) {
         match self.places[place].far.write(b"x") {
-            Ok(_) => self.places[place].buffered = true,
+            Ok(written) => self.places[place].buffered |= written == 1,
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
     }
@@ -317,13 +322,17 @@ impl World {
     fn expected_plan(&self, is_ready: bool) -> Plan {
         let mut deadlines = self.timers.iter().map(|timer| timer.deadline);
         let next = deadlines.by_ref().min().filter(|&next| next != u64::MAX);
+        let mut watchers = self.watchers.iter();
+        let may_wait = !self.interest_is_new && !watchers.any(|w| w.lane == Lane::Fiber && w.armed);
         match next {
             Some(next) if !is_ready && next > self.now => {
                 Plan::Poll(Some(Duration::from_nanos(next - self.now)))
             }
             None if !is_ready => Plan::Poll(None),
             _ => match self.polled {
-                Some((at, turns)) if turns < 16 && self.now - at < 50_000 => Plan::Begin,
+                Some((at, turns)) if may_wait && turns < 16 && self.now - at < 50_000 => {
+                    Plan::Begin
+                }
                 _ => Plan::Poll(Some(Duration::ZERO)),
             },
         }
@@ -332,6 +341,7 @@ impl World {
     fn poll(&mut self) {
         self.polls += 1;
         self.polled = Some((self.now, 0));
+        self.interest_is_new = false;
         let poll = self.polls;
         for at in 0..self.watchers.len() {
             let watcher = &mut self.watchers[at];
@@ -444,6 +454,7 @@ impl World {
         let moved: Vec<Watcher> = moved;
         for (mut watcher, (first, second)) in moved.into_iter().zip(pairs) {
             assert_eq!((watcher.key, first.1), (first.0, second.0));
+            self.interest_is_new = true;
             let (old, new) = (watcher.key, second.1);
             watcher.key = new;
             self.watcher_keys.push(new);
