@@ -5,10 +5,13 @@ import sys
 import weakref
 
 import eventlet.hubs
+from eventlet import patcher
 from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.hubs import hub as base
 
 from eventlet_asyncio import _evio
+
+threading = patcher.original("threading")
 
 
 def is_available():
@@ -19,6 +22,22 @@ def is_available():
 def use_hub():
     """Use this hub in the thread; call it before `eventlet.monkey_patch()` and before any green call."""
     eventlet.hubs.use_hub(sys.modules[__name__])
+
+
+class _ThreadEnd:
+    """Lives as long as its thread, and closes what the thread's hub holds of the system."""
+
+    def __init__(self, hub):
+        self._hub = weakref.ref(hub)
+
+    def __del__(self, forget_thread=_evio.forget_thread):
+        forget_thread()
+        hub = self._hub()
+        if hub is not None:
+            hub._end()
+
+
+_thread_ends = threading.local()
 
 
 class Hub(_evio.HubCore, asyncio_hub.Hub):
@@ -36,6 +55,7 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         self.debug_exceptions = True
         self.debug_blocking_resolution = 1
         self._attach()
+        _thread_ends.end = _ThreadEnd(self)
 
     def _post_initialize(self):
         from eventlet_asyncio import _patches
@@ -46,6 +66,9 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         return f"<{type(self).__name__} at {id(self):#x} driving {self.loop!r}>"
 
     def __del__(self):
+        self._end()
+
+    def _end(self):
         own = self._detach()
         if own is not None and not sys.is_finalizing():
             own._owner = None

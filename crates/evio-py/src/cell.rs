@@ -73,3 +73,30 @@ impl Flag {
         self.0.swap(value, Ordering::Relaxed)
     }
 }
+
+/// A thread-local slot for a Python object.
+///
+/// What is left in it when the thread ends stays unreleased: the thread-local's destructor may run
+/// when there is no interpreter any more.
+pub(crate) struct ThreadSlot<T>(RefCell<Option<Py<T>>>);
+
+impl<T> ThreadSlot<T> {
+    pub(crate) const fn new() -> Self {
+        Self(RefCell::new(None))
+    }
+
+    pub(crate) fn get(&self, py: Python<'_>) -> Option<Py<T>> {
+        self.0.borrow().as_ref().map(|object| object.clone_ref(py))
+    }
+
+    /// Puts an object in and hands out the old one, to be dropped when the slot is closed again.
+    pub(crate) fn replace(&self, object: Option<Py<T>>) -> Option<Py<T>> {
+        self.0.replace(object)
+    }
+}
+
+impl<T> Drop for ThreadSlot<T> {
+    fn drop(&mut self) {
+        std::mem::forget(self.0.take());
+    }
+}

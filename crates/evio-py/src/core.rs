@@ -21,7 +21,7 @@ use crate::{clock, errors};
 pub(crate) struct LoopCore {
     engine: GilCell<Option<Engine<Job>>>,
     waiter: GilCell<Option<Waiter>>,
-    waker: Waker,
+    waker: GilCell<Option<Waker>>,
     driver: GilCell<Option<Py<Driver>>>,
     parked: GilCell<Vec<Py<Step>>>,
     debug: Flag,
@@ -97,10 +97,18 @@ impl LoopCore {
     ///
     /// Whoever adds work holds the interpreter's lock, so does whoever sets the flag: no other inbox
     /// is needed between threads.
-    pub(crate) fn kick(&self) {
+    pub(crate) fn kick(&self, py: Python<'_>) {
         if self.waiting.replace(false) {
-            self.waker.wake();
+            self.wake(py);
         }
+    }
+
+    fn wake(&self, py: Python<'_>) {
+        self.waker.with(py, |waker| {
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        });
     }
 
     pub(crate) fn set_waiting(&self, waiting: bool) {
@@ -125,7 +133,7 @@ impl LoopCore {
             engine.push_front(Work::Run(job.take().expect("taken once")));
         });
         drop(job);
-        self.kick();
+        self.kick(py);
     }
 
     pub(crate) fn add_parked(&self, py: Python<'_>, step: Py<Step>) {
@@ -166,7 +174,7 @@ impl LoopCore {
         let this = slf.get();
         this.callbacks_used.set(true);
         this.open_engine(py, |engine| engine.push(Job::Handle(handle.unbind())))?;
-        this.kick();
+        this.kick(py);
         Ok(())
     }
 
@@ -255,7 +263,7 @@ impl LoopCore {
         _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
     ) -> PyResult<Self> {
         let engine = Engine::new().map_err(|error| errors::reactor(&error, -1))?;
-        let waker = engine.waker();
+        let waker = GilCell::new(Some(engine.waker()));
         Ok(Self {
             engine: GilCell::new(Some(engine)),
             waiter: GilCell::new(None),
@@ -337,7 +345,7 @@ impl LoopCore {
         this.callbacks_used.set(true);
         let key = this.open_engine(py, |engine| engine.schedule(Lane::Callback, deadline, job))?;
         timer.get().set_key(py, key);
-        this.kick();
+        this.kick(py);
         Ok(timer)
     }
 
@@ -372,14 +380,14 @@ impl LoopCore {
         this.open_engine(slf.py(), |engine| {
             engine.push(Job::Foreign(handle.clone().unbind()));
         })?;
-        this.kick();
+        this.kick(slf.py());
         Ok(())
     }
 
     fn _timer_handle_cancelled(&self, _handle: &Bound<'_, PyAny>) {}
 
-    fn _write_to_self(&self) {
-        self.waker.wake();
+    fn _write_to_self(&self, py: Python<'_>) {
+        self.wake(py);
     }
 
     #[pyo3(signature = (fd, callback, *args))]
@@ -434,7 +442,7 @@ impl LoopCore {
     fn _release(&self, py: Python<'_>) {
         let mut engine = self.engine.take(py);
         let jobs = engine.as_mut().map(Engine::drain);
-        drop((self.waiter.take(py), engine));
+        drop((self.waiter.take(py), self.waker.take(py), engine));
         drop(jobs);
     }
 
@@ -490,7 +498,7 @@ impl LoopCore {
     #[setter(_stopping)]
     fn set_stopping(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         self.stopping.set(value.is_truthy()?);
-        self.kick();
+        self.kick(value.py());
         Ok(())
     }
 

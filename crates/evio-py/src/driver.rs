@@ -177,7 +177,7 @@ fn fail(driver: &Bound<'_, Driver>, error: PyErr) {
     let py = driver.py();
     drop(driver.get().failure.replace(py, Some(error)));
     if let Some(core) = driver.get().core(py) {
-        core.bind(py).get().kick();
+        core.bind(py).get().kick(py);
     }
 }
 

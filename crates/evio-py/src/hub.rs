@@ -1,60 +1,77 @@
 //! The native core of the hub: eventlet's view of the engine.
 
-use std::collections::HashMap;
 use std::os::fd::RawFd;
 
 use evio_loop::{Direction, Lane, Mode, TimerKey};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::cell::{Flag, GilCell};
+use crate::cell::{Flag, GilCell, ThreadSlot};
 use crate::core::LoopCore;
 use crate::driver::{self, Driver};
 use crate::greenlet::{self, Greenlet};
 use crate::job::Job;
 use crate::listener::Listener;
+use crate::listeners::{Listeners, Rank};
 use crate::timer::GreenTimer;
 use crate::{clock, context, errors, run, step};
-
-type Listeners = HashMap<(RawFd, bool), Vec<Py<Listener>>>;
 
 /// The native part of `Hub`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
 pub(crate) struct HubCore {
     driver: GilCell<Option<Py<Driver>>>,
     own: GilCell<Option<Py<LoopCore>>>,
-    listeners: GilCell<Listeners>,
+    listeners: Listeners,
     running: Flag,
     stopping: Flag,
     debug_blocking: Flag,
     canceled: GilCell<usize>,
 }
 
-/// The hub of this thread, of whatever kind, if it has one.
-pub(crate) fn of_thread(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    static THREADLOCAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let threadlocal = match THREADLOCAL.get(py) {
-        Some(threadlocal) => threadlocal,
-        None => {
-            // No program that has not imported eventlet has a hub.
-            let modules = py.import("sys")?.getattr(intern!(py, "modules"))?;
-            let Ok(hubs) = modules.get_item("eventlet.hubs") else {
-                return Ok(None);
-            };
-            let Some(threadlocal) = hubs.getattr_opt("_threadlocal")? else {
-                return Ok(None);
-            };
-            THREADLOCAL.get_or_init(py, || threadlocal.unbind())
-        }
-    };
-    context::attribute(threadlocal.bind(py), intern!(py, "hub"))
+thread_local! {
+    /// The attributes that `eventlet.hubs._threadlocal` has in this thread.
+    static CHOSEN: ThreadSlot<PyDict> = const { ThreadSlot::new() };
 }
 
-fn is_read(direction: Direction) -> bool {
-    matches!(direction, Direction::Read)
+/// The hub of this thread, of whatever kind, if it has one.
+pub(crate) fn of_thread(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let chosen = match CHOSEN.with(|slot| slot.get(py)) {
+        Some(chosen) => chosen,
+        None => match look_up(py)? {
+            Some(chosen) => chosen,
+            None => return Ok(None),
+        },
+    };
+    chosen.bind(py).get_item(intern!(py, "hub"))
+}
+
+fn look_up(py: Python<'_>) -> PyResult<Option<Py<PyDict>>> {
+    // No program that has not imported eventlet has a hub.
+    let modules = py.import("sys")?.getattr(intern!(py, "modules"))?;
+    let Ok(hubs) = modules.get_item("eventlet.hubs") else {
+        return Ok(None);
+    };
+    let Some(threadlocal) = context::attribute(&hubs, intern!(py, "_threadlocal"))? else {
+        return Ok(None);
+    };
+    let chosen = threadlocal
+        .getattr(intern!(py, "__dict__"))?
+        .cast_into::<PyDict>()?;
+    let hub = chosen.get_item(intern!(py, "hub"))?;
+    if hub.is_some_and(|hub| hub.is_instance_of::<HubCore>()) {
+        // From now on the thread has an end that forgets it: see `forget_thread`.
+        let old = CHOSEN.with(|slot| slot.replace(Some(chosen.clone().unbind())));
+        drop(old);
+    }
+    Ok(Some(chosen.unbind()))
+}
+
+/// Lets go of the thread's hub, as the thread ends.
+pub(crate) fn forget_thread() {
+    let chosen = CHOSEN.with(|slot| slot.replace(None));
+    drop(chosen);
 }
 
 impl HubCore {
@@ -170,14 +187,7 @@ impl HubCore {
         let Some(adopted) = adopted else {
             return Ok(());
         };
-        let listeners: Vec<Py<Listener>> = slf.get().listeners.with(py, |listeners| {
-            listeners
-                .values()
-                .flatten()
-                .map(|listener| listener.clone_ref(py))
-                .collect()
-        });
-        for listener in listeners {
+        for listener in slf.get().listeners.all(py) {
             let this = listener.bind(py).get();
             let key = this.key(py);
             let moved = adopted.moved.iter().find(|(old, _)| Some(*old) == key);
@@ -212,7 +222,7 @@ impl HubCore {
         let key = core.get().open_engine(slf.py(), |engine| {
             engine.schedule(Lane::Fiber, deadline, job)
         })?;
-        core.get().kick();
+        core.get().kick(slf.py());
         Ok(key)
     }
 
@@ -322,58 +332,6 @@ impl HubCore {
         driver.bind(py).get().dismiss(py);
         Ok(())
     }
-
-    fn refuse_second(
-        &self,
-        py: Python<'_>,
-        evtype: &str,
-        fileno: RawFd,
-        direction: Direction,
-        cb: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let first = self.listeners.with(py, |listeners| {
-            let list = listeners.get(&(fileno, is_read(direction)))?;
-            list.first().map(|listener| listener.clone_ref(py))
-        });
-        let Some(first) = first else { return Ok(()) };
-        let module = py.import("eventlet.hubs.hub")?;
-        if !module
-            .getattr(intern!(py, "g_prevent_multiple_readers"))?
-            .is_truthy()?
-        {
-            return Ok(());
-        }
-        Err(PyRuntimeError::new_err(format!(
-            "Second simultaneous {evtype} on fileno {fileno} detected.  Unless you really know what \
-             you're doing, make sure that only one greenthread can {evtype} any particular socket. \
-             To allow it, call eventlet.debug.hub_prevent_multiple_readers(False) - MY THREAD={}; \
-             THAT THREAD={}",
-            cb.repr()?,
-            first.bind(py).repr()?,
-        )))
-    }
-
-    fn listeners_by_type<'py>(&self, py: Python<'py>, first: bool) -> PyResult<Bound<'py, PyDict>> {
-        let all: Vec<((RawFd, bool), Vec<Py<Listener>>)> = self.listeners.with(py, |listeners| {
-            listeners
-                .iter()
-                .map(|(key, list)| (*key, list.iter().map(|l| l.clone_ref(py)).collect()))
-                .collect()
-        });
-        let (read, write) = (PyDict::new(py), PyDict::new(py));
-        for ((fd, is_read), list) in all {
-            let bucket = if is_read { &read } else { &write };
-            if first {
-                bucket.set_item(fd, &list[0])?;
-            } else if list.len() > 1 {
-                bucket.set_item(fd, PyList::new(py, &list[1..])?)?;
-            }
-        }
-        let by_type = PyDict::new(py);
-        by_type.set_item("read", read)?;
-        by_type.set_item("write", write)?;
-        Ok(by_type)
-    }
 }
 
 #[pymethods]
@@ -384,7 +342,7 @@ impl HubCore {
         Self {
             driver: GilCell::new(None),
             own: GilCell::new(None),
-            listeners: GilCell::new(HashMap::new()),
+            listeners: Listeners::new(),
             running: Flag::new(false),
             stopping: Flag::new(false),
             debug_blocking: Flag::new(false),
@@ -421,7 +379,7 @@ impl HubCore {
         if let Some(driver) = this.driver.get(py) {
             driver.bind(py).get().dismiss(py);
         }
-        drop(this.listeners.take(py));
+        drop(this.listeners.clear(py));
         let own = this.own.take(py);
         if let Some(own) = &own {
             drop(own.bind(py).get().set_running(py, false));
@@ -522,12 +480,12 @@ impl HubCore {
                 "Invalid file descriptor: {fileno}"
             )));
         }
-        this.refuse_second(py, evtype, fileno, direction, cb)?;
         let current = greenlet::current(py);
         let listener = Bound::new(
             py,
             Listener::new(direction, fileno, cb, tb, mark_as_closed, current),
         )?;
+        this.listeners.refuse_second(&listener)?;
         let core = Self::core(slf)?;
         let job = Job::Listener(listener.clone().unbind());
         let outcome = core.get().open_engine(py, |engine| {
@@ -541,12 +499,7 @@ impl HubCore {
                 return Err(error);
             }
         }
-        this.listeners.with(py, |listeners| {
-            listeners
-                .entry((fileno, is_read(direction)))
-                .or_default()
-                .push(listener.clone().unbind());
-        });
+        this.listeners.insert(&listener);
         Ok(listener)
     }
 
@@ -554,16 +507,7 @@ impl HubCore {
         let py = slf.py();
         let this = slf.get();
         let entry = listener.get();
-        let removed = this.listeners.with(py, |listeners| {
-            let slot = (entry.fd(), is_read(entry.direction()));
-            let list = listeners.get_mut(&slot)?;
-            let at = list.iter().position(|other| other.is(listener))?;
-            let removed = list.remove(at);
-            if list.is_empty() {
-                listeners.remove(&slot);
-            }
-            Some(removed)
-        });
+        let removed = this.listeners.remove(listener);
         let Some(key) = entry.key(py) else { return };
         entry.set_key(py, None);
         let driver = this.driver(py);
@@ -578,14 +522,8 @@ impl HubCore {
 
     /// All listeners of a descriptor.
     fn _listeners_of(&self, py: Python<'_>, fileno: RawFd) -> Vec<Py<Listener>> {
-        self.listeners.with(py, |listeners| {
-            [true, false]
-                .into_iter()
-                .filter_map(|is_read| listeners.get(&(fileno, is_read)))
-                .flatten()
-                .map(|listener| listener.clone_ref(py))
-                .collect()
-        })
+        self.listeners
+            .of(py, fileno, &[Direction::Read, Direction::Write])
     }
 
     /// Replaces the hub's greenlet when it has ended.
@@ -628,38 +566,35 @@ impl HubCore {
     /// First listener of each descriptor, by `"read"` and `"write"`.
     #[getter]
     fn listeners<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.listeners_by_type(py, true)
+        self.listeners.by_type(py, Rank::First)
     }
 
     /// Further listeners of each descriptor, by `"read"` and `"write"`.
     #[getter]
     fn secondaries<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.listeners_by_type(py, false)
+        self.listeners.by_type(py, Rank::Further)
     }
 
     /// Pending timers with their times, as eventlet's hubs list them.
     #[getter]
     fn timers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let core = self.driver(py).bind(py).get().core(py);
-        let mut timers: Vec<(f64, Py<PyAny>)> = core
-            .and_then(|core| {
-                core.bind(py).get().engine(py, |engine| {
-                    engine
-                        .timers(Lane::Fiber)
-                        .filter_map(|(deadline, job)| {
-                            let timer = match job {
-                                Job::Timer(timer) => timer.clone_ref(py).into_any(),
-                                Job::Wake(object) | Job::ForeignTimer(object) => {
-                                    object.clone_ref(py)
-                                }
-                                _ => return None,
-                            };
-                            Some((clock::seconds(deadline), timer))
-                        })
-                        .collect()
-                })
+        let timers: Option<Vec<(f64, Py<PyAny>)>> = core.and_then(|core| {
+            core.bind(py).get().engine(py, |engine| {
+                engine
+                    .timers(Lane::Fiber)
+                    .filter_map(|(deadline, job)| {
+                        let timer = match job {
+                            Job::Timer(timer) => timer.clone_ref(py).into_any(),
+                            Job::Wake(object) | Job::ForeignTimer(object) => object.clone_ref(py),
+                            _ => return None,
+                        };
+                        Some((clock::seconds(deadline), timer))
+                    })
+                    .collect()
             })
-            .unwrap_or_default();
+        });
+        let mut timers = timers.unwrap_or_default();
         timers.sort_by(|a, b| a.0.total_cmp(&b.0));
         PyList::new(py, timers)
     }
@@ -704,16 +639,11 @@ impl HubCore {
         if let Some(own) = self.own.peek() {
             visit.call(&*own)?;
         }
-        if let Some(listeners) = self.listeners.peek() {
-            for listener in listeners.values().flatten() {
-                visit.call(listener)?;
-            }
-        }
-        Ok(())
+        self.listeners.traverse(&visit)
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        drop(self.listeners.take(py));
+        drop(self.listeners.clear(py));
         drop(self.own.take(py));
     }
 }

@@ -25,6 +25,7 @@ mod hub;
 mod identity;
 mod job;
 mod listener;
+mod listeners;
 mod run;
 mod step;
 mod timer;
@@ -64,6 +65,12 @@ mod _evio {
     #[pyfunction]
     fn current_step(py: Python<'_>) -> Option<Py<Step>> {
         crate::step::current(py)
+    }
+
+    /// Lets go of what is kept for the running thread, as it ends.
+    #[pyfunction]
+    fn forget_thread() {
+        crate::hub::forget_thread();
     }
 
     /// Puts the identity that asyncio sees in the running code away, for whom it belongs to.

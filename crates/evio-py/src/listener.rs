@@ -88,7 +88,7 @@ impl Listener {
 impl Listener {
     /// `"read"` or `"write"`.
     #[getter]
-    fn evtype(&self) -> &'static str {
+    pub(crate) fn evtype(&self) -> &'static str {
         match self.direction {
             Direction::Read => "read",
             Direction::Write => "write",

@@ -1,9 +1,8 @@
 //! `run_forever`: which driver runs a loop, by where it is called.
 
-use std::cell::RefCell;
-
 use pyo3::prelude::*;
 
+use crate::cell::ThreadSlot;
 use crate::core::LoopCore;
 use crate::driver::Driver;
 use crate::greenlet;
@@ -11,12 +10,12 @@ use crate::hub::{self, HubCore};
 use crate::step::{self, Step};
 
 thread_local! {
-    static OUTERMOST: RefCell<Option<Py<Driver>>> = const { RefCell::new(None) };
+    static OUTERMOST: ThreadSlot<Driver> = const { ThreadSlot::new() };
 }
 
 /// The solo driver that waits in the kernel in this thread: a hub that is made now takes it over.
 pub(crate) fn outermost(py: Python<'_>) -> Option<Py<Driver>> {
-    OUTERMOST.with_borrow(|driver| driver.as_ref().map(|driver| driver.clone_ref(py)))
+    OUTERMOST.with(|slot| slot.get(py))
 }
 
 /// Runs a loop until it is stopped.
@@ -59,12 +58,13 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
     let has_hub = hub::of_thread(py)?.is_some();
     let registered = !has_hub && outermost(py).is_none();
     if registered {
-        let old = OUTERMOST.replace(Some(driver.clone().unbind()));
+        let old = OUTERMOST.with(|slot| slot.replace(Some(driver.clone().unbind())));
         drop(old);
     }
     let outcome = greenlet::switch(&greenlet).map(drop);
     if registered {
-        drop(OUTERMOST.take());
+        let old = OUTERMOST.with(|slot| slot.replace(None));
+        drop(old);
     }
     finish(core, &driver)?;
     outcome

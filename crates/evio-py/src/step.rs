@@ -4,7 +4,6 @@
 //! then put away for the step that it belongs to, and installed again when that step goes on. At
 //! most one step of a thread is *active*, which is to say that its identity is installed.
 
-use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evio_loop::Key;
@@ -13,7 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::cell::{Flag, GilCell};
+use crate::cell::{Flag, GilCell, ThreadSlot};
 use crate::core::{Callback, LoopCore};
 use crate::driver::Driver;
 use crate::greenlet::{self, Greenlet};
@@ -22,7 +21,7 @@ use crate::identity::Identity;
 use crate::{clock, context as contexts, driver};
 
 thread_local! {
-    static ACTIVE: RefCell<Option<Py<Step>>> = const { RefCell::new(None) };
+    static ACTIVE: ThreadSlot<Step> = const { ThreadSlot::new() };
 }
 
 /// Threads with an active step, so that green programs need not look at the thread-local.
@@ -35,7 +34,7 @@ fn take_active() -> Option<Py<Step>> {
     if ACTIVE_THREADS.load(Ordering::Relaxed) == 0 {
         return None;
     }
-    let active = ACTIVE.take();
+    let active = ACTIVE.with(|slot| slot.replace(None));
     if active.is_some() {
         ACTIVE_THREADS.fetch_sub(1, Ordering::Relaxed);
     }
@@ -43,7 +42,7 @@ fn take_active() -> Option<Py<Step>> {
 }
 
 fn set_active(step: Py<Step>) {
-    let old = ACTIVE.replace(Some(step));
+    let old = ACTIVE.with(|slot| slot.replace(Some(step)));
     if old.is_none() {
         ACTIVE_THREADS.fetch_add(1, Ordering::Relaxed);
     }
@@ -100,7 +99,10 @@ pub(crate) fn in_step(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 fn active(py: Python<'_>) -> Option<Py<Step>> {
-    ACTIVE.with_borrow(|active| active.as_ref().map(|step| step.clone_ref(py)))
+    if ACTIVE_THREADS.load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    ACTIVE.with(|slot| slot.get(py))
 }
 
 /// The step that runs, if the running code belongs to one.
