@@ -10,14 +10,14 @@
 
 use std::time::Duration;
 
-use evio_loop::{Host, Plan, Waited, Work};
+use evio_loop::{Host, Plan, Waited, Waiter, Work};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::cell::GilCell;
 use crate::core::LoopCore;
 use crate::greenlet::{self, Greenlet};
-use crate::host::{EventletHub, Interpreter};
+use crate::host::{EventletHub, Hosted, Interpreter};
 use crate::hub::HubCore;
 use crate::job::Job;
 use crate::step::{self, Step};
@@ -340,10 +340,7 @@ fn begin_turn(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> PyResul
         };
         let mut waiter = this.take_waiter(py)?;
         this.set_waiting(true);
-        let waited = match EventletHub::of_driver(driver, core)? {
-            Some(mut hub) => hub.wait(&mut waiter, timeout),
-            None => Interpreter(py).wait(&mut waiter, timeout),
-        };
+        let waited = wait(driver, core, &mut waiter, timeout);
         this.set_waiting(false);
         let now = clock::now(py);
         if let Some(()) = this.engine(py, |engine| engine.begin(now, Some(&mut waiter))) {
@@ -355,6 +352,25 @@ fn begin_turn(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> PyResul
             return Ok(());
         }
     }
+}
+
+/// Waits by the host that the driver has now.
+fn wait(
+    driver: &Bound<'_, Driver>,
+    core: &Bound<'_, LoopCore>,
+    waiter: &mut Waiter,
+    timeout: Option<Duration>,
+) -> PyResult<Waited> {
+    let py = driver.py();
+    if let Some(mut hub) = EventletHub::of_driver(driver, core)? {
+        return hub.wait(waiter, timeout);
+    }
+    if let Some(hub) = driver.get().hub(py) {
+        if let Some(foreign) = HubCore::foreign_host(hub.bind(py))? {
+            return Hosted(&foreign).wait(waiter, timeout);
+        }
+    }
+    Interpreter(py).wait(waiter, timeout)
 }
 
 /// Gives the baton of a solo driver whose callback parks to a fresh greenlet.

@@ -1,14 +1,20 @@
-//! The hosts that need Python: the interpreter's lock around the kernel's wait, and a hub of eventlet.
+//! The hosts that need Python: the interpreter's lock around the kernel's wait, a hub of eventlet, and
+//! an asyncio loop that is not ours.
 
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use evio_loop::{Host, Waited, Waiter};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use pyo3::{PyTraverseError, PyVisit, intern};
 
+use crate::cell::{Flag, GilCell};
 use crate::core::LoopCore;
 use crate::driver::Driver;
+use crate::greenlet::Greenlet;
+use crate::hub::HubCore;
+use crate::identity::Identity;
 use crate::{errors, greenlet, hub, step};
 
 /// The kernel, waited for with the interpreter's lock released.
@@ -91,5 +97,173 @@ impl Host for EventletHub<'_, '_> {
         parked?;
         polled.map_err(|error| errors::reactor(&error, -1))?;
         Ok(Waited::Polled)
+    }
+}
+
+/// An asyncio loop that is not ours and runs in the hub's thread: it watches the engine's descriptor
+/// and deadline, and runs the hub's turns in a callback.
+#[pyclass(frozen, weakref, module = "eventlet_asyncio._evio")]
+pub(crate) struct ForeignLoop {
+    running_loop: Py<PyAny>,
+    hub: GilCell<Option<Py<HubCore>>>,
+    fd: RawFd,
+    caller: GilCell<Option<Greenlet>>,
+    timer: GilCell<Option<Py<PyAny>>>,
+    called: Flag,
+}
+
+impl ForeignLoop {
+    /// Makes a loop the host of a hub.
+    pub(crate) fn attach<'py>(
+        running_loop: &Bound<'py, PyAny>,
+        hub: &Bound<'py, HubCore>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let py = hub.py();
+        let core = HubCore::core(hub)?;
+        let fd = core.get().open_engine(py, |engine| engine.raw_fd())?;
+        let this = Self {
+            running_loop: running_loop.clone().unbind(),
+            hub: GilCell::new(Some(hub.clone().unbind())),
+            fd,
+            caller: GilCell::new(None),
+            timer: GilCell::new(None),
+            called: Flag::new(false),
+        };
+        let host = Bound::new(py, this)?;
+        running_loop.call_method1(intern!(py, "add_reader"), (fd, &host))?;
+        Ok(host)
+    }
+
+    /// Whether this is the loop that runs.
+    pub(crate) fn is(&self, running_loop: &Bound<'_, PyAny>) -> bool {
+        self.running_loop.is(running_loop)
+    }
+
+    /// Gives the hub back; the loop may be running, stopped or closed.
+    pub(crate) fn detach(&self, py: Python<'_>) -> PyResult<()> {
+        drop(self.hub.take(py));
+        let running_loop = self.running_loop.bind(py);
+        if running_loop
+            .call_method0(intern!(py, "is_closed"))?
+            .is_truthy()?
+        {
+            return Ok(());
+        }
+        running_loop.call_method1(intern!(py, "remove_reader"), (self.fd,))?;
+        self.cancel_timer(py)
+    }
+
+    /// Asks the loop to call, because the hub has got something to do.
+    pub(crate) fn call_soon(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        if this.caller.with(py, |caller| caller.is_some()) || this.called.replace(true) {
+            return Ok(());
+        }
+        this.running_loop
+            .bind(py)
+            .call_method1(intern!(py, "call_soon"), (slf,))
+            .map(drop)
+    }
+
+    pub(crate) fn is_running(&self, py: Python<'_>) -> PyResult<bool> {
+        let running_loop = self.running_loop.bind(py);
+        running_loop
+            .call_method0(intern!(py, "is_running"))?
+            .is_truthy()
+    }
+
+    fn cancel_timer(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(timer) = self.timer.take(py) {
+            timer.call_method0(py, intern!(py, "cancel"))?;
+        }
+        Ok(())
+    }
+
+    fn set_deadline(slf: &Bound<'_, Self>, timeout: Option<Duration>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        this.cancel_timer(py)?;
+        if let Some(timeout) = timeout {
+            let arguments = (timeout.as_secs_f64(), slf);
+            let running_loop = this.running_loop.bind(py);
+            let timer = running_loop.call_method1(intern!(py, "call_later"), arguments)?;
+            drop(this.timer.replace(py, Some(timer.unbind())));
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl ForeignLoop {
+    /// Runs the hub's turns until it would wait.
+    fn __call__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        this.called.set(false);
+        let Some(hub) = this.hub.get(py) else {
+            return Ok(());
+        };
+        HubCore::revive(hub.bind(py))?;
+        let hub = hub.bind(py).getattr(intern!(py, "greenlet"))?;
+        let identity = Identity::put_away(py, this.running_loop.clone_ref(py))?;
+        let caller = greenlet::current(py).unbind();
+        drop(this.caller.replace(py, Some(caller)));
+        let outcome = greenlet::switch(&hub);
+        drop(this.caller.take(py));
+        step::put_away(py)?;
+        identity.install(py)?;
+        outcome.map(drop)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.running_loop)?;
+        if let Some(hub) = self.hub.peek() {
+            visit.call(&*hub)?;
+        }
+        for cell in [&self.caller, &self.timer] {
+            if let Some(object) = cell.peek() {
+                visit.call(&*object)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.hub.take(py));
+        drop(self.caller.take(py));
+        drop(self.timer.take(py));
+    }
+}
+
+/// One wait of a hub whose host is a loop that is not ours.
+pub(crate) struct Hosted<'a, 'py>(pub(crate) &'a Bound<'py, ForeignLoop>);
+
+impl Host for Hosted<'_, '_> {
+    type Error = PyErr;
+
+    fn wait(&mut self, waiter: &mut Waiter, timeout: Option<Duration>) -> PyResult<Waited> {
+        let py = self.0.py();
+        let caller = self.0.get().caller.take(py);
+        let suspended = match caller {
+            Some(caller) if timeout != Some(Duration::ZERO) => {
+                ForeignLoop::set_deadline(self.0, timeout)?;
+                greenlet::switch(caller.bind(py))?;
+                true
+            }
+            // Still inside the callback: it goes on when there is nothing left to do.
+            caller => {
+                drop(self.0.get().caller.replace(py, caller));
+                false
+            }
+        };
+        waiter
+            .block(Some(Duration::ZERO))
+            .map_err(|error| errors::reactor(&error, -1))?;
+        Ok(if suspended {
+            Waited::Suspended
+        } else {
+            Waited::Polled
+        })
     }
 }

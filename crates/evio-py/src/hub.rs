@@ -12,17 +12,19 @@ use crate::cell::{Flag, GilCell, ThreadSlot};
 use crate::core::LoopCore;
 use crate::driver::{self, Driver};
 use crate::greenlet::{self, Greenlet};
+use crate::host::ForeignLoop;
 use crate::job::Job;
 use crate::listener::Listener;
 use crate::listeners::{Listeners, Rank};
 use crate::timer::GreenTimer;
-use crate::{clock, context, errors, run, step};
+use crate::{clock, context, errors, identity, run, step};
 
 /// The native part of `Hub`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
 pub(crate) struct HubCore {
     driver: GilCell<Option<Py<Driver>>>,
     own: GilCell<Option<Py<LoopCore>>>,
+    foreign: GilCell<Option<Py<ForeignLoop>>>,
     listeners: Listeners,
     running: Flag,
     stopping: Flag,
@@ -205,6 +207,45 @@ impl HubCore {
         Ok(())
     }
 
+    /// The loop, not ours, that is the hub's host; it is let go of when it no longer runs.
+    pub(crate) fn foreign_host<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<Option<Bound<'py, ForeignLoop>>> {
+        let py = slf.py();
+        let Some(host) = slf.get().foreign.get(py) else {
+            return Ok(None);
+        };
+        if host.bind(py).get().is_running(py)? {
+            return Ok(Some(host.into_bound(py)));
+        }
+        drop(slf.get().foreign.take(py));
+        host.bind(py).get().detach(py)?;
+        Ok(None)
+    }
+
+    /// Finds out whether a loop that is not ours runs here: it is then the hub's host, and called
+    /// because the hub has got something to do.
+    fn notice_foreign(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let Some(running) = identity::foreign_loop(py)? else {
+            return Ok(());
+        };
+        let host = match Self::foreign_host(slf)? {
+            Some(host) if host.get().is(&running) => host,
+            _ => {
+                let host = ForeignLoop::attach(&running, slf)?;
+                drop(slf.get().foreign.replace(py, Some(host.clone().unbind())));
+                host
+            }
+        };
+        ForeignLoop::call_soon(&host)
+    }
+
+    /// A hub greenlet that can be switched to, in the place of one that has ended.
+    pub(crate) fn revive(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::ensure_greenlet(slf)
+    }
+
     fn greenlet_of<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let driver = slf.get().driver(py);
@@ -290,7 +331,19 @@ impl HubCore {
             Self::ensure_greenlet(slf)?;
             hub = Self::greenlet_of(slf)?;
         }
-        Self::adopt_child(current, &hub)?;
+        if !Self::is_child(current, &hub) {
+            if let Some(running) = identity::foreign_loop(py)? {
+                return Err(PyRuntimeError::new_err(format!(
+                    "cannot block greenly in a callback or task of {}, which is not an \
+                     eventlet_asyncio loop and would stall: run it on one of ours \
+                     (asyncio.Runner(loop_factory=eventlet_asyncio.new_event_loop), uvicorn --loop \
+                     eventlet_asyncio:new_event_loop), or move the call out of the task by \
+                     eventlet_asyncio.sync_to_async",
+                    running.repr()?
+                )));
+            }
+            Self::adopt_child(current, &hub)?;
+        }
         let parked = step::park(current)?;
         let outcome = greenlet::switch(&hub);
         match parked {
@@ -300,10 +353,13 @@ impl HubCore {
         outcome
     }
 
+    fn is_child(current: &Bound<'_, PyAny>, hub: &Bound<'_, PyAny>) -> bool {
+        greenlet::parent(current).is_some_and(|parent| parent.is(hub))
+    }
+
     /// A green thread returns to the hub at its end, whoever made it; greenlets of a step do not.
     fn adopt_child(current: &Bound<'_, PyAny>, hub: &Bound<'_, PyAny>) -> PyResult<()> {
-        let parent = greenlet::parent(current);
-        if parent.as_ref().is_none_or(|parent| parent.is(hub))
+        if greenlet::parent(current).is_none()
             || greenlet::parent(hub).is_some_and(|parent| parent.is(current))
             || step::in_step(current)?
         {
@@ -342,6 +398,7 @@ impl HubCore {
         Self {
             driver: GilCell::new(None),
             own: GilCell::new(None),
+            foreign: GilCell::new(None),
             listeners: Listeners::new(),
             running: Flag::new(false),
             stopping: Flag::new(false),
@@ -486,6 +543,7 @@ impl HubCore {
             Listener::new(direction, fileno, cb, tb, mark_as_closed, current),
         )?;
         this.listeners.refuse_second(&listener)?;
+        Self::notice_foreign(slf)?;
         let core = Self::core(slf)?;
         let job = Job::Listener(listener.clone().unbind());
         let outcome = core.get().open_engine(py, |engine| {
@@ -639,12 +697,16 @@ impl HubCore {
         if let Some(own) = self.own.peek() {
             visit.call(&*own)?;
         }
+        if let Some(foreign) = self.foreign.peek() {
+            visit.call(&*foreign)?;
+        }
         self.listeners.traverse(&visit)
     }
 
     fn __clear__(&self, py: Python<'_>) {
         drop(self.listeners.clear(py));
         drop(self.own.take(py));
+        drop(self.foreign.take(py));
     }
 }
 
@@ -663,6 +725,7 @@ impl HubCore {
         let due = clock::seconds(clock::now(py)) + delay;
         let timer = GreenTimer::new(slf, seconds, due, callback, args, kwargs, local_to);
         let timer = Bound::new(py, timer)?;
+        Self::notice_foreign(slf)?;
         let key = Self::schedule(slf, deadline, Job::Timer(timer.clone().unbind()))?;
         timer.get().set_key(py, key);
         Ok(timer)

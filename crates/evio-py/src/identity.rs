@@ -4,6 +4,7 @@
 //! that set them, by version of Python, and the order is fixed: leave the task, then clear the
 //! loop; set the loop, then enter the task.
 
+use crate::core::LoopCore;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
@@ -135,6 +136,14 @@ impl Identity {
         visit.call(&self.task)?;
         visit.call(&self.hooks)
     }
+}
+
+/// The running loop, if it is none of ours.
+pub(crate) fn foreign_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let events = api(py)?.events.bind(py);
+    let running = events.call_method0(intern!(py, "_get_running_loop"))?;
+    let foreign = !running.is_none() && !running.is_instance_of::<LoopCore>();
+    Ok(Some(running).filter(|_| foreign))
 }
 
 fn set_running_loop(py: Python<'_>, api: &Api, running_loop: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -46,6 +46,8 @@ mod _evio {
     #[pymodule_export]
     use crate::handle::{Handle, TimerHandle};
     #[pymodule_export]
+    use crate::host::ForeignLoop;
+    #[pymodule_export]
     use crate::hub::HubCore;
     #[pymodule_export]
     use crate::listener::Listener;
