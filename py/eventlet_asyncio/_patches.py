@@ -145,13 +145,17 @@ def _resolve(place):
 
 
 class Events:
-    """asyncio.events as asyncio.tasks sees it: green code has a running loop to make tasks on."""
+    """asyncio.events as some modules of asyncio see it, but for the running loop of green code."""
 
     def __init__(self, events):
         self._events = events
 
     def __getattr__(self, name):
         return getattr(self._events, name)
+
+
+class EventsOfTasks(Events):
+    """Green code has a running loop to make tasks on: its home loop."""
 
     def get_running_loop(self):
         from eventlet_asyncio import bridge
@@ -164,8 +168,20 @@ class Events:
         return loop
 
 
-def _events():
-    return Events(asyncio.events)
+class EventsOfRunners(Events):
+    """asyncio.run() below a task of ours finds no loop running: the step steps aside for it."""
+
+    def _get_running_loop(self):
+        from eventlet_asyncio import bridge
+
+        loop = self._events._get_running_loop()
+        return None if bridge.can_step_aside(loop) else loop
+
+
+def _timeout_exit():
+    from eventlet_asyncio import _steps
+
+    return _steps.timeout_exit
 
 
 def _sleep():
@@ -207,7 +223,9 @@ TABLE = (
     ORIGINAL_MODULES,
     Policy(),
     SLEEP,
-    Attribute([("asyncio.tasks", "events")], _events),
+    Attribute([("asyncio.tasks", "events")], lambda: EventsOfTasks(asyncio.events)),
+    Attribute([("asyncio.runners", "events")], lambda: EventsOfRunners(asyncio.events)),
+    Attribute([("eventlet.timeout:Timeout", "__exit__")], _timeout_exit),
     Attribute([("eventlet.greenthread:GreenThread", "__await__")], _await),
     Code("eventlet.asyncio", "spawn_for_awaitable", _spawn_for_awaitable),
     Code("eventlet.debug", "hub_prevent_multiple_readers", _hub_prevent_multiple_readers),

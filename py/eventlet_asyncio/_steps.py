@@ -26,8 +26,7 @@ class Carrier(greenlet):
         Green code keeps `getcurrent().throw`, as eventlet.Timeout does, and may call it when the
         step is over and the carrier busy with somebody else's.
         """
-        loop = asyncio._get_running_loop()
-        task = None if loop is None else asyncio.current_task(loop)
+        task = _current_task()
         if task is None:
             return super().throw
         return functools.partial(_throw_into, self, super().throw, task)
@@ -39,9 +38,31 @@ def _throw_into(carrier, throw, task, *exception):
     step = carrier.step
     if step.busy and step.task is task:
         return throw(*exception)
-    # Suspended at an await: asyncio's own way in is a cancel.
+    # Suspended at an await: asyncio's own way in is a cancel, which timeout_exit() makes good.
+    task._thrown = exception[0] if exception else None
     task.cancel()
     return None
+
+
+def timeout_exit(timeout, kind, value, traceback):
+    """eventlet.Timeout.__exit__, which a task may also reach by the cancel that stood for it."""
+    timeout.cancel()
+    raised = timeout if timeout.exception in (None, True, False) else timeout.exception
+    if isinstance(value, asyncio.CancelledError):
+        task = _current_task()
+        if task is not None and getattr(task, "_thrown", None) is raised:
+            del task._thrown
+            if sys.version_info >= (3, 11):
+                task.uncancel()
+            if timeout.exception is not False:
+                raise raised from value
+            return True
+    return True if value is timeout and timeout.exception is False else None
+
+
+def _current_task():
+    loop = asyncio._get_running_loop()
+    return None if loop is None else asyncio.current_task(loop)
 
 
 def cancel_parked(step, task, msg=None):

@@ -58,6 +58,15 @@ def green_home_loop():
     return hub.loop if isinstance(hub, _evio.HubCore) else None
 
 
+def can_step_aside(loop):
+    """Whether the running step may run another loop below itself: where our hub can host that."""
+    return (
+        isinstance(loop, _evio.LoopCore)
+        and _evio.current_step() is not None
+        and green_home_loop() is not None
+    )
+
+
 def _guest_loop(hub):
     """A loop of ours that lives in a green thread of somebody else's hub."""
     from eventlet_asyncio.loop import EventLoop

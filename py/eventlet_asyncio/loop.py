@@ -75,6 +75,12 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
         finally:
             self._set_coroutine_origin_tracking(False)
 
+    def _check_running(self):
+        running = asyncio._get_running_loop()
+        bridge = None if running is None else _bridge()
+        if self.is_running() or bridge is None or not bridge.can_step_aside(running):
+            super()._check_running()
+
     def run_until_complete(self, future):
         """Run until the future is done and return its result, or raise its exception."""
         if self._owner_hub() is None:

@@ -22,14 +22,20 @@ pub(crate) fn outermost(py: Python<'_>) -> Option<Py<Driver>> {
 pub(crate) fn run_forever(core: &Bound<'_, LoopCore>) -> PyResult<()> {
     let py = core.py();
     let caller = greenlet::current(py);
-    core.get().set_running(py, true)?;
-    let outcome = match host(py, &caller) {
-        Ok(Some(hub)) => HubCore::run_loop(&hub, core, &caller),
-        Ok(None) => run_solo(core, &caller),
-        Err(error) => Err(error),
-    };
+    // A step that runs another loop waits for it as for any green block.
+    let step = step::park(&caller)?;
+    let outcome = core
+        .get()
+        .set_running(py, true)
+        .and_then(|()| match host(py, &caller)? {
+            Some(hub) => HubCore::run_loop(&hub, core, &caller),
+            None => run_solo(core, &caller),
+        });
     core.get().stop_seen();
     core.get().set_running(py, false)?;
+    if let Some(step) = step {
+        step::unpark(py, step)?;
+    }
     outcome
 }
 
