@@ -5,9 +5,10 @@ use std::fmt;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use evio_reactor::{AddError, Direction, Error, Key, Mode, Reactor, Waiter, Waker};
+use evio_reactor::{Error, Key, Reactor, Waiter, Waker};
 
 use crate::timers::{self, Timers};
+use crate::watch::{Readiness, Watched};
 
 /// Turns that may pass without a poll while work is ready.
 const TURNS_BETWEEN_POLLS: u32 = 16;
@@ -49,31 +50,9 @@ pub enum Plan {
     Poll(Option<Duration>),
 }
 
-/// A watcher's readiness in a queue. It counts while the watcher has the same ticket.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Readiness {
-    key: Key,
-    ticket: u64,
-}
-
-enum Callback<T> {
+pub(crate) enum Callback<T> {
     Run(T),
     Ready(Readiness),
-}
-
-pub(crate) struct Watched<T> {
-    pub(crate) lane: Lane,
-    /// Names its readiness that is queued; 0 while none is.
-    ticket: u64,
-    /// Orders the watchers by addition.
-    pub(crate) added: u64,
-    payload: T,
-}
-
-impl<T> Watched<T> {
-    fn is_queued(&self) -> bool {
-        self.ticket != 0
-    }
 }
 
 /// Collects what is ready and due, and hands it out in order, a turn at a time.
@@ -93,20 +72,20 @@ pub struct Engine<T> {
     pub(crate) reactor: Reactor<Watched<T>>,
     callback_timers: Timers<T>,
     pub(crate) fiber_timers: Timers<T>,
-    callbacks: VecDeque<Callback<T>>,
+    pub(crate) callbacks: VecDeque<Callback<T>>,
     /// How many of `callbacks` belong to the turn under way.
     batch: usize,
     pub(crate) ready_fibers: VecDeque<Readiness>,
     polled_at: u64,
     turns_since_poll: u32,
     /// Something was watched or armed since the last poll, and wants to be looked at soon.
-    interest_is_new: bool,
+    pub(crate) interest_is_new: bool,
     /// Armed watchers in the fiber lane.
-    armed_fibers: usize,
-    last_ticket: u64,
-    watchers_added: u64,
+    pub(crate) armed_fibers: usize,
+    pub(crate) last_ticket: u64,
+    pub(crate) watchers_added: u64,
     /// Lent to `begin` while it runs.
-    collected: Vec<Key>,
+    pub(crate) collected: Vec<Key>,
 }
 
 impl<T> Engine<T> {
@@ -226,93 +205,6 @@ impl<T> Engine<T> {
         callback.into_iter().chain(fiber).min()
     }
 
-    /// Watches a descriptor; any number of watchers may share one.
-    ///
-    /// # Errors
-    ///
-    /// [`AddError`] hands the payload back and says why the descriptor cannot be watched.
-    pub fn watch(
-        &mut self,
-        lane: Lane,
-        fd: RawFd,
-        direction: Direction,
-        mode: Mode,
-        payload: T,
-    ) -> Result<Key, AddError<T>> {
-        self.watchers_added += 1;
-        let watched = Watched {
-            lane,
-            ticket: 0,
-            added: self.watchers_added,
-            payload,
-        };
-        match self.reactor.add(fd, direction, mode, watched) {
-            Ok(key) => {
-                self.interest_is_new = true;
-                self.armed_fibers += usize::from(lane == Lane::Fiber);
-                Ok(key)
-            }
-            Err(AddError { error, payload }) => Err(AddError {
-                error,
-                payload: payload.payload,
-            }),
-        }
-    }
-
-    /// Ends a watch and hands its payload back; work of it that was not handed out is gone.
-    pub fn unwatch(&mut self, key: Key) -> Option<T> {
-        self.armed_fibers -= usize::from(self.is_armed_fiber(key));
-        self.reactor.remove(key).map(|watched| watched.payload)
-    }
-
-    /// Arms a one-shot watcher that has fired, or one that was disarmed.
-    ///
-    /// # Errors
-    ///
-    /// The reactor's, when the descriptor can no longer be watched.
-    pub fn arm(&mut self, key: Key) -> Result<(), Error> {
-        let was_armed = self.is_armed_fiber(key);
-        self.reactor.arm(key)?;
-        self.interest_is_new = true;
-        self.armed_fibers += usize::from(self.is_armed_fiber(key) && !was_armed);
-        Ok(())
-    }
-
-    /// Keeps a watcher but stops asking for its readiness until it is armed again; readiness that was not handed out
-    /// yet is forgotten.
-    pub fn disarm(&mut self, key: Key) {
-        self.armed_fibers -= usize::from(self.is_armed_fiber(key));
-        self.reactor.disarm(key);
-        if let Some(watched) = self.reactor.get_mut(key) {
-            watched.ticket = 0;
-        }
-    }
-
-    /// The payload of a watcher.
-    pub fn watcher(&self, key: Key) -> Option<&T> {
-        self.reactor.get(key).map(|watched| &watched.payload)
-    }
-
-    /// The watchers of a descriptor and direction in a lane, in order of addition.
-    pub fn watchers_of(
-        &self,
-        lane: Lane,
-        fd: RawFd,
-        direction: Direction,
-    ) -> impl Iterator<Item = Key> {
-        self.reactor
-            .keys_of(fd, direction)
-            .filter(move |&key| self.reactor.get(key).is_some_and(|w| w.lane == lane))
-    }
-
-    /// All watchers of a lane with descriptor and direction, in no order.
-    pub fn watchers(&self, lane: Lane) -> impl Iterator<Item = (Key, RawFd, Direction, &T)> {
-        self.reactor
-            .iter()
-            .filter(move |(.., watched)| watched.lane == lane)
-            .map(|(key, fd, direction, _, watched)| (key, fd, direction, &watched.payload))
-    }
-
     /// What to do before the next turn, at the time `now`, in nanoseconds.
     ///
     /// While work is ready the descriptors are looked at every 16 turns or 50 microseconds, whichever comes first, so
@@ -356,60 +248,6 @@ impl<T> Engine<T> {
             self.callbacks.push_back(Callback::Run(payload));
         }
         self.batch = self.callbacks.len();
-    }
-
-    fn collect(&mut self, waiter: &mut Waiter) {
-        let mut collected = std::mem::take(&mut self.collected);
-        self.reactor.collect(waiter, &mut collected);
-        for key in collected.drain(..) {
-            let is_spent = !self.reactor.is_armed(key);
-            let Some(watched) = self.reactor.get_mut(key) else {
-                continue;
-            };
-            self.armed_fibers -= usize::from(is_spent && watched.lane == Lane::Fiber);
-            // What a turn that was cut short has left is not queued twice.
-            if watched.is_queued() {
-                continue;
-            }
-            self.last_ticket += 1;
-            watched.ticket = self.last_ticket;
-            let ticket = self.last_ticket;
-            let readiness = Readiness { key, ticket };
-            match watched.lane {
-                Lane::Callback => self.callbacks.push_back(Callback::Ready(readiness)),
-                Lane::Fiber => self.ready_fibers.push_back(readiness),
-            }
-        }
-        self.collected = collected;
-    }
-
-    /// The readiness of a watcher that stands in a queue.
-    pub(crate) fn queued_as(&self, key: Key) -> Option<Readiness> {
-        let watched = self
-            .reactor
-            .get(key)
-            .filter(|watched| watched.is_queued())?;
-        let ticket = watched.ticket;
-        Some(Readiness { key, ticket })
-    }
-
-    /// A fresh ticket for a watcher, which makes an earlier one void.
-    pub(crate) fn queue_readiness(&mut self, key: Key) -> Option<Readiness> {
-        let watched = self.reactor.get_mut(key)?;
-        self.last_ticket += 1;
-        watched.ticket = self.last_ticket;
-        let ticket = self.last_ticket;
-        Some(Readiness { key, ticket })
-    }
-
-    /// The watcher of a queued readiness, unless it was removed or disarmed since.
-    fn redeem(&mut self, Readiness { key, ticket }: Readiness) -> Option<Key> {
-        let watched = self.reactor.get_mut(key)?;
-        if watched.ticket != ticket {
-            return None;
-        }
-        watched.ticket = 0;
-        Some(key)
     }
 
     /// The next callback of this turn.
@@ -502,11 +340,6 @@ impl<T> Engine<T> {
     /// The reactor's, when the system has no descriptor left.
     pub fn rebuild(&mut self) -> Result<(), Error> {
         self.reactor.rebuild()
-    }
-
-    fn is_armed_fiber(&self, key: Key) -> bool {
-        let is_fiber = |watched: &Watched<T>| watched.lane == Lane::Fiber;
-        self.reactor.is_armed(key) && self.reactor.get(key).is_some_and(is_fiber)
     }
 
     fn timers_of(&self, lane: Lane) -> &Timers<T> {

@@ -42,6 +42,7 @@ mod clock;
 mod engine;
 mod host;
 mod timers;
+mod watch;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -7,6 +7,7 @@
 //! model::run(&model::decode(b"any bytes are a list of operations"));
 //! ```
 
+mod check;
 mod world;
 
 use evio_loop::{Direction, Lane, Mode};

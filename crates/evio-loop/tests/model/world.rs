@@ -10,7 +10,7 @@ use evio_loop::{Direction, Engine, Key, Lane, Mode, Plan, TimerKey, Waiter, Work
 
 use super::{Op, PLACES};
 
-const LANES: [Lane; 2] = [Lane::Callback, Lane::Fiber];
+pub(super) const LANES: [Lane; 2] = [Lane::Callback, Lane::Fiber];
 
 struct Place {
     near: UnixStream,
@@ -18,27 +18,27 @@ struct Place {
     buffered: bool,
 }
 
-struct Timer {
-    key: TimerKey,
-    lane: Lane,
-    deadline: u64,
+pub(super) struct Timer {
+    pub(super) key: TimerKey,
+    pub(super) lane: Lane,
+    pub(super) deadline: u64,
     /// The turn under way when it was added, if that had reached its deadline.
     overdue_in: Option<u64>,
-    payload: u32,
+    pub(super) payload: u32,
 }
 
-struct Watcher {
-    key: Key,
-    lane: Lane,
-    place: usize,
-    direction: Direction,
+pub(super) struct Watcher {
+    pub(super) key: Key,
+    pub(super) lane: Lane,
+    pub(super) place: usize,
+    pub(super) direction: Direction,
     mode: Mode,
     armed: bool,
-    payload: u32,
+    pub(super) payload: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Item {
+pub(super) enum Item {
     Run(u32),
     /// Found by the poll with this number. What one poll finds may come in any order of places.
     Ready {
@@ -48,10 +48,10 @@ enum Item {
 }
 
 pub(crate) struct World {
-    engine: Engine<u32>,
+    pub(super) engine: Engine<u32>,
     waiter: Waiter,
     places: Vec<Place>,
-    now: u64,
+    pub(super) now: u64,
     turn: u64,
     turn_count: u64,
     polls: u64,
@@ -60,13 +60,13 @@ pub(crate) struct World {
     /// A watcher was added or armed since the last poll.
     interest_is_new: bool,
     last_payload: u32,
-    timers: Vec<Timer>,
-    timer_keys: Vec<TimerKey>,
-    watchers: Vec<Watcher>,
+    pub(super) timers: Vec<Timer>,
+    pub(super) timer_keys: Vec<TimerKey>,
+    pub(super) watchers: Vec<Watcher>,
     watcher_keys: Vec<Key>,
-    callbacks: VecDeque<Item>,
-    batch: usize,
-    fibers: VecDeque<Item>,
+    pub(super) callbacks: VecDeque<Item>,
+    pub(super) batch: usize,
+    pub(super) fibers: VecDeque<Item>,
     aside: Vec<Work<u32>>,
     /// By lane, whether the engine may hold readiness that does not count any more, and so begin a turn for nothing.
     void: [bool; 2],
@@ -225,7 +225,7 @@ impl World {
         });
     }
 
-    fn fd(&self, place: usize) -> RawFd {
+    pub(super) fn fd(&self, place: usize) -> RawFd {
         self.places[place].near.as_raw_fd()
     }
 
@@ -293,7 +293,7 @@ impl World {
         self.places[place].buffered = false;
     }
 
-    fn begin(&mut self, poll: bool) {
+    pub(super) fn begin(&mut self, poll: bool) {
         let plan = self.engine.plan(self.now);
         let is_ready = !self.callbacks.is_empty() || !self.fibers.is_empty();
         let expected = self.expected_plan(is_ready);
@@ -388,7 +388,7 @@ impl World {
         at
     }
 
-    fn next_callback(&mut self) -> Option<Work<u32>> {
+    pub(super) fn next_callback(&mut self) -> Option<Work<u32>> {
         let work = self.engine.next_callback();
         let Some(work) = work else {
             assert_eq!(self.batch, 0, "a callback was kept back");
@@ -403,7 +403,7 @@ impl World {
         Some(work)
     }
 
-    fn next_fiber(&mut self) -> Option<Work<u32>> {
+    pub(super) fn next_fiber(&mut self) -> Option<Work<u32>> {
         let work = self.engine.next_fiber();
         match &work {
             Some(work) if !self.fibers.is_empty() => {
@@ -483,7 +483,7 @@ impl World {
         assert_eq!(self.engine.drain_timers(lane), expected);
     }
 
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         let mut expected: Vec<u32> = self.callbacks.drain(..).filter_map(run_of).collect();
         self.timers.sort_by_key(|timer| timer.deadline);
         for lane in LANES {
@@ -496,75 +496,6 @@ impl World {
         self.batch = 0;
         assert_eq!(self.engine.drain(), expected);
     }
-
-    /// What can be asked of an engine without changing how it stands.
-    pub(crate) fn check(&mut self) {
-        let mut held: Vec<u32> = self.engine.payloads().copied().collect();
-        held.sort_unstable();
-        let timers = self.timers.iter().map(|timer| timer.payload);
-        let watchers = self.watchers.iter().map(|watcher| watcher.payload);
-        let callbacks = self.callbacks.iter().copied().filter_map(run_of);
-        let mut expected: Vec<u32> = timers.chain(watchers).chain(callbacks).collect();
-        expected.sort_unstable();
-        assert_eq!(held, expected, "a payload was lost or doubled");
-        if self.batch > 0 {
-            assert!(self.engine.has_callbacks());
-        }
-        let next = self.timers.iter().map(|timer| timer.deadline).min();
-        assert_eq!(
-            self.engine.next_deadline(),
-            next.filter(|&next| next != u64::MAX)
-        );
-        for &key in &self.timer_keys {
-            let timer = self.timers.iter().find(|timer| timer.key == key);
-            assert_eq!(self.engine.deadline(key), timer.map(|timer| timer.deadline));
-        }
-        for lane in LANES {
-            self.check_lane(lane);
-        }
-    }
-
-    fn check_lane(&self, lane: Lane) {
-        let timers = self.timers.iter().filter(|timer| timer.lane == lane);
-        let mut expected: Vec<_> = timers.map(|t| (t.deadline, t.payload)).collect();
-        expected.sort_unstable();
-        let mut found: Vec<_> = self.engine.timers(lane).map(|(d, &p)| (d, p)).collect();
-        found.sort_unstable();
-        assert_eq!(found, expected);
-        assert_eq!(self.engine.timer_count(lane), expected.len());
-
-        let watchers = || self.watchers.iter().filter(|watcher| watcher.lane == lane);
-        let mut found: Vec<_> = self.engine.watchers(lane).collect();
-        found.sort_unstable_by_key(|&(.., payload)| payload);
-        let mut expected: Vec<_> = watchers()
-            .map(|w| (w.key, self.fd(w.place), w.direction, &w.payload))
-            .collect();
-        expected.sort_unstable_by_key(|&(.., payload)| payload);
-        assert_eq!(found, expected);
-        for place in 0..PLACES {
-            for direction in [Direction::Read, Direction::Write] {
-                let expected: Vec<Key> = watchers()
-                    .filter(|w| w.place == place && w.direction == direction)
-                    .map(|w| w.key)
-                    .collect();
-                let found = self.engine.watchers_of(lane, self.fd(place), direction);
-                assert_eq!(found.collect::<Vec<Key>>(), expected);
-            }
-        }
-    }
-
-    /// One last turn, at the end of time, hands out all that was ever to come.
-    pub(crate) fn end(&mut self) {
-        self.now = u64::MAX;
-        self.begin(true);
-        while self.next_callback().is_some() {}
-        while self.next_fiber().is_some() {}
-        self.check();
-        assert!(self.callbacks.is_empty() && self.fibers.is_empty());
-        assert!(self.timers.iter().all(|timer| timer.deadline == u64::MAX));
-        self.drain();
-        self.check();
-    }
 }
 
 fn as_run(work: &Work<u32>) -> Option<Item> {
@@ -574,7 +505,7 @@ fn as_run(work: &Work<u32>) -> Option<Item> {
     }
 }
 
-fn run_of(item: Item) -> Option<u32> {
+pub(super) fn run_of(item: Item) -> Option<u32> {
     match item {
         Item::Run(payload) => Some(payload),
         Item::Ready { .. } => None,
