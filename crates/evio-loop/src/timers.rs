@@ -156,16 +156,24 @@ impl<T> Timers<T> {
     /// The next timer that belongs to the turn under way.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let turn_end = self.turn_end;
-        let Some(due) = self.due.front().filter(|due| due.number < turn_end) else {
-            if !self.is_wheel_due(self.turn) {
-                return None;
+        match self.due.front() {
+            Some(due) if due.number < turn_end => {
+                let deadline = due.deadline;
+                self.pop_wheel(deadline).or_else(|| self.pop_queued())
             }
-            return self.wheel.pop_due(self.turn).map(|(.., payload)| payload);
-        };
-        if let Some((.., payload)) = self.wheel.pop_due(due.deadline) {
-            return Some(payload);
+            _ => self.pop_wheel(self.turn),
         }
-        self.pop_queued()
+    }
+
+    fn pop_wheel(&mut self, now: u64) -> Option<T> {
+        if self.bound > now {
+            return None;
+        }
+        let popped = self.wheel.pop_due(now).map(|(.., payload)| payload);
+        if popped.is_none() {
+            self.bound = self.wheel.next_deadline().unwrap_or(u64::MAX);
+        }
+        popped
     }
 
     fn pop_queued(&mut self) -> Option<T> {
