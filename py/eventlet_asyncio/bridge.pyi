@@ -44,10 +44,10 @@ class FutureGreenThread(GreenThread, Generic[_T]):
         """
 
     def kill(self, *throw_args: Any) -> None:
-        """Cancel the awaitable; `wait()` then raises *throw_args*, or gives GreenletExit.
+        """Cancel the awaitable; `wait()` then raises what *throw_args* say: by default GreenletExit.
 
         It does not wait for the awaitable's cleanup. A second call cancels again, and its exception
-        takes the place of the first. The arguments are those of `greenlet.throw()`.
+        takes the place of the first. A coroutine that has not started never does.
         """
 
     def throw(self, *throw_args: Any) -> Any:
