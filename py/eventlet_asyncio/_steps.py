@@ -16,7 +16,7 @@ class Carrier(greenlet):
     #: The future for which `await_` waits in the step that is parked here.
     waits_for = None
 
-    #: The cancel that is on its way into the step: the number of the park it is meant for.
+    #: The task that a cancel is on its way to.
     cancel_due = None
 
     @property
@@ -73,25 +73,28 @@ def cancel_parked(step, task, msg=None):
     _count(task, 1)
     if carrier.waits_for is not None and carrier.waits_for.cancel(msg=msg):
         return True
-    number = step.park_number
-    if carrier.cancel_due != number:
-        carrier.cancel_due = number
+    if carrier.cancel_due is not task:
+        carrier.cancel_due = task
         # Parked, so there is a hub to be parked in.
         hub = sys.modules["eventlet.hubs"].get_hub()
-        hub.schedule_call_global(0, _deliver, carrier, number, task, msg)
+        hub.schedule_call_global(0, _deliver, carrier, task, msg)
     return True
 
 
-def _deliver(carrier, number, task, msg):
-    if carrier.cancel_due == number:
+def _deliver(carrier, task, msg):
+    if carrier.cancel_due is task:
         carrier.cancel_due = None
-    if carrier.step.is_parked(number):
-        exception = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
-        carrier.step.blocked.throw(exception)
-    elif not task.done():
-        # The step went on by itself first, and now awaits: asyncio's own cancel finds it there.
+    if task.done():
+        return
+    step = carrier.step
+    if step.is_parked(step.park_number) and step.task is task:
+        if carrier.waits_for is None or not carrier.waits_for.cancel(msg=msg):
+            exception = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+            step.blocked.throw(exception)
+    else:
+        # The step went on by itself first: the cancel finds the task where it is now.
         _count(task, -1)
-        type(task).cancel(task, msg)
+        task.cancel(msg=msg)
 
 
 if sys.version_info >= (3, 11):
