@@ -192,7 +192,6 @@ impl<T> Timers<T> {
             payloads.extend(self.pop_queued());
         }
         payloads.extend(self.wheel.drain());
-        self.bound = u64::MAX;
         payloads
     }
 

@@ -152,7 +152,7 @@ fn adopted_fibers_keep_their_readiness_their_state_and_their_order() {
     fixture.begin_polled(10);
 
     let mut engine = Engine::new().unwrap();
-    let own = engine.schedule(Lane::Fiber, 0, "own");
+    let own = engine.schedule(Lane::Fiber, 40, "own");
     assert_eq!(engine.cancel(own), Some("own"));
     let adopted = engine.adopt_fibers(&mut fixture.engine);
     let old: Vec<Key> = adopted.moved.iter().map(|&(old, _)| old).collect();
@@ -182,6 +182,23 @@ fn adopted_fibers_keep_their_readiness_their_state_and_their_order() {
         [Work::Ready(level)],
         "a one-shot came twice"
     );
+}
+
+#[test]
+fn adoption_leaves_no_engine_behind_its_own_turn() {
+    let mut early = Engine::new().unwrap();
+    let mut late = Engine::new().unwrap();
+    for (from, to) in [(10, 100), (200, 150)] {
+        early.begin(from, None);
+        late.begin(to, None);
+        late.adopt_fibers(&mut early);
+        for (engine, turn) in [(&mut early, from), (&mut late, to)] {
+            engine.schedule(Lane::Fiber, turn, "due");
+            assert_eq!(engine.next_fiber(), None, "added to the turn under way");
+            engine.begin(0, None);
+            assert_eq!(engine.next_fiber(), Some(Work::Run("due")));
+        }
+    }
 }
 
 #[test]
