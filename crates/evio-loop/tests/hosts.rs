@@ -42,9 +42,6 @@ impl Program {
                 "fed",
             )
             .unwrap();
-        let now = clock.now();
-        engine.schedule(Lane::Fiber, now + 10 * MILLISECOND, "fiber");
-        engine.schedule(Lane::Callback, now + 20 * MILLISECOND, "late");
         Program {
             waiter: engine.waiter(),
             engine,
@@ -76,6 +73,11 @@ impl Program {
         Ok(true)
     }
 
+    fn schedule(&mut self, lane: Lane, job: &'static str) {
+        let deadline = self.clock.now() + 10 * MILLISECOND;
+        self.engine.schedule(lane, deadline, job);
+    }
+
     fn run(&mut self, work: Work<&'static str>) {
         let job = match work {
             Work::Run(job) => job,
@@ -84,6 +86,9 @@ impl Program {
         self.seen.push(job);
         match job {
             "start" => self.far.write_all(b"x").unwrap(),
+            // Each makes the next, so that the order does not depend on how busy the machine is.
+            "fed" => self.schedule(Lane::Fiber, "fiber"),
+            "fiber" => self.schedule(Lane::Callback, "late"),
             "late" => self.engine.push("end"),
             _ => {}
         }
@@ -211,12 +216,11 @@ fn a_fiber_scheduler_watches_the_engines_descriptor_and_deadline() {
     assert!(program.drive(&mut host).unwrap());
     assert_eq!(program.seen, EXPECTED);
     assert!(
-        start.elapsed() >= Duration::from_millis(15),
+        start.elapsed() >= Duration::from_millis(20),
         "a timer came early"
     );
-    // On a machine that is busy it is fewer than one a millisecond, but not one a turn of the program.
     assert!(
-        scheduler.borrow().others >= 4,
+        scheduler.borrow().others >= 2,
         "the other fibers stood still"
     );
     let left: VecDeque<Outer> = scheduler.borrow_mut().engine.drain().into();
@@ -274,9 +278,9 @@ fn a_foreign_loop_is_returned_to_wherever_the_engine_would_block() {
     }
     assert_eq!(program.seen, EXPECTED);
     assert!(
-        start.elapsed() >= Duration::from_millis(15),
+        start.elapsed() >= Duration::from_millis(20),
         "a timer came early"
     );
-    // For the descriptor, for either timer, and rarely because a signal ended a wait.
-    assert!((2..20).contains(&suspended), "{suspended} suspensions");
+    // For the descriptor, and for either timer unless the machine was busy so long that it was due already.
+    assert!((1..=3).contains(&suspended), "{suspended} suspensions");
 }
