@@ -18,6 +18,7 @@ __all__ = [
     "Crossing",
     "Driver",
     "FdListener",
+    "ForeignLoop",
     "Handle",
     "HubCore",
     "LoopCore",
@@ -27,6 +28,7 @@ __all__ = [
     "TimerHandle",
     "__version__",
     "current_step",
+    "forget_thread",
     "put_identity_away",
     "sleep",
 ]
@@ -35,6 +37,9 @@ __version__: str
 
 def current_step() -> Step | None:
     """The step that runs; None outside asyncio callbacks."""
+
+def forget_thread() -> None:
+    """Let go of what is kept for the running OS thread, as it ends."""
 
 def put_identity_away() -> None:
     """Take running loop and current task from the running code, and keep them for its step."""
@@ -440,3 +445,10 @@ class ParkedCancel:
 @final
 class Driver:
     """Runs the turns of an engine."""
+
+@final
+class ForeignLoop:
+    """A loop that is not ours as the host of a hub: it watches one descriptor and one deadline."""
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> None:
+        """Run the hub's turns until it would wait."""

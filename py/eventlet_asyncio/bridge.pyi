@@ -197,5 +197,8 @@ def home_loop() -> asyncio.AbstractEventLoop:
 def green_home_loop() -> asyncio.AbstractEventLoop | None:
     """The home loop of green code; None in a thread whose hub is not ours."""
 
+def can_step_aside(loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Whether plain code below the running step may run another loop."""
+
 def current_context() -> contextvars.Context:
     """The running code's own context, of which `contextvars.copy_context()` gives a copy."""
