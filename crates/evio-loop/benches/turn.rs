@@ -48,9 +48,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-type Work_ = fn(&mut Bench, u32) -> u32;
+type Turns = fn(&mut Bench, u32) -> u32;
 
-const WORKS: [(&str, bool, u64, Work_); 9] = [
+const WORKS: [(&str, bool, u64, Turns); 9] = [
     ("turn, one pushed callback", false, 0, callback),
     (
         "turn, one pushed callback, polls included",
