@@ -13,6 +13,7 @@ import sys
 import greenlet
 from eventlet import greenthread, hubs
 from eventlet.greenthread import GreenThread
+from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.timeout import Timeout
 
 from eventlet_asyncio import _evio
@@ -47,9 +48,20 @@ def home_loop():
     if loop is not None:
         return loop
     hub = get_hub()
-    if isinstance(hub, _evio.HubCore):
+    if isinstance(hub, asyncio_hub.Hub):
         return hub.loop
     return _guest_loop(hub)
+
+
+def _on_green_side(loop):
+    """Whether the running code is green although a loop runs: eventlet's own asyncio hub hides no loop."""
+    hub = getattr(hubs._threadlocal, "hub", None)
+    return (
+        isinstance(hub, asyncio_hub.Hub)
+        and not isinstance(hub, _evio.HubCore)
+        and hub.loop is loop
+        and greenlet.getcurrent() is not hub.greenlet
+    )
 
 
 def green_home_loop():
@@ -415,6 +427,8 @@ def await_(awaitable):
     if loop is None:
         return _await_as_task(awaitable, _check_loop(_loop_of(awaitable, None)))
     if not isinstance(loop, _evio.LoopCore):
+        if _on_green_side(loop):
+            return _await_as_task(awaitable, _loop_of(awaitable, loop))
         if inspect.iscoroutine(awaitable):
             awaitable.close()
         raise RuntimeError(_NO_TASK_OF_OURS.format(loop=loop))
