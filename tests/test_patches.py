@@ -1,0 +1,210 @@
+"""What the first hub changes in other people's modules, each row made with that hub and taken back."""
+
+import asyncio
+import importlib
+import subprocess
+import sys
+
+import eventlet
+import eventlet.asyncio
+import pytest
+from eventlet import debug, greenthread, hubs, patcher
+
+import eventlet_asyncio
+from eventlet_asyncio import _patches
+
+
+def make_hub():
+    eventlet_asyncio.use_hub()
+    return hubs.get_hub()
+
+
+def place(owner, name):
+    """What stands at a place of the table."""
+    module, _, inner = owner.partition(":")
+    holder = importlib.import_module(module)
+    return vars(getattr(holder, inner) if inner else holder)[name]
+
+
+ATTRIBUTES = [
+    (owner, name)
+    for row in _patches.TABLE
+    if isinstance(row, _patches.Attribute)
+    for owner, name in row.places
+    if name in vars(_patches._resolve(owner))
+]
+
+
+@pytest.mark.parametrize("owner, name", ATTRIBUTES, ids=lambda part: str(part))
+def test_a_name_is_replaced_by_the_first_hub_and_put_back(owner, name):
+    before = place(owner, name)
+    eventlet_asyncio.use_hub()
+    assert place(owner, name) is before, "choosing the hub is not making it"
+    hubs.get_hub()
+    during = place(owner, name)
+    assert during is not before
+    _patches.undo()
+    assert place(owner, name) is before
+
+
+@pytest.mark.parametrize(
+    "function", [eventlet.asyncio.spawn_for_awaitable, debug.hub_prevent_multiple_readers]
+)
+def test_a_function_is_changed_for_those_who_hold_it_and_put_back(function):
+    before = function.__code__
+    make_hub()
+    assert function.__code__ is not before
+    _patches.undo()
+    assert function.__code__ is before
+    assert "__eventlet_asyncio__" not in function.__globals__
+
+
+def test_every_kind_of_row_is_tested_here():
+    tested = (
+        _patches.Attribute,
+        _patches.Code,
+        _patches.Policy,
+        _patches.OriginalModules,
+    )
+    assert {type(row) for row in _patches.TABLE} <= set(tested)
+    codes = [row.places for row in _patches.TABLE if isinstance(row, _patches.Code)]
+    assert codes == [
+        [("eventlet.asyncio", "spawn_for_awaitable")],
+        [("eventlet.debug", "hub_prevent_multiple_readers")],
+    ]
+
+
+def test_the_policy_is_set_by_the_first_hub_and_put_back():
+    before = asyncio.get_event_loop_policy()
+    make_hub()
+    assert type(asyncio.get_event_loop_policy()) is eventlet_asyncio.EventLoopPolicy
+    _patches.undo()
+    assert asyncio.get_event_loop_policy() is before
+
+
+def test_a_policy_of_the_programs_stays():
+    class Mine(asyncio.DefaultEventLoopPolicy):
+        pass
+
+    mine = Mine()
+    asyncio.set_event_loop_policy(mine)
+    make_hub()
+    assert asyncio.get_event_loop_policy() is mine
+    _patches.undo()
+    assert asyncio.get_event_loop_policy() is mine
+
+
+def test_asyncio_gets_the_original_modules_and_gives_them_back(monkeypatch):
+    """As after monkey_patch(), which puts eventlet's names into modules that are there already."""
+    import asyncio.base_events
+    import asyncio.unix_events
+
+    green = importlib.import_module("eventlet.green.threading")
+    monkeypatch.setattr(asyncio.base_events, "threading", green)
+    monkeypatch.setitem(sys.modules, "threading", green)
+    make_hub()
+    assert asyncio.base_events.threading is patcher.original("threading")
+    _patches.undo()
+    assert asyncio.base_events.threading is green
+
+
+def test_a_second_hub_changes_nothing_more(in_thread):
+    make_hub()
+    during = [place(owner, name) for owner, name in ATTRIBUTES]
+    in_thread(make_hub)
+    assert [place(owner, name) for owner, name in ATTRIBUTES] == during
+    _patches.undo()
+    assert eventlet.sleep is _patches.original("eventlet", "sleep")
+
+
+def test_undo_twice_is_undo_once():
+    make_hub()
+    _patches.undo()
+    before = [place(owner, name) for owner, name in ATTRIBUTES]
+    _patches.undo()
+    assert [place(owner, name) for owner, name in ATTRIBUTES] == before
+
+
+def test_the_hub_works_without_its_patches(hub):
+    _patches.undo()
+    log = []
+
+    def sleeper():
+        eventlet.sleep(0.001)
+        log.append("slept")
+        return 1
+
+    assert eventlet.spawn(sleeper).wait() == 1
+    assert log == ["slept"]
+
+
+def test_what_stood_at_a_patched_place_can_be_asked_for():
+    before = greenthread.sleep
+    make_hub()
+    assert greenthread.sleep is not before
+    assert _patches.original("eventlet.greenthread", "sleep") is before
+    with pytest.raises(LookupError, match="not in the table"):
+        _patches.original("eventlet.greenthread", "spawn_after_local")
+
+
+# What the changes are good for.
+
+
+def test_asyncio_run_takes_a_loop_of_ours():
+    async def which():
+        return type(asyncio.get_running_loop())
+
+    assert asyncio.run(which()) is not eventlet_asyncio.EventLoop
+    make_hub()
+    assert asyncio.run(which()) is eventlet_asyncio.EventLoop
+
+
+def test_eventlets_own_names_cross():
+    async def gives():
+        await asyncio.sleep(0)
+        return 1
+
+    make_hub()
+    green = eventlet.asyncio.spawn_for_awaitable(gives())
+    assert type(green).__module__ == "eventlet_asyncio.bridge"
+    assert green.wait() == 1
+
+    async def awaits():
+        return await eventlet.spawn(lambda: 2)
+
+    assert eventlet.asyncio.spawn_for_awaitable(awaits()).wait() == 2
+
+
+def test_the_native_sleep_leaves_threads_with_other_hubs_as_they_were(in_thread):
+    make_hub()
+
+    def other():
+        hubs.use_hub("poll")
+        eventlet.sleep(0.001)
+        assert eventlet.spawn(lambda: eventlet.sleep(0.001) or 1).wait() == 1
+        return type(hubs.get_hub()).__module__
+
+    assert in_thread(other) == "eventlet.hubs.poll"
+
+
+def test_importing_the_package_imports_and_changes_nothing():
+    program = """
+import asyncio, sys
+before = {name: dict(vars(sys.modules[name])) for name in list(sys.modules) if "asyncio" in name}
+import eventlet_asyncio
+assert not [name for name in sys.modules if name.split(".")[0] in ("eventlet",)], sys.modules
+for name, names in before.items():
+    now = {key: value for key, value in vars(sys.modules[name]).items() if key in names}
+    assert now == names, name
+assert type(asyncio.get_event_loop_policy()) is asyncio.DefaultEventLoopPolicy
+import eventlet.greenthread
+sleep = eventlet.sleep
+from eventlet_asyncio import await_, use_hub
+use_hub()
+assert eventlet.sleep is sleep
+print("pass")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50
+    )
+    assert (ended.stdout, ended.stderr) == ("pass\n", "")
