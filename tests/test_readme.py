@@ -1,4 +1,4 @@
-"""Every snippet of the README runs and prints what it says."""
+"""Every snippet of the README runs and prints what it says; the page of patches lists all of them."""
 
 import http.server
 import os
@@ -11,7 +11,8 @@ import threading
 
 import pytest
 
-README = (pathlib.Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = "a page"
 
 
@@ -94,11 +95,10 @@ def test_the_line_that_shows_the_hub_shows_what_the_readme_says():
 
 
 def test_files_that_are_linked_exist():
-    root = pathlib.Path(__file__).parent.parent
     links = re.findall(r"\]\(([^)#]+)\)", README)
     for link in links:
         if not link.startswith("https://"):
-            assert (root / link).is_file(), link
+            assert (ROOT / link).is_file(), link
 
 
 def test_names_of_the_package_exist():
@@ -106,3 +106,20 @@ def test_names_of_the_package_exist():
 
     for name in re.findall(r"\beventlet_asyncio\.(\w+)\(", README):
         assert callable(getattr(eventlet_asyncio, name)), name
+
+
+def test_each_patch_has_a_section_of_its_own_in_the_order_of_the_table():
+    from eventlet_asyncio import _patches
+
+    page = (ROOT / "docs/patches.md").read_text(encoding="utf-8")
+    sections = [part for part in re.split(r"^## ", page, flags=re.MULTILINE) if "*Undone:*" in part]
+    assert len(sections) == len(_patches.TABLE)
+    for section, row in zip(sections, _patches.TABLE):
+        heading = section.splitlines()[0]
+        if isinstance(row, (_patches.Attribute, _patches.Code)):
+            owner, name = row.places[0]
+            assert name in heading
+            assert name != "events" or owner in heading
+        assert re.findall(r"^\*(\w+):\*", section, re.MULTILINE) == ["What", "Why", "Undone", "Test"]
+        for file in re.findall(r"`(test_\w+\.py)`", section):
+            assert (ROOT / "tests" / file).is_file(), file
