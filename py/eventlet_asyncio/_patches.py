@@ -1,4 +1,5 @@
-"""What the first hub changes in other people's modules: one table, and how each row is undone.
+"""What the first hub of ours, or the first loop of ours in another hub, changes in other people's
+modules: one table, and how each row is undone.
 
 docs/patches.md says why. Nothing here happens at import.
 """
@@ -178,6 +179,14 @@ class EventsOfRunners(Events):
         return None if bridge.can_step_aside(loop) else loop
 
 
+def _switch():
+    from eventlet.hubs.hub import BaseHub
+
+    from eventlet_asyncio import _steps
+
+    return _steps.parking(BaseHub.switch)
+
+
 def _timeout_exit():
     from eventlet_asyncio import _steps
 
@@ -225,6 +234,7 @@ TABLE = (
     SLEEP,
     Attribute([("asyncio.tasks", "events")], lambda: EventsOfTasks(asyncio.events)),
     Attribute([("asyncio.runners", "events")], lambda: EventsOfRunners(asyncio.events)),
+    Attribute([("eventlet.hubs.hub:BaseHub", "switch")], _switch),
     Attribute([("eventlet.timeout:Timeout", "__exit__")], _timeout_exit),
     Attribute([("eventlet.greenthread:GreenThread", "__await__")], _await),
     Code("eventlet.asyncio", "spawn_for_awaitable", _spawn_for_awaitable),

@@ -6,6 +6,8 @@ import sys
 
 from greenlet import greenlet
 
+from eventlet_asyncio import _evio
+
 
 class Carrier(greenlet):
     """A greenlet that runs asyncio callbacks, one step after another."""
@@ -42,6 +44,21 @@ def _throw_into(carrier, throw, task, *exception):
     task._thrown = exception[0] if exception else None
     task.cancel()
     return None
+
+
+def parking(switch):
+    """The switch() of a hub that is not ours, for which a step is parked as ours does itself."""
+
+    @functools.wraps(switch)
+    def parking_switch(hub):
+        step = _evio.park()
+        try:
+            return switch(hub)
+        finally:
+            if step is not None:
+                _evio.unpark(step)
+
+    return parking_switch
 
 
 def timeout_exit(timeout, kind, value, traceback):

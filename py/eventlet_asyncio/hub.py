@@ -56,6 +56,9 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         self.debug_blocking_resolution = 1
         self._attach()
         _thread_ends.end = _ThreadEnd(self)
+        if "_post_initialize" not in eventlet.hubs.get_hub.__code__.co_consts:
+            # Before eventlet 0.36.2 nobody calls it.
+            self._post_initialize()
 
     def _post_initialize(self):
         from eventlet_asyncio import _patches

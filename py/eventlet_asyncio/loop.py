@@ -168,11 +168,16 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
 def choose_hub():
     """In a thread that runs a loop of ours and has chosen no hub, eventlet's hub is ours too."""
     hubs = sys.modules.get("eventlet.hubs")
-    if hubs is None or "EVENTLET_HUB" in os.environ:
+    if hubs is None:
         return
     chosen = vars(hubs._threadlocal)
-    if "hub" not in chosen and "Hub" not in chosen:
+    if "hub" not in chosen and "Hub" not in chosen and "EVENTLET_HUB" not in os.environ:
         hubs.use_hub("eventlet_asyncio.hub")
+    elif not isinstance(chosen.get("hub"), (_evio.HubCore, type(None))):
+        # The loop is a guest of another hub, which needs the same changes.
+        from eventlet_asyncio import _patches
+
+        _patches.apply()
 
 
 def _bridge():

@@ -91,6 +91,15 @@ impl Driver {
         drop(self.waiter.replace(py, waiter));
     }
 
+    /// Whether the run for which somebody waits is over.
+    pub(crate) fn has_ended(&self, py: Python<'_>) -> bool {
+        if self.hub(py).is_some() {
+            return self.waiter(py).is_none();
+        }
+        self.greenlet(py)
+            .is_none_or(|greenlet| greenlet::is_dead(greenlet.bind(py)))
+    }
+
     /// Forgets the idle carriers, which end by that.
     pub(crate) fn dismiss(&self, py: Python<'_>) {
         drop(self.idle.take(py));
@@ -169,7 +178,12 @@ pub(crate) fn live(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResu
             fail(driver, error);
         }
     }
-    carry(driver, step)
+    carry(driver, step)?;
+    // Nobody waits for the end of a greenlet without the baton, least of all in run_forever.
+    if let Some(hub) = crate::hub::of_thread(py)? {
+        greenlet::set_parent(&me, &hub.getattr(intern!(py, "greenlet"))?)?;
+    }
+    Ok(())
 }
 
 /// Hands an exception that ends the loop to the greenlet that drives it.
@@ -391,8 +405,6 @@ pub(crate) fn pass_baton(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> 
         return Ok(());
     };
     this.set_greenlet(py, Some(greenlet.clone().unbind()));
-    // At its end the parked greenlet must not come out in run_forever.
-    greenlet::set_parent(&me, &hub.getattr("greenlet")?)?;
     hub.call_method1("schedule_call_global", (0, greenlet.getattr("switch")?))
         .map(drop)
 }

@@ -156,7 +156,7 @@ impl HubCore {
         Self::move_to(slf, core)?;
         core.get().set_driver(py, Some(driver.clone().unbind()));
         driver.get().set_waiter(py, Some(caller.clone().unbind()));
-        let outcome = greenlet::switch(&hub).map(drop);
+        let outcome = run::await_end(&driver, &hub);
         Self::leave_loop(slf, core)?;
         outcome
     }

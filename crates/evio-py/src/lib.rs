@@ -75,9 +75,15 @@ mod _evio {
         crate::hub::forget_thread();
     }
 
-    /// Puts the identity that asyncio sees in the running code away, for whom it belongs to.
+    /// Parks the running step, if there is one, before its greenlet blocks in a hub not ours.
     #[pyfunction]
-    fn put_identity_away(py: Python<'_>) -> PyResult<()> {
-        crate::step::put_away(py)
+    fn park(py: Python<'_>) -> PyResult<Option<Py<Step>>> {
+        crate::step::park(&crate::greenlet::current(py))
+    }
+
+    /// Makes a parked step, whose greenlet goes on, the running one again.
+    #[pyfunction]
+    fn unpark(py: Python<'_>, step: Py<Step>) -> PyResult<()> {
+        crate::step::unpark(py, step)
     }
 }

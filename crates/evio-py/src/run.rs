@@ -1,5 +1,6 @@
 //! `run_forever`: which driver runs a loop, by where it is called.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::cell::ThreadSlot;
@@ -67,13 +68,29 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
         let old = OUTERMOST.with(|slot| slot.replace(Some(driver.clone().unbind())));
         drop(old);
     }
-    let outcome = greenlet::switch(&greenlet).map(drop);
+    let outcome = await_end(&driver, &greenlet);
     if registered {
         let old = OUTERMOST.with(|slot| slot.replace(None));
         drop(old);
     }
     finish(core, &driver)?;
     outcome
+}
+
+/// Waits on the greenlet that called `run_forever` until the run is over.
+///
+/// Somebody may wake it before that, as eventlet's primitives may wake any green thread once too
+/// often: it then waits on.
+pub(crate) fn await_end(driver: &Bound<'_, Driver>, first: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = driver.py();
+    greenlet::switch(first)?;
+    while !driver.get().has_ended(py) {
+        match hub::of_thread(py)? {
+            Some(hub) => hub.call_method0(intern!(py, "switch"))?,
+            None => greenlet::switch(first)?,
+        };
+    }
+    Ok(())
 }
 
 /// Leaves nothing of a run behind, whether it was stopped, failed or was left by an exception that
@@ -84,16 +101,16 @@ fn finish(core: &Bound<'_, LoopCore>, driver: &Bound<'_, Driver>) -> PyResult<()
         return HubCore::leave_loop(hub.bind(py), core);
     }
     step::put_away(py)?;
-    core.get().set_driver(py, None);
-    let holder = driver.get().greenlet(py);
-    driver.get().set_greenlet(py, None);
-    driver.get().set_waiter(py, None);
-    driver.get().set_core(py, None);
-    if let Some(holder) = holder {
+    // While it still holds the baton, so that at its end it comes back here.
+    if let Some(holder) = driver.get().greenlet(py) {
         let holder = holder.into_bound(py);
         if greenlet::is_active(&holder) {
             greenlet::exit(&holder)?;
         }
     }
+    core.get().set_driver(py, None);
+    driver.get().set_greenlet(py, None);
+    driver.get().set_waiter(py, None);
+    driver.get().set_core(py, None);
     Ok(())
 }

@@ -358,7 +358,7 @@ impl Step {
         if let Some(key) = key {
             rearm(key);
         }
-        for callback in this.deferred.take(py) {
+        for callback in this.deferred.take(py).into_iter().rev() {
             match callback {
                 // Level-triggered: if there is still something to do, the poll will say so.
                 Callback::Handle(_, Some(key)) => rearm(key),
