@@ -282,6 +282,32 @@ impl<T> Engine<T> {
         self.fiber_timers.pop().map(Work::Run)
     }
 
+    /// The next fiber of this turn, if it is one that yielded, without a delay, and `admit` takes it.
+    ///
+    /// For a fiber that yields in turn and switches to the next one itself. `None` says only that the way through
+    /// [`next_fiber`](Self::next_fiber) has to be taken.
+    pub fn next_fiber_if(&mut self, admit: impl FnOnce(&T) -> bool) -> Option<T> {
+        if !self.ready_fibers.is_empty() {
+            return None;
+        }
+        self.fiber_timers.pop_if(admit)
+    }
+
+    /// Begins a turn at the time `now`, in nanoseconds, if it needs no poll and has no callbacks.
+    ///
+    /// To be called when `next_fiber_if` has found the turn under way to be over, or to go on otherwise.
+    pub fn begin_fibers(&mut self, now: u64) -> bool {
+        let free = self.callbacks.is_empty()
+            && self.ready_fibers.is_empty()
+            && self.fiber_timers.is_over()
+            && !self.callback_timers.is_due(now)
+            && self.plan(now) == Plan::Begin;
+        if free {
+            self.begin(now, None);
+        }
+        free
+    }
+
     /// Takes everything out of the engine: callbacks, timers and watchers, in this order.
     pub fn drain(&mut self) -> Vec<T> {
         self.batch = 0;

@@ -138,6 +138,16 @@ impl<T> Timers<T> {
         !self.due.is_empty() || self.is_wheel_due(now)
     }
 
+    /// Whether the turn under way has no more timers to hand out.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let turn = self.turn;
+        let queued = self
+            .due
+            .front()
+            .is_some_and(|due| due.number < self.turn_end);
+        !queued && !self.is_wheel_due(turn)
+    }
+
     fn is_wheel_due(&mut self, now: u64) -> bool {
         if self.bound > now {
             return false;
@@ -163,6 +173,18 @@ impl<T> Timers<T> {
             }
             _ => self.pop_wheel(self.turn),
         }
+    }
+
+    /// [`pop`](Self::pop), but only a timer that had no delay and is admitted.
+    pub(crate) fn pop_if(&mut self, admit: impl FnOnce(&T) -> bool) -> Option<T> {
+        let due = self.due.front()?;
+        if due.number >= self.turn_end
+            || self.bound <= due.deadline
+            || !admit(due.payload.as_ref()?)
+        {
+            return None;
+        }
+        self.pop_queued()
     }
 
     fn pop_wheel(&mut self, now: u64) -> Option<T> {

@@ -5,9 +5,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::greenlet;
 use crate::hub::{self, HubCore};
 use crate::job::Job;
+use crate::{greenlet, step};
 
 /// `eventlet.sleep`: yields to others until at least `seconds` have passed.
 ///
@@ -44,8 +44,21 @@ pub(crate) fn sleep(py: Python<'_>, seconds: Option<&Bound<'_, PyAny>>) -> PyRes
         ));
     }
     let deadline = hub::after(py, delay);
-    let key = HubCore::schedule(&hub, deadline, Job::Wake(current.clone().unbind()))?;
-    let outcome = HubCore::block(&hub, &current);
+    let core = HubCore::core(&hub)?;
+    let key = HubCore::schedule(&core, deadline, Job::Wake(current.clone().unbind()))?;
+    let mut next = None;
+    if deadline == 0 && !step::any_active() {
+        next = HubCore::next_yielded(&hub, &core);
+        while let Some(dead) = next.take_if(|next| greenlet::is_dead(next)) {
+            drop(dead);
+            next = HubCore::next_yielded(&hub, &core);
+        }
+        if next.as_ref().is_some_and(|next| next.is(&current)) {
+            // Nobody else wants to run.
+            return Ok(());
+        }
+    }
+    let outcome = HubCore::block(&hub, &current, next);
     let job = HubCore::cancel_timer(&hub, key);
     drop(job);
     outcome.map(drop)

@@ -258,12 +258,16 @@ impl HubCore {
     }
 
     /// A timer of the green lane.
-    pub(crate) fn schedule(slf: &Bound<'_, Self>, deadline: u64, job: Job) -> PyResult<TimerKey> {
-        let core = Self::core(slf)?;
-        let key = core.get().open_engine(slf.py(), |engine| {
-            engine.schedule(Lane::Fiber, deadline, job)
-        })?;
-        core.get().kick(slf.py());
+    pub(crate) fn schedule(
+        core: &Bound<'_, LoopCore>,
+        deadline: u64,
+        job: Job,
+    ) -> PyResult<TimerKey> {
+        let py = core.py();
+        let key = core
+            .get()
+            .open_engine(py, |engine| engine.schedule(Lane::Fiber, deadline, job))?;
+        core.get().kick(py);
         Ok(key)
     }
 
@@ -309,10 +313,11 @@ impl HubCore {
         }
     }
 
-    /// Blocks the running greenlet until somebody switches to it.
+    /// Blocks the running greenlet until somebody switches to it; the hub, or `next`, goes on.
     pub(crate) fn block<'py>(
         slf: &Bound<'py, Self>,
         current: &Bound<'py, PyAny>,
+        next: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let mut hub = Self::greenlet_of(slf)?;
@@ -345,7 +350,7 @@ impl HubCore {
             Self::adopt_child(current, &hub)?;
         }
         let parked = step::park(current)?;
-        let outcome = greenlet::switch(&hub);
+        let outcome = greenlet::switch(next.as_ref().unwrap_or(&hub));
         match parked {
             Some(step) => step::unpark(py, step)?,
             None => step::put_away(py)?,
@@ -355,6 +360,34 @@ impl HubCore {
 
     fn is_child(current: &Bound<'_, PyAny>, hub: &Bound<'_, PyAny>) -> bool {
         greenlet::parent(current).is_some_and(|parent| parent.is(hub))
+    }
+
+    /// The green thread whose turn it is after one that has just yielded, where the hub has nothing
+    /// else to do before it: it can be switched to without going by way of the hub.
+    pub(crate) fn next_yielded<'py>(
+        slf: &Bound<'py, Self>,
+        core: &Bound<'py, LoopCore>,
+    ) -> Option<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let this = slf.get();
+        if this.is_stopping() || this.detects_blocking() || core.get().is_stopping() {
+            return None;
+        }
+        let now = clock::now(py);
+        let next = core.get().engine(py, |engine| {
+            let is_wake = |job: &Job| matches!(job, Job::Wake(_));
+            if let Some(job) = engine.next_fiber_if(is_wake) {
+                return Some(job);
+            }
+            if engine.begin_fibers(now) {
+                return engine.next_fiber_if(is_wake);
+            }
+            None
+        });
+        match next.flatten() {
+            Some(Job::Wake(next)) => Some(next.into_bound(py)),
+            _ => None,
+        }
     }
 
     /// A green thread returns to the hub at its end, whoever made it; greenlets of a step do not.
@@ -447,7 +480,7 @@ impl HubCore {
     /// Blocks the running greenlet and lets others run, until somebody switches to it.
     fn switch<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let current = greenlet::current(slf.py());
-        Self::block(slf, &current)
+        Self::block(slf, &current, None)
     }
 
     /// Runs turns until `abort()`; it is what the hub's greenlet does.
@@ -508,7 +541,7 @@ impl HubCore {
         let seconds: f64 = timer.getattr(intern!(py, "seconds"))?.extract()?;
         let due = clock::seconds(clock::now(py)) + seconds;
         Self::schedule(
-            slf,
+            &Self::core(slf)?,
             after(py, seconds),
             Job::ForeignTimer(timer.clone().unbind()),
         )?;
@@ -726,7 +759,11 @@ impl HubCore {
         let timer = GreenTimer::new(slf, seconds, due, callback, args, kwargs, local_to);
         let timer = Bound::new(py, timer)?;
         Self::notice_foreign(slf)?;
-        let key = Self::schedule(slf, deadline, Job::Timer(timer.clone().unbind()))?;
+        let key = Self::schedule(
+            &Self::core(slf)?,
+            deadline,
+            Job::Timer(timer.clone().unbind()),
+        )?;
         timer.get().set_key(py, key);
         Ok(timer)
     }

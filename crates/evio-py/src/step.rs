@@ -49,6 +49,11 @@ fn set_active(step: Py<Step>) {
     drop(old);
 }
 
+/// Whether any step may be active.
+pub(crate) fn any_active() -> bool {
+    ACTIVE_THREADS.load(Ordering::Relaxed) != 0
+}
+
 /// Whether any step may have to be given its identity back before it is switched to.
 pub(crate) fn any_displaced() -> bool {
     DISPLACED.load(Ordering::Relaxed) != 0
