@@ -38,13 +38,14 @@ def hub():
 
 
 @pytest.fixture
-def quiet(hub, capfd, caplog):
+def quiet(hub, capfd, caplog, recwarn):
     """Fails a test in which asyncio or Python complained; eventlet's own printing is off."""
     hub.set_timer_exceptions(False)
     yield
     gc.collect()
     assert capfd.readouterr().err == ""
     assert caplog.text == ""
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 @pytest.fixture

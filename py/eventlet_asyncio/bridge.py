@@ -482,7 +482,7 @@ def _ensure_future(awaitable, loop):
             return loop.create_task(awaitable, context=context), _no_context
     copy = context.copy()
     task = copy.run(loop.create_task, _capture(awaitable, captured := []))
-    return task, functools.partial(_copy_back, captured)
+    return task, functools.partial(_copy_back, awaitable, captured)
 
 
 async def _wrap(awaitable):
@@ -496,8 +496,10 @@ async def _capture(coroutine, captured):
         captured.append(contextvars.copy_context())
 
 
-def _copy_back(captured):
+def _copy_back(coroutine, captured):
     """Sets in the running context what a task changed in its copy of it."""
+    # Of a task that was cancelled before its first step.
+    coroutine.close()
     for context in captured:
         for variable, value in context.items():
             if variable.get(_no_context) is not value:
