@@ -23,7 +23,10 @@ impl Workspace {
     ///
     /// Whatever keeps `cargo metadata` from running.
     pub(crate) fn load() -> Result<Self, Error> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+        // Asked at run time first: clones that share a target directory share this binary too.
+        let xtask = std::env::var_os("CARGO_MANIFEST_DIR")
+            .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let manifest = Path::new(&xtask).join("../Cargo.toml");
         let text = process::output(
             cargo()
                 .args([

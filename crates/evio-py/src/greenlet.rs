@@ -159,6 +159,12 @@ pub(crate) fn is_dead(greenlet: &Bound<'_, PyAny>) -> bool {
     unsafe { (api.started)(greenlet.as_ptr()) != 0 && (api.active)(greenlet.as_ptr()) == 0 }
 }
 
+/// Whether a greenlet has run at all.
+pub(crate) fn has_started(greenlet: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the callers hand in greenlets only.
+    unsafe { (api(greenlet.py()).started)(greenlet.as_ptr()) != 0 }
+}
+
 /// Whether a greenlet has started and not ended.
 pub(crate) fn is_active(greenlet: &Bound<'_, PyAny>) -> bool {
     // SAFETY: the callers hand in greenlets only.

@@ -204,7 +204,7 @@ impl ForeignLoop {
         let Some(hub) = this.hub.get(py) else {
             return Ok(());
         };
-        HubCore::revive(hub.bind(py))?;
+        HubCore::ensure_greenlet(hub.bind(py))?;
         let hub = hub.bind(py).getattr(intern!(py, "greenlet"))?;
         let identity = Identity::put_away(py, this.running_loop.clone_ref(py))?;
         let caller = greenlet::current(py).unbind();

@@ -154,6 +154,14 @@ impl GreenTimer {
         (callback, args, kwargs).into_pyobject(py)
     }
 
+    fn __hash__(slf: &Bound<'_, Self>) -> isize {
+        (slf.as_ptr() as isize) >> 4
+    }
+
+    fn __eq__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> bool {
+        slf.is(other)
+    }
+
     fn __lt__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> bool {
         (slf.as_ptr() as usize) < (other.as_ptr() as usize)
     }

@@ -1,0 +1,122 @@
+//! Green blocks: leaving the running greenlet for the hub's, or for the next green thread.
+
+use pyo3::exceptions::{PyAssertionError, PyRuntimeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::HubCore;
+use crate::core::LoopCore;
+use crate::job::Job;
+use crate::{clock, context, greenlet, identity, step};
+
+impl HubCore {
+    /// Blocks the running greenlet until somebody switches to it; the hub, or `next`, goes on.
+    pub(crate) fn block<'py>(
+        slf: &Bound<'py, Self>,
+        current: &Bound<'py, PyAny>,
+        next: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let mut hub = Self::greenlet_of(slf)?;
+        if current.is(&hub) {
+            return Err(PyAssertionError::new_err(
+                "Cannot switch to MAINLOOP from MAINLOOP",
+            ));
+        }
+        if let Some(switch_out) = context::attribute(current, intern!(py, "switch_out"))? {
+            if let Err(error) = switch_out.call0() {
+                let info = (error.get_type(py), error.value(py), error.traceback(py));
+                slf.call_method1(intern!(py, "squelch_generic_exception"), (info,))?;
+            }
+        }
+        if greenlet::is_dead(&hub) {
+            Self::ensure_greenlet(slf)?;
+            hub = Self::greenlet_of(slf)?;
+        }
+        if !Self::is_child(current, &hub) {
+            if let Some(running) = identity::foreign_loop(py)? {
+                return Err(PyRuntimeError::new_err(format!(
+                    "cannot block greenly in a callback or task of {}, which is not an \
+                     eventlet_asyncio loop and would stall: run it on one of ours \
+                     (asyncio.Runner(loop_factory=eventlet_asyncio.new_event_loop), uvicorn --loop \
+                     eventlet_asyncio:new_event_loop), or move the call out of the task by \
+                     eventlet_asyncio.sync_to_async",
+                    running.repr()?
+                )));
+            }
+            Self::adopt_child(current, &hub)?;
+        }
+        let parked = step::park(current)?;
+        let outcome = greenlet::switch(next.as_ref().unwrap_or(&hub));
+        match parked {
+            Some(step) => step::unpark(py, step)?,
+            None => step::put_away(py)?,
+        }
+        outcome
+    }
+
+    fn is_child(current: &Bound<'_, PyAny>, hub: &Bound<'_, PyAny>) -> bool {
+        greenlet::parent(current).is_some_and(|parent| parent.is(hub))
+    }
+
+    /// The green thread whose turn it is after one that has just yielded, where the hub has nothing
+    /// else to do before it: it can be switched to without going by way of the hub.
+    pub(crate) fn next_yielded<'py>(
+        slf: &Bound<'py, Self>,
+        core: &Bound<'py, LoopCore>,
+    ) -> Option<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let this = slf.get();
+        if this.is_stopping() || this.detects_blocking() || core.get().is_stopping() {
+            return None;
+        }
+        let is_wake = |job: &Job| matches!(job, Job::Wake(_));
+        let engine = core.get();
+        let mut next = engine.engine(py, |engine| engine.next_fiber_if(is_wake));
+        if let Some(None) = next {
+            let now = clock::now(py);
+            next = engine.engine(py, |engine| {
+                engine
+                    .begin_fibers(now)
+                    .then(|| engine.next_fiber_if(is_wake))?
+            });
+        }
+        match next.flatten() {
+            Some(Job::Wake(next)) => Some(next.into_bound(py)),
+            _ => None,
+        }
+    }
+
+    /// A green thread returns to the hub at its end, whoever made it; greenlets of a step do not.
+    fn adopt_child(current: &Bound<'_, PyAny>, hub: &Bound<'_, PyAny>) -> PyResult<()> {
+        if greenlet::parent(current).is_none()
+            || greenlet::parent(hub).is_some_and(|parent| parent.is(current))
+            || step::in_step(current)?
+        {
+            return Ok(());
+        }
+        // A circle of parents is left as it is, as in eventlet's own hubs.
+        drop(greenlet::set_parent(current, hub));
+        Ok(())
+    }
+
+    /// Puts a greenlet in the place of the hub's when that has ended.
+    pub(crate) fn ensure_greenlet(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let old = Self::greenlet_of(slf)?;
+        if !greenlet::is_dead(&old) {
+            return Ok(());
+        }
+        let parent = match greenlet::parent(&old) {
+            Some(parent) => parent,
+            None => greenlet::current(py),
+        };
+        let new = greenlet::new(&slf.getattr(intern!(py, "run"))?, &parent)?;
+        // Children of the old one must not end up past the hub.
+        greenlet::set_parent(&old, &new)?;
+        let driver = slf.get().driver(py);
+        driver.bind(py).get().set_greenlet(py, Some(new.unbind()));
+        driver.bind(py).get().dismiss(py);
+        Ok(())
+    }
+}

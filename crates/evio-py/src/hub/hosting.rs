@@ -1,0 +1,162 @@
+//! Which loop the hub shares its engine with, and which loop, not ours, is its host.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::HubCore;
+use crate::core::LoopCore;
+use crate::host::ForeignLoop;
+use crate::job::Job;
+use crate::{greenlet, identity, run, step};
+
+impl HubCore {
+    /// The loop whose engine the hub shares, made if there is none yet.
+    pub(crate) fn core<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, LoopCore>> {
+        let py = slf.py();
+        let driver = slf.get().driver(py);
+        if let Some(core) = driver.bind(py).get().core(py) {
+            return Ok(core.into_bound(py));
+        }
+        let core = Self::own_core(slf)?;
+        driver
+            .bind(py)
+            .get()
+            .set_core(py, Some(core.clone().unbind()));
+        core.get().set_driver(py, Some(driver));
+        Ok(core)
+    }
+
+    pub(super) fn own_core<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, LoopCore>> {
+        let py = slf.py();
+        if let Some(own) = slf.get().own.get(py) {
+            return Ok(own.into_bound(py));
+        }
+        let own = slf
+            .call_method0(intern!(py, "_make_loop"))?
+            .cast_into::<LoopCore>()?;
+        own.get().set_running(py, true)?;
+        drop(slf.get().own.replace(py, Some(own.clone().unbind())));
+        Ok(own)
+    }
+
+    /// Whether a loop that this greenlet wants to run can take the hub's green work over.
+    pub(crate) fn can_host(slf: &Bound<'_, Self>, caller: &Bound<'_, PyAny>) -> bool {
+        let py = slf.py();
+        let driver = slf.get().driver(py);
+        let driver = driver.bind(py).get();
+        if driver.waiter(py).is_some() {
+            return false;
+        }
+        if let Some(core) = driver.core(py) {
+            if core.bind(py).get().was_used() {
+                return false;
+            }
+        }
+        let Some(hub) = driver.greenlet(py) else {
+            return false;
+        };
+        let hub = hub.into_bound(py);
+        !greenlet::is_active(&hub) || greenlet::parent(&hub).is_some_and(|parent| parent.is(caller))
+    }
+
+    /// Runs a loop on the hub's greenlet until it is stopped: one engine for both.
+    pub(crate) fn run_loop(
+        slf: &Bound<'_, Self>,
+        core: &Bound<'_, LoopCore>,
+        caller: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let driver = slf.get().driver(py).into_bound(py);
+        Self::ensure_greenlet(slf)?;
+        let hub = Self::greenlet_of(slf)?;
+        if !greenlet::is_active(&hub) {
+            greenlet::set_parent(&hub, caller)?;
+        }
+        Self::move_to(slf, core)?;
+        core.get().set_driver(py, Some(driver.clone().unbind()));
+        driver.get().set_waiter(py, Some(caller.clone().unbind()));
+        let outcome = run::await_end(&driver, &hub);
+        Self::leave_loop(slf, core)?;
+        outcome
+    }
+
+    /// Takes the green work back from a loop that no longer runs.
+    pub(crate) fn leave_loop(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+        let py = slf.py();
+        let driver = slf.get().driver(py).into_bound(py);
+        driver.get().set_waiter(py, None);
+        step::put_away(py)?;
+        core.get().set_driver(py, None);
+        let own = Self::own_core(slf)?;
+        Self::move_to(slf, &own)?;
+        own.get().set_driver(py, Some(driver.unbind()));
+        Ok(())
+    }
+
+    fn move_to(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+        let py = slf.py();
+        let driver = slf.get().driver(py).into_bound(py);
+        let old = driver.get().core(py);
+        driver.get().set_core(py, Some(core.clone().unbind()));
+        let Some(old) = old else { return Ok(()) };
+        if old.is(core) {
+            return Ok(());
+        }
+        let adopted = core
+            .get()
+            .engines(old.bind(py).get(), py, |new, old| new.adopt_fibers(old));
+        let Some(adopted) = adopted else {
+            return Ok(());
+        };
+        for listener in slf.get().listeners.all(py) {
+            let this = listener.bind(py).get();
+            let key = this.key(py);
+            let moved = adopted.moved.iter().find(|(old, _)| Some(*old) == key);
+            this.set_key(py, moved.map(|(_, new)| *new));
+        }
+        // What could not be moved has lost its descriptor: its owner is told as by a close.
+        for (_, _, job) in adopted.refused {
+            if let Job::Listener(listener) = job {
+                slf.call_method1(
+                    intern!(py, "mark_as_reopened"),
+                    (listener.bind(py).get().fd(),),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The loop, not ours, that is the hub's host; it is let go of when it no longer runs.
+    pub(crate) fn foreign_host<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<Option<Bound<'py, ForeignLoop>>> {
+        let py = slf.py();
+        let Some(host) = slf.get().foreign.get(py) else {
+            return Ok(None);
+        };
+        if host.bind(py).get().is_running(py)? {
+            return Ok(Some(host.into_bound(py)));
+        }
+        drop(slf.get().foreign.take(py));
+        host.bind(py).get().detach(py)?;
+        Ok(None)
+    }
+
+    /// Finds out whether a loop that is not ours runs here: it is then the hub's host, and called
+    /// because the hub has got something to do.
+    pub(super) fn notice_foreign(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let Some(running) = identity::foreign_loop(py)? else {
+            return Ok(());
+        };
+        let host = match Self::foreign_host(slf)? {
+            Some(host) if host.get().is(&running) => host,
+            _ => {
+                let host = ForeignLoop::attach(&running, slf)?;
+                drop(slf.get().foreign.replace(py, Some(host.clone().unbind())));
+                host
+            }
+        };
+        ForeignLoop::call_soon(&host)
+    }
+}

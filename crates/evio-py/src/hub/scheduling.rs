@@ -1,0 +1,126 @@
+//! The hub's timers: green threads to wake and calls to make.
+
+use evio_loop::{Lane, TimerKey};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::HubCore;
+use crate::core::LoopCore;
+use crate::greenlet::{self, Greenlet};
+use crate::job::Job;
+use crate::listener::Listener;
+use crate::timer::GreenTimer;
+use crate::{clock, context};
+
+impl HubCore {
+    /// A timer of the green lane.
+    pub(crate) fn schedule(
+        core: &Bound<'_, LoopCore>,
+        deadline: u64,
+        job: Job,
+    ) -> PyResult<TimerKey> {
+        let py = core.py();
+        let key = core
+            .get()
+            .open_engine(py, |engine| engine.schedule(Lane::Fiber, deadline, job))?;
+        core.get().kick(py);
+        Ok(key)
+    }
+
+    /// Cancels a timer of the green lane, wherever it is now; what it held must be dropped by the
+    /// caller.
+    pub(crate) fn cancel_timer(slf: &Bound<'_, Self>, key: TimerKey) -> Option<Job> {
+        let py = slf.py();
+        let driver = slf.get().driver.get(py)?;
+        let core = driver.bind(py).get().core(py)?;
+        let core = core.bind(py).get();
+        let (job, left) = core.engine(py, |engine| {
+            (engine.cancel(key), engine.timer_count(Lane::Fiber))
+        })?;
+        if job.is_some() {
+            slf.get().count_canceled(py, left);
+        }
+        job
+    }
+
+    /// Keeps the books of eventlet's own hubs, where a cancelled timer stays until it is due or
+    /// until half of more than a thousand are cancelled. Ours is gone already.
+    pub(super) fn count_canceled(&self, py: Python<'_>, left: usize) {
+        self.canceled.with(py, |canceled| {
+            *canceled += 1;
+            let total = left + *canceled;
+            if left == 0 || (total > 1000 && total / 2 <= *canceled) {
+                *canceled = 0;
+            }
+        });
+    }
+
+    /// Arms a listener that has fired and is still wanted.
+    pub(crate) fn rearm(slf: &Bound<'_, Self>, listener: &Bound<'_, Listener>) {
+        let py = slf.py();
+        let this = listener.get();
+        let Some(key) = this.key(py).filter(|_| !this.is_spent()) else {
+            return;
+        };
+        let driver = slf.get().driver(py);
+        if let Some(core) = driver.bind(py).get().core(py) {
+            // A descriptor that was closed cannot be armed; `notify_close` tells its listener.
+            drop(core.bind(py).get().engine(py, |engine| engine.arm(key)));
+        }
+    }
+
+    /// A call that eventlet schedules.
+    pub(super) fn schedule_call<'py>(
+        slf: &Bound<'py, Self>,
+        seconds: &Bound<'py, PyAny>,
+        callback: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        local_to: Option<Greenlet>,
+    ) -> PyResult<Bound<'py, GreenTimer>> {
+        let py = slf.py();
+        give_context(callback)?;
+        let delay: f64 = seconds.extract()?;
+        let deadline = after(py, delay);
+        let due = clock::seconds(clock::now(py)) + delay;
+        let timer = GreenTimer::new(slf, seconds, due, callback, args, kwargs, local_to);
+        let timer = Bound::new(py, timer)?;
+        Self::notice_foreign(slf)?;
+        let key = Self::schedule(
+            &Self::core(slf)?,
+            deadline,
+            Job::Timer(timer.clone().unbind()),
+        )?;
+        timer.get().set_key(py, key);
+        Ok(timer)
+    }
+}
+
+/// A green thread that is about to be made runs in a copy of its maker's context.
+fn give_context(callback: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = callback.py();
+    let Some(green) = context::attribute(callback, intern!(py, "__self__"))? else {
+        return Ok(());
+    };
+    if !greenlet::is_greenlet(&green) || greenlet::has_started(&green) {
+        return Ok(());
+    }
+    let name = intern!(py, "gr_context");
+    if green.getattr(name)?.is_none() {
+        green.setattr(name, context::copy(py)?)?;
+    }
+    Ok(())
+}
+
+/// The time that lies some seconds from now; without a delay, the next turn.
+///
+/// Calls without delay keep their order, whatever the clock says between them, and cost no look at
+/// it.
+pub(crate) fn after(py: Python<'_>, seconds: f64) -> u64 {
+    if seconds <= 0.0 {
+        return 0;
+    }
+    let delay = (seconds * 1e9).ceil() as u64;
+    clock::now(py).saturating_add(delay)
+}
