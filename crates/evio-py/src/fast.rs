@@ -53,10 +53,6 @@ pub(crate) fn sleep(py: Python<'_>, seconds: Option<&Bound<'_, PyAny>>) -> PyRes
             drop(dead);
             next = HubCore::next_yielded(&hub, &core);
         }
-        if next.as_ref().is_some_and(|next| next.is(&current)) {
-            // Nobody else wants to run.
-            return Ok(());
-        }
     }
     let outcome = HubCore::block(&hub, &current, next);
     let job = HubCore::cancel_timer(&hub, key);

@@ -15,7 +15,7 @@ use crate::greenlet::Greenlet;
 #[pyclass(
     frozen,
     weakref,
-    dict,
+    // No `dict`: CPython 3.11 makes it after it told the collector of the half-made object.
     name = "FdListener",
     module = "eventlet_asyncio._evio"
 )]

@@ -20,7 +20,7 @@ struct Call {
 #[pyclass(
     frozen,
     weakref,
-    dict,
+    // No `dict`: CPython 3.11 makes it after it told the collector of the half-made object.
     name = "Timer",
     module = "eventlet_asyncio._evio"
 )]

@@ -46,6 +46,10 @@ impl HubCore {
             }
             Self::adopt_child(current, &hub)?;
         }
+        if next.as_ref().is_some_and(|next| next.is(current)) {
+            // Nobody else wants to run.
+            return Ok(py.None().into_bound(py));
+        }
         let parked = step::park(current)?;
         let outcome = greenlet::switch(next.as_ref().unwrap_or(&hub));
         match parked {
