@@ -29,8 +29,9 @@ __all__ = [
     "__version__",
     "current_step",
     "forget_thread",
-    "put_identity_away",
+    "park",
     "sleep",
+    "unpark",
 ]
 
 __version__: str
@@ -41,8 +42,14 @@ def current_step() -> Step | None:
 def forget_thread() -> None:
     """Let go of what is kept for the running OS thread, as it ends."""
 
-def put_identity_away() -> None:
-    """Take running loop and current task from the running code, and keep them for its step."""
+def park() -> Step | None:
+    """Park the running step, if there is one, before its greenlet blocks in a hub that is not ours.
+
+    Running loop and current task are taken from the running code and kept for the step.
+    """
+
+def unpark(step: Step) -> None:
+    """Make a parked step, whose greenlet goes on, the running one again."""
 
 def sleep(seconds: float | None = None) -> None:
     """`eventlet.sleep`: let others run until at least so many seconds have passed.
