@@ -49,23 +49,21 @@ def test_a_hundred_tasks_park_inside_their_steps():
 
 
 def test_the_loop_goes_on_while_a_step_is_parked():
-    ticks = []
+    log = []
 
-    async def ticker():
-        while True:
+    async def ticker(ticked):
+        for tick in range(10):
             await asyncio.sleep(0)
-            ticks.append(1)
+            log.append(tick)
+        ticked.send()
 
     async def main():
-        task = asyncio.create_task(ticker())
-        loop = asyncio.get_running_loop()
-        due = []
-        loop.call_later(0.001, due.append, "timer")
-        before = len(ticks)
-        eventlet.sleep(0.02)
-        assert len(ticks) > before + 10
-        assert due == ["timer"]
-        task.cancel()
+        ticked, timed = event.Event(), event.Event()
+        asyncio.create_task(ticker(ticked))
+        asyncio.get_running_loop().call_later(0.001, timed.send)
+        ticked.wait()
+        assert log == list(range(10))
+        timed.wait()
 
     eventlet_asyncio.run(main())
 
@@ -235,7 +233,7 @@ def test_done_callbacks_and_signal_like_callbacks_may_block():
 
     def slow(name):
         log.append(("begins", name))
-        eventlet.sleep(0.005)
+        eventlet.sleep(0.05)
         log.append(("ends", name))
 
     async def main():
@@ -246,7 +244,8 @@ def test_done_callbacks_and_signal_like_callbacks_may_block():
         loop.call_soon_threadsafe(slow, "threadsafe")
         loop.call_later(0.001, slow, "later")
         future.set_result(None)
-        await asyncio.sleep(0.05)
+        while len(log) < 8:
+            await asyncio.sleep(0.001)
 
     eventlet_asyncio.run(main())
     assert sorted(log) == sorted(

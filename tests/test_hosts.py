@@ -89,17 +89,20 @@ def test_a_loop_in_a_green_thread_leaves_the_other_green_threads_running(on_hub)
     ticks = []
 
     def ticker():
-        while True:
+        for tick in range(5):
             eventlet.sleep(0.001)
-            ticks.append(1)
+            ticks.append(tick)
+
+    async def until_ticked():
+        while len(ticks) < 5:
+            await asyncio.sleep(0.001)
 
     def body():
-        other = eventlet.spawn(ticker)
-        eventlet.spawn(eventlet_asyncio.run, slow(1, 0.1)).wait()
-        other.kill()
+        eventlet.spawn(ticker)
+        eventlet.spawn(eventlet_asyncio.run, until_ticked()).wait()
 
     on_hub(body)
-    assert len(ticks) > 3
+    assert ticks == list(range(5))
 
 
 def test_a_step_of_a_loop_in_a_green_thread_blocks_greenly(hub):
@@ -260,14 +263,14 @@ def test_green_timers_and_listeners_go_on_under_a_loop_run_in_main(hub, pair):
     eventlet.sleep(0)
 
     async def main():
-        await asyncio.sleep(0.05)
-        assert log == [0, 1, 2]
+        while not sleeping.dead:
+            await asyncio.sleep(0.001)
         right.send(b"x")
-        await asyncio.sleep(0.01)
-        assert log == [0, 1, 2, b"x"]
+        while not reading.dead:
+            await asyncio.sleep(0.001)
 
     asyncio.run(main())
-    assert reading.dead and sleeping.dead
+    assert log == [0, 1, 2, b"x"]
 
 
 def test_green_timers_and_listeners_go_on_after_the_loop_has_ended(pair):
@@ -279,7 +282,7 @@ def test_green_timers_and_listeners_go_on_after_the_loop_has_ended(pair):
         log.append(left.recv(1))
 
     def sleeper():
-        eventlet.sleep(0.02)
+        eventlet.sleep(0.2)
         log.append("slept")
 
     async def main():
@@ -314,6 +317,8 @@ def test_green_work_goes_along_through_many_loops(hub, pair):
         asyncio.run(sends(b"%d" % number))
         right.send(b".")
         eventlet.sleep(0.005)
+    while len(received) < 20:
+        eventlet.sleep(0.001)
     reading.kill()
     assert b"".join(received) == b"0.1.2.3.4.5.6.7.8.9."
 
@@ -355,15 +360,18 @@ def test_a_parked_step_survives_the_end_of_its_loops_run(hub):
     log = []
     loop = eventlet_asyncio.new_event_loop()
 
+    released = event.Event()
+
     def parks():
-        eventlet.sleep(0.02)
+        released.wait()
         log.append("went on")
 
     loop.call_soon(parks)
     loop.call_soon(loop.stop)
     loop.run_forever()
     assert log == []
-    eventlet.sleep(0.05)
+    released.send()
+    eventlet.sleep(0.001)
     loop.call_soon(loop.stop)
     loop.run_forever()
     loop.close()

@@ -325,7 +325,8 @@ def test_cancelling_the_last_awaiter_ends_the_green_thread(awaits):
 
 def test_green_waiters_count_as_awaiters():
     async def main():
-        green = eventlet.spawn(eventlet.sleep, 0.05)
+        released = event.Event()
+        green = eventlet.spawn(released.wait)
         waiter = eventlet.spawn(green.wait)
         task = asyncio.ensure_future(greenlet_to_future(green))
         await asyncio.sleep(0.01)
@@ -333,7 +334,8 @@ def test_green_waiters_count_as_awaiters():
         await asyncio.wait([task])
         assert task.cancelled()
         assert not green.dead
-        assert await waiter is None
+        released.send("released")
+        assert await waiter == "released"
 
     eventlet_asyncio.run(main())
 
@@ -342,17 +344,19 @@ def test_links_count_as_awaiters():
     linked = []
 
     async def main():
-        green = eventlet.spawn(eventlet.sleep, 0.05)
+        released = event.Event()
+        green = eventlet.spawn(released.wait)
         green.link(lambda green: linked.append(green.wait()))
         task = asyncio.ensure_future(greenlet_to_future(green))
         await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait([task])
+        released.send("released")
         while not green.dead:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.001)
 
     eventlet_asyncio.run(main())
-    assert linked == [None]
+    assert linked == ["released"]
 
 
 def test_the_awaiter_sees_its_end_only_after_the_green_threads_cleanup():
