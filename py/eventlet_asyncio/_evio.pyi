@@ -30,6 +30,7 @@ __all__ = [
     "current_step",
     "forget_thread",
     "park",
+    "restore",
     "sleep",
     "unpark",
 ]
@@ -47,6 +48,9 @@ def park() -> Step | None:
 
     Running loop and current task are taken from the running code and kept for the step.
     """
+
+def restore(carrier: greenlet) -> None:
+    """Give a step its identity back before something is thrown at its carrier."""
 
 def unpark(step: Step) -> None:
     """Make a parked step, whose greenlet goes on, the running one again."""
@@ -168,9 +172,6 @@ class LoopCore:
     def _run(self) -> None: ...
     def _release(self) -> None: ...
     def _rebuild(self) -> None: ...
-    def _fileno(self) -> int:
-        """The engine's descriptor: readable when the loop has something to do."""
-
     def _driven_by(self) -> str: ...
     @property
     def _debug(self) -> bool: ...
@@ -401,16 +402,12 @@ class Crossing:
     def done(self) -> bool:
         """Whether there is an outcome."""
 
-    def ending(self) -> bool:
-        """Whether the source was asked to end and has not."""
-
     def result(self) -> Any:
         """Return or raise what every awaiter sees.
 
         Raises RuntimeError if there is no outcome yet.
         """
 
-    def __bool__(self) -> bool: ...
     @property
     def awaiter_count(self) -> int:
         """How many wait."""
@@ -420,13 +417,6 @@ class Step:
     """One greenlet that runs asyncio callbacks, and what it is busy with."""
 
     def __call__(self, *_args: Any) -> None: ...
-    def is_parked(self, number: int) -> bool:
-        """Whether the step blocks greenly, in the park with that number."""
-
-    @property
-    def park_number(self) -> int:
-        """The number of the latest park."""
-
     @property
     def carrier(self) -> Any:
         """The greenlet."""
@@ -442,6 +432,16 @@ class Step:
     @property
     def blocked(self) -> greenlet | None:
         """The greenlet that blocks, while the step is parked."""
+
+    @property
+    def due_cancel(self) -> asyncio.CancelledError | None:
+        """What the step raises where it is parked, as soon as it goes on."""
+
+    def set_due_cancel(self, exception: asyncio.CancelledError) -> bool:
+        """Make a cancel due; False when one is due already."""
+
+    def take_due_cancel(self) -> asyncio.CancelledError | None:
+        """The cancel that is due, which is due no more."""
 
 @final
 class ParkedCancel:

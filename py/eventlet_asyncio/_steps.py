@@ -18,9 +18,6 @@ class Carrier(greenlet):
     #: The future for which `await_` waits in the step that is parked here.
     waits_for = None
 
-    #: The task that a cancel is on its way to.
-    cancel_due = None
-
     @property
     def throw(self):
         """Throws into the step that runs now, and into no later one of this greenlet.
@@ -39,6 +36,7 @@ def _throw_into(carrier, throw, task, *exception):
         return None
     step = carrier.step
     if step.busy and step.task is task:
+        _evio.restore(carrier)
         return throw(*exception)
     # Suspended at an await: asyncio's own way in is a cancel, which timeout_exit() makes good.
     task._thrown = exception[0] if exception else None
@@ -52,11 +50,19 @@ def parking(switch):
     @functools.wraps(switch)
     def parking_switch(hub):
         step = _evio.park()
-        try:
+        if step is None:
             return switch(hub)
-        finally:
-            if step is not None:
-                _evio.unpark(step)
+        try:
+            result = switch(hub)
+        except BaseException:
+            _evio.unpark(step)
+            cancel_late(step)
+            raise
+        _evio.unpark(step)
+        due = step.take_due_cancel()
+        if due is not None:
+            raise due
+        return result
 
     return parking_switch
 
@@ -86,32 +92,31 @@ def cancel_parked(step, task, msg=None):
     """Cancels a task whose step is parked, by raising CancelledError where the green code blocks."""
     if task.done():
         return False
-    carrier = step.carrier
     _count(task, 1)
-    if carrier.waits_for is not None and carrier.waits_for.cancel(msg=msg):
+    waits_for = step.carrier.waits_for
+    if waits_for is not None and waits_for.cancel(msg=msg):
         return True
-    if carrier.cancel_due is not task:
-        carrier.cancel_due = task
+    exception = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+    if step.set_due_cancel(exception):
         # Parked, so there is a hub to be parked in.
         hub = sys.modules["eventlet.hubs"].get_hub()
-        hub.schedule_call_global(0, _deliver, carrier, task, msg)
+        hub.schedule_call_global(0, _deliver, step, exception)
     return True
 
 
-def _deliver(carrier, task, msg):
-    if carrier.cancel_due is task:
-        carrier.cancel_due = None
-    if task.done():
-        return
-    step = carrier.step
-    if step.is_parked(step.park_number) and step.task is task:
-        if carrier.waits_for is None or not carrier.waits_for.cancel(msg=msg):
-            exception = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
-            step.blocked.throw(exception)
-    else:
-        # The step went on by itself first: the cancel finds the task where it is now.
+def _deliver(step, exception):
+    """Throws a cancel that is still due; a step that woke by itself has raised it already."""
+    if step.due_cancel is exception:
+        step.take_due_cancel()
+        step.blocked.throw(exception)
+
+
+def cancel_late(step):
+    """Leaves a cancel that was due, where something else was thrown, for the task's next await."""
+    if step.take_due_cancel() is not None:
+        task = _current_task()
         _count(task, -1)
-        task.cancel(msg=msg)
+        task.cancel()
 
 
 if sys.version_info >= (3, 11):

@@ -361,7 +361,8 @@ class _GreenletSource:
         get_hub().schedule_call_global(0, greenthread.kill, self._green)
 
     def start(self):
-        if not self._green and not self._green.dead:
+        """Starts a plain greenlet; a green thread has a start of its own, perhaps a later one."""
+        if not isinstance(self._green, GreenThread) and not self._green and not self._green.dead:
             get_hub().schedule_call_global(0, self._start)
 
     def _start(self):
@@ -404,7 +405,7 @@ def greenlet_to_future(
             )
     loop = _check_loop(home_loop() if loop is None else loop)
     future = GreenletFuture(_source_of(green), loop, autokill_greenlet, autocancel_future)
-    if autostart_greenlet and not isinstance(green, GreenThread):
+    if autostart_greenlet:
         future._source.start()
     return future
 
@@ -461,25 +462,28 @@ def _await_as_task(awaitable, loop):
     return future.result()
 
 
-def _no_context():
+_MISSING = object()
+
+
+def _nothing():
     pass
 
 
 def _ensure_future(awaitable, loop):
     """The awaitable as a future of a loop, and what gives the caller's context its changes."""
     if asyncio.isfuture(awaitable):
-        return asyncio.ensure_future(awaitable, loop=loop), _no_context
+        return asyncio.ensure_future(awaitable, loop=loop), _nothing
     if not inspect.iscoroutine(awaitable):
         awaitable = _wrap(awaitable)
     context = current_context()
     if sys.version_info >= (3, 11):
         try:
-            context.run(_no_context)
+            context.run(_nothing)
         except RuntimeError:
             # Green code inside Context.run(): entered here, so no task can enter it too.
             pass
         else:
-            return loop.create_task(awaitable, context=context), _no_context
+            return loop.create_task(awaitable, context=context), _nothing
     copy = context.copy()
     task = copy.run(loop.create_task, _capture(awaitable, captured := []))
     return task, functools.partial(_copy_back, awaitable, captured)
@@ -502,7 +506,7 @@ def _copy_back(coroutine, captured):
     coroutine.close()
     for context in captured:
         for variable, value in context.items():
-            if variable.get(_no_context) is not value:
+            if variable.get(_MISSING) is not value:
                 variable.set(value)
 
 
@@ -513,10 +517,6 @@ def current_context():
     if context is None:
         context = current.gr_context = contextvars.Context()
     return context
-
-
-class _NextTurn:
-    """What a bare `yield` waits for: the next turn of the loop."""
 
 
 def _await_in_task(awaitable, loop, current):
@@ -552,7 +552,7 @@ def _await_in_task(awaitable, loop, current):
             _park_for(waits_for, loop, carrier)
         except _Interrupted as interrupted:
             if crossing is None:
-                crossing = _evio.Crossing(_no_context, _no_context, _no_context)
+                crossing = _evio.Crossing(_nothing, _nothing, _nothing)
                 crossing.started()
             _interrupt(crossing, interrupted.exception)
             error = asyncio.CancelledError()
@@ -635,6 +635,8 @@ def sync_to_async(function=None, *, autokill_greenlet=True):
         return functools.partial(sync_to_async, autokill_greenlet=autokill_greenlet)
     if not callable(function):
         raise TypeError(f"sync_to_async() takes a function, not {type(function).__name__}")
+    if inspect.iscoroutinefunction(function):
+        raise TypeError("sync_to_async() takes a function that blocks; it is async already: await it")
 
     @functools.wraps(function)
     async def call(*args, **kwargs):

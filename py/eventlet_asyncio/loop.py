@@ -135,15 +135,28 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
         """Parks the green thread until stop(): the hub runs this loop anyway."""
         from eventlet import event
 
+        if self._hub_stop is not None:
+            raise RuntimeError("This event loop is already running")
         stopped = self._hub_stop = event.Event()
-        stopped.wait()
+        if self._stopped_early:
+            self._stopped_early = False
+            self.call_soon(self._stop_in_hub)
+        try:
+            stopped.wait()
+        finally:
+            self._hub_stop = None
 
     def _stop_in_hub(self):
-        stopped, self._hub_stop = self._hub_stop, None
-        if stopped is not None:
-            stopped.send()
+        if self._hub_stop is None:
+            self._stopped_early = True
+        elif not self._hub_stop.ready():
+            self._hub_stop.send()
 
+    #: What run_forever() waits for on a loop that a hub runs anyway.
     _hub_stop = None
+
+    #: stop() was called first: the next run_forever() runs one turn.
+    _stopped_early = False
 
     def _report_slow_callback(self, handle, seconds):
         if seconds >= self.slow_callback_duration:
@@ -267,7 +280,8 @@ def install():
 
 
 def _after_fork_in_child():
-    for loop in list(_loops):
+    # Those last that watch the others' descriptors: rebuilding gives these new descriptions.
+    for loop in sorted(_loops, key=EventLoop._has_hub):
         if not loop.is_closed():
             loop._rebuild()
 

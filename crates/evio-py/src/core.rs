@@ -35,7 +35,8 @@ pub(crate) struct LoopCore {
 impl LoopCore {
     /// Opens the engine; `None` when the loop is closed.
     ///
-    /// The closure must not call into Python.
+    /// The closure must not call into Python, nor own the last reference to anything: on a closed
+    /// loop it is dropped uncalled, and what a call displaces must be handed out.
     pub(crate) fn engine<R>(
         &self,
         py: Python<'_>,
@@ -455,9 +456,10 @@ impl LoopCore {
         }
     }
 
-    /// The engine's descriptor: readable when the loop has something to do.
-    fn _fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
-        self.open_engine(py, |engine| engine.raw_fd())
+    /// Whether a hub runs on this loop's engine, which then watches those of other loops.
+    fn _has_hub(&self, py: Python<'_>) -> bool {
+        let driver = self.driver.get(py);
+        driver.is_some_and(|driver| driver.bind(py).get().hub(py).is_some())
     }
 
     /// What drives the loop now, for its `repr`.
@@ -543,7 +545,7 @@ impl LoopCore {
 }
 
 /// The descriptor that an object stands for, as `selectors` understands it.
-pub(crate) fn fileno(object: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+fn fileno(object: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     use pyo3::exceptions::PyValueError;
     if let Ok(fd) = object.extract::<RawFd>() {
         if fd < 0 {

@@ -46,8 +46,14 @@ enum Seen {
 }
 
 impl Crossing {
-    /// Does what the machine asks for, until it asks no more.
+    /// Does what the machine asks for, until it asks no more: one who cannot be woken takes nothing
+    /// from the others.
+    ///
+    /// # Errors
+    ///
+    /// The first that was raised, when all is done.
     fn act(&self, py: Python<'_>) -> PyResult<()> {
+        let mut outcome = Ok(());
         while let Some(action) = self.machine.with(py, Machine::poll_action) {
             let callback = match action {
                 Action::Wake(id) => self.awaiters.with(py, |awaiters| awaiters.remove(&id)),
@@ -63,11 +69,11 @@ impl Crossing {
                     })
                 }
             };
-            if let Some(callback) = callback {
-                callback.call0(py)?;
+            if let Some(Err(error)) = callback.map(|callback| callback.call0(py)) {
+                outcome = outcome.and(Err(error));
             }
         }
-        Ok(())
+        outcome
     }
 
     fn interrupted(&self, py: Python<'_>, interrupt: Interrupt<Object>) -> PyResult<bool> {
@@ -175,11 +181,6 @@ impl Crossing {
         self.machine.with(py, |machine| machine.state()) == State::Settled
     }
 
-    /// Whether the source was asked to end and has not.
-    fn ending(&self, py: Python<'_>) -> bool {
-        self.machine.with(py, |machine| machine.state()) == State::Ending
-    }
-
     /// How many wait.
     #[getter]
     fn awaiter_count(&self, py: Python<'_>) -> usize {
@@ -226,10 +227,6 @@ impl Crossing {
                 "the crossing has no result yet: wait until it is done",
             )),
         }
-    }
-
-    fn __bool__(&self, py: Python<'_>) -> bool {
-        !self.done(py)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

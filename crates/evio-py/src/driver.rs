@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use evio_loop::{Host, Plan, Waited, Waiter, Work};
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
@@ -32,9 +33,9 @@ pub(crate) struct Driver {
     core: GilCell<Option<Py<LoopCore>>>,
     hub: GilCell<Option<Py<HubCore>>>,
     greenlet: GilCell<Option<Greenlet>>,
-    waiter: GilCell<Option<Greenlet>>,
+    caller: GilCell<Option<Greenlet>>,
     idle: GilCell<Vec<Py<Step>>>,
-    failure: GilCell<Option<PyErr>>,
+    failure: GilCell<Option<Py<PyBaseException>>>,
 }
 
 impl Driver {
@@ -48,7 +49,7 @@ impl Driver {
                 core: GilCell::new(core.map(|core| core.clone().unbind())),
                 hub: GilCell::new(None),
                 greenlet: GilCell::new(None),
-                waiter: GilCell::new(None),
+                caller: GilCell::new(None),
                 idle: GilCell::new(Vec::new()),
                 failure: GilCell::new(None),
             },
@@ -83,18 +84,18 @@ impl Driver {
     }
 
     /// The greenlet that is inside `run_forever`.
-    pub(crate) fn waiter(&self, py: Python<'_>) -> Option<Greenlet> {
-        self.waiter.get(py)
+    pub(crate) fn caller(&self, py: Python<'_>) -> Option<Greenlet> {
+        self.caller.get(py)
     }
 
-    pub(crate) fn set_waiter(&self, py: Python<'_>, waiter: Option<Greenlet>) {
-        drop(self.waiter.replace(py, waiter));
+    pub(crate) fn set_caller(&self, py: Python<'_>, caller: Option<Greenlet>) {
+        drop(self.caller.replace(py, caller));
     }
 
     /// Whether the run for which somebody waits is over.
     pub(crate) fn has_ended(&self, py: Python<'_>) -> bool {
         if self.hub(py).is_some() {
-            return self.waiter(py).is_none();
+            return self.caller(py).is_none();
         }
         self.greenlet(py)
             .is_none_or(|greenlet| greenlet::is_dead(greenlet.bind(py)))
@@ -121,7 +122,10 @@ impl Driver {
     }
 
     fn check_failure(&self, py: Python<'_>) -> PyResult<()> {
-        self.failure.take(py).map_or(Ok(()), Err)
+        match self.failure.take(py) {
+            Some(failure) => Err(PyErr::from_value(failure.into_bound(py).into_any())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -134,10 +138,13 @@ impl Driver {
         if let Some(hub) = self.hub.peek() {
             visit.call(&*hub)?;
         }
-        for cell in [&self.greenlet, &self.waiter] {
+        for cell in [&self.greenlet, &self.caller] {
             if let Some(greenlet) = cell.peek() {
                 visit.call(&*greenlet)?;
             }
+        }
+        if let Some(failure) = self.failure.peek() {
+            visit.call(&*failure)?;
         }
         if let Some(idle) = self.idle.peek() {
             for step in idle.iter() {
@@ -151,7 +158,8 @@ impl Driver {
         self.set_core(py, None);
         self.set_hub(py, None);
         self.set_greenlet(py, None);
-        self.set_waiter(py, None);
+        self.set_caller(py, None);
+        drop(self.failure.take(py));
         self.dismiss(py);
     }
 }
@@ -168,8 +176,8 @@ pub(crate) fn live(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResu
         let ended = drive_solo(driver, step, &me);
         if this.holds_baton(py, &me) {
             // A hub in which it parked may have made itself the parent.
-            if let Some(waiter) = this.waiter(py) {
-                greenlet::set_parent(&me, waiter.bind(py))?;
+            if let Some(caller) = this.caller(py) {
+                greenlet::set_parent(&me, caller.bind(py))?;
             }
             return ended;
         }
@@ -189,6 +197,7 @@ pub(crate) fn live(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResu
 /// Hands an exception that ends the loop to the greenlet that drives it.
 fn fail(driver: &Bound<'_, Driver>, error: PyErr) {
     let py = driver.py();
+    let error = error.into_value(py);
     drop(driver.get().failure.replace(py, Some(error)));
     if let Some(core) = driver.get().core(py) {
         core.bind(py).get().kick(py);
@@ -276,10 +285,10 @@ pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
         }
         if let Some(core) = this.core(py) {
             let stopping = core.bind(py).get().is_stopping();
-            if let Some(waiter) = this.waiter(py).filter(|_| stopping) {
+            if let Some(caller) = this.caller(py).filter(|_| stopping) {
                 // The greenlet in run_forever goes on; whoever blocks next comes back here.
-                this.set_waiter(py, None);
-                greenlet::switch(waiter.bind(py))?;
+                this.set_caller(py, None);
+                greenlet::switch(caller.bind(py))?;
             }
         }
     }
@@ -397,10 +406,10 @@ pub(crate) fn pass_baton(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> 
     if !this.holds_baton(py, &me) {
         return Ok(());
     }
-    let (Some(waiter), Some(hub)) = (this.waiter(py), crate::hub::of_thread(py)?) else {
+    let (Some(caller), Some(hub)) = (this.caller(py), crate::hub::of_thread(py)?) else {
         return Ok(());
     };
-    let next = Step::create(driver, waiter.bind(py))?;
+    let next = Step::create(driver, caller.bind(py))?;
     let Some(greenlet) = next.get().greenlet(py) else {
         return Ok(());
     };

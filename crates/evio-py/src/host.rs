@@ -244,26 +244,24 @@ impl Host for Hosted<'_, '_> {
 
     fn wait(&mut self, waiter: &mut Waiter, timeout: Option<Duration>) -> PyResult<Waited> {
         let py = self.0.py();
-        let caller = self.0.get().caller.take(py);
-        let suspended = match caller {
-            Some(caller) if timeout != Some(Duration::ZERO) => {
-                ForeignLoop::set_deadline(self.0, timeout)?;
-                greenlet::switch(caller.bind(py))?;
-                true
-            }
-            // Still inside the callback: it goes on when there is nothing left to do.
-            caller => {
-                drop(self.0.get().caller.replace(py, caller));
-                false
-            }
+        let Some(caller) = self.0.get().caller.take(py) else {
+            return Interpreter(py).wait(waiter, timeout);
         };
+        // The loop has its turn too, even when there is work left here.
+        let busy = timeout == Some(Duration::ZERO);
+        if busy {
+            ForeignLoop::call_soon(self.0)?;
+        } else {
+            ForeignLoop::set_deadline(self.0, timeout)?;
+        }
+        greenlet::switch(caller.bind(py))?;
         waiter
             .block(Some(Duration::ZERO))
             .map_err(|error| errors::reactor(&error, -1))?;
-        Ok(if suspended {
-            Waited::Suspended
-        } else {
+        Ok(if busy {
             Waited::Polled
+        } else {
+            Waited::Suspended
         })
     }
 }

@@ -132,7 +132,7 @@ impl HubCore {
         let run = slf.getattr(intern!(py, "run"))?;
         let (driver, parent) = match run::outermost(py) {
             Some(driver) => {
-                let parent = driver.bind(py).get().waiter(py);
+                let parent = driver.bind(py).get().caller(py);
                 (
                     driver.into_bound(py),
                     parent.map(|parent| parent.into_bound(py)),

@@ -81,6 +81,12 @@ mod _evio {
         crate::step::park(&crate::greenlet::current(py))
     }
 
+    /// Gives a step its identity back before something is thrown at its carrier.
+    #[pyfunction]
+    fn restore(carrier: &Bound<'_, PyAny>) -> PyResult<()> {
+        crate::step::restore_before_switch(carrier)
+    }
+
     /// Makes a parked step, whose greenlet goes on, the running one again.
     #[pyfunction]
     fn unpark(py: Python<'_>, step: Py<Step>) -> PyResult<()> {

@@ -18,7 +18,7 @@ fn slot(fd: RawFd, direction: Direction) -> Slot {
     (fd, matches!(direction, Direction::Read))
 }
 
-/// Which listeners `listeners_by_type` lists: eventlet keeps the first of a descriptor apart.
+/// Which listeners `by_type` lists: eventlet keeps the first of a descriptor apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rank {
     First,

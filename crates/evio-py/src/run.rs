@@ -60,7 +60,7 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
     driver
         .get()
         .set_greenlet(py, Some(greenlet.clone().unbind()));
-    driver.get().set_waiter(py, Some(caller.clone().unbind()));
+    driver.get().set_caller(py, Some(caller.clone().unbind()));
     core.get().set_driver(py, Some(driver.clone().unbind()));
     let has_hub = hub::of_thread(py)?.is_some();
     let registered = !has_hub && outermost(py).is_none();
@@ -104,13 +104,15 @@ fn finish(core: &Bound<'_, LoopCore>, driver: &Bound<'_, Driver>) -> PyResult<()
     // While it still holds the baton, so that at its end it comes back here.
     if let Some(holder) = driver.get().greenlet(py) {
         let holder = holder.into_bound(py);
-        if greenlet::is_active(&holder) {
+        // One that is in the middle of a callback, which killed its own run, loses the baton and
+        // ends with the callback.
+        if greenlet::is_active(&holder) && !step::is_busy(&holder)? {
             greenlet::exit(&holder)?;
         }
     }
     core.get().set_driver(py, None);
     driver.get().set_greenlet(py, None);
-    driver.get().set_waiter(py, None);
+    driver.get().set_caller(py, None);
     driver.get().set_core(py, None);
     Ok(())
 }

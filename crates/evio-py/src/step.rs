@@ -69,11 +69,11 @@ pub(crate) struct Step {
     watch: GilCell<Option<Key>>,
     saved: GilCell<Option<Identity>>,
     blocked: GilCell<Option<Greenlet>>,
+    due_cancel: GilCell<Option<Py<PyAny>>>,
     deferred: GilCell<Vec<Callback>>,
     busy: Flag,
     parked: Flag,
     has_parked: Flag,
-    parks: GilCell<u64>,
     parked_since: GilCell<u64>,
     parked_time: GilCell<u64>,
 }
@@ -177,7 +177,6 @@ pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     }
     drop(this.saved.replace(py, identity));
     drop(this.blocked.replace(py, Some(current.clone().unbind())));
-    this.parks.with(py, |parks| *parks += 1);
     this.parked.set(true);
     this.has_parked.set(true);
     this.parked_since.replace(py, clock::now(py));
@@ -192,6 +191,36 @@ pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
         driver::pass_baton(driver.bind(py), &step)?;
     }
     Ok(Some(step.unbind()))
+}
+
+/// What a green block in a step comes back with: a cancel that is due is raised there and then.
+pub(crate) fn come_back<'py>(
+    step: Py<Step>,
+    outcome: PyResult<Bound<'py, PyAny>>,
+    py: Python<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let step = step.into_bound(py);
+    unpark(py, step.clone().unbind())?;
+    if step.get().due_cancel.with(py, |due| due.is_none()) {
+        return outcome;
+    }
+    match outcome {
+        Ok(_) => match step.get().take_due_cancel(py) {
+            Some(cancel) => Err(PyErr::from_value(cancel.into_bound(py))),
+            None => outcome,
+        },
+        Err(error) => {
+            py.import("eventlet_asyncio._steps")?
+                .call_method1("cancel_late", (step,))?;
+            Err(error)
+        }
+    }
+}
+
+/// Whether the step of a carrier is in the middle of a callback.
+pub(crate) fn is_busy(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let step = greenlet.getattr(intern!(greenlet.py(), "step"))?;
+    Ok(step.cast::<Step>().is_ok_and(|step| step.get().busy.get()))
 }
 
 /// Makes a parked step the active one again.
@@ -234,11 +263,11 @@ impl Step {
                 watch: GilCell::new(None),
                 saved: GilCell::new(None),
                 blocked: GilCell::new(None),
+                due_cancel: GilCell::new(None),
                 deferred: GilCell::new(Vec::new()),
                 busy: Flag::new(false),
                 parked: Flag::new(false),
                 has_parked: Flag::new(false),
-                parks: GilCell::new(0),
                 parked_since: GilCell::new(0),
                 parked_time: GilCell::new(0),
             },
@@ -352,6 +381,11 @@ impl Step {
         let py = slf.py();
         let this = slf.get();
         let key = this.watch.take(py);
+        if let Some(identity) = this.saved.take(py) {
+            // It was put away by somebody who then switched back past everything of ours.
+            DISPLACED.fetch_sub(1, Ordering::Relaxed);
+            drop(identity);
+        }
         if !this.has_parked.replace(false) {
             return Ok(());
         }
@@ -430,17 +464,6 @@ impl Step {
         }
     }
 
-    /// Whether the step blocks greenly now, and is the same park as when `number` was read.
-    fn is_parked(&self, py: Python<'_>, number: u64) -> bool {
-        self.parked.get() && self.parks.with(py, |parks| *parks) == number
-    }
-
-    /// The number of the park, which names it for [`is_parked`](Self::is_parked).
-    #[getter]
-    fn park_number(&self, py: Python<'_>) -> u64 {
-        self.parks.with(py, |parks| *parks)
-    }
-
     /// The greenlet whose life this is.
     #[getter]
     fn carrier(&self, py: Python<'_>) -> Option<Greenlet> {
@@ -468,8 +491,33 @@ impl Step {
         self.blocked.get(py)
     }
 
+    /// The CancelledError that the step raises where it is parked, as soon as it goes on.
+    #[getter]
+    fn due_cancel(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.due_cancel.get(py)
+    }
+
+    /// Makes a cancel due; `False` when one is due already.
+    fn set_due_cancel(&self, py: Python<'_>, exception: Py<PyAny>) -> bool {
+        let first = self.due_cancel.with(py, |due| due.is_none());
+        if first {
+            drop(self.due_cancel.replace(py, Some(exception)));
+        }
+        first
+    }
+
+    /// The cancel that is due, which is due no more.
+    pub(crate) fn take_due_cancel(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.due_cancel.take(py)
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for cell in [&self.greenlet, &self.context, &self.blocked] {
+        for cell in [
+            &self.greenlet,
+            &self.context,
+            &self.blocked,
+            &self.due_cancel,
+        ] {
             if let Some(object) = cell.peek() {
                 visit.call(&*object)?;
             }
@@ -503,6 +551,7 @@ impl Step {
         drop(self.context.take(py));
         drop(self.saved.take(py));
         drop(self.blocked.take(py));
+        drop(self.due_cancel.take(py));
         drop(self.deferred.take(py));
     }
 }

@@ -53,10 +53,12 @@ impl HubCore {
         let parked = step::park(current)?;
         let outcome = greenlet::switch(next.as_ref().unwrap_or(&hub));
         match parked {
-            Some(step) => step::unpark(py, step)?,
-            None => step::put_away(py)?,
+            Some(step) => step::come_back(step, outcome, py),
+            None => {
+                step::put_away(py)?;
+                outcome
+            }
         }
-        outcome
     }
 
     fn is_child(current: &Bound<'_, PyAny>, hub: &Bound<'_, PyAny>) -> bool {

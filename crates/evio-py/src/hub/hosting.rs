@@ -44,7 +44,7 @@ impl HubCore {
         let py = slf.py();
         let driver = slf.get().driver(py);
         let driver = driver.bind(py).get();
-        if driver.waiter(py).is_some() {
+        if driver.caller(py).is_some() {
             return false;
         }
         if let Some(core) = driver.core(py) {
@@ -74,7 +74,7 @@ impl HubCore {
         }
         Self::move_to(slf, core)?;
         core.get().set_driver(py, Some(driver.clone().unbind()));
-        driver.get().set_waiter(py, Some(caller.clone().unbind()));
+        driver.get().set_caller(py, Some(caller.clone().unbind()));
         let outcome = run::await_end(&driver, &hub);
         Self::leave_loop(slf, core)?;
         outcome
@@ -84,7 +84,7 @@ impl HubCore {
     pub(crate) fn leave_loop(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
         let py = slf.py();
         let driver = slf.get().driver(py).into_bound(py);
-        driver.get().set_waiter(py, None);
+        driver.get().set_caller(py, None);
         step::put_away(py)?;
         core.get().set_driver(py, None);
         let own = Self::own_core(slf)?;

@@ -97,7 +97,7 @@ impl HubCore {
     }
 }
 
-/// A green thread that is about to be made runs in a copy of its maker's context.
+/// A green thread that has not started will run in a copy of its maker's context.
 fn give_context(callback: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = callback.py();
     let Some(green) = context::attribute(callback, intern!(py, "__self__"))? else {
@@ -117,7 +117,12 @@ fn give_context(callback: &Bound<'_, PyAny>) -> PyResult<()> {
 ///
 /// Calls without delay keep their order, whatever the clock says between them, and cost no look at
 /// it.
+///
+/// Not-a-number never comes.
 pub(crate) fn after(py: Python<'_>, seconds: f64) -> u64 {
+    if seconds.is_nan() {
+        return u64::MAX;
+    }
     if seconds <= 0.0 {
         return 0;
     }
