@@ -379,7 +379,7 @@ impl LoopCore {
         let this = slf.get();
         this.callbacks_used.set(true);
         this.open_engine(slf.py(), |engine| {
-            engine.push(Job::Foreign(handle.clone().unbind()));
+            engine.push(Job::StdlibHandle(handle.clone().unbind()));
         })?;
         this.kick(slf.py());
         Ok(())
@@ -571,7 +571,7 @@ fn fileno(object: &Bound<'_, PyAny>) -> PyResult<RawFd> {
 /// What is left of a piece of callback work when it is about to run.
 pub(crate) enum Callback {
     Handle(Py<Handle>, Option<Key>),
-    Foreign(Py<PyAny>),
+    StdlibHandle(Py<PyAny>),
 }
 
 impl LoopCore {
@@ -581,7 +581,9 @@ impl LoopCore {
             loop {
                 match engine.next_callback()? {
                     Work::Run(Job::Handle(handle)) => return Some(Callback::Handle(handle, None)),
-                    Work::Run(Job::Foreign(handle)) => return Some(Callback::Foreign(handle)),
+                    Work::Run(Job::StdlibHandle(handle)) => {
+                        return Some(Callback::StdlibHandle(handle));
+                    }
                     Work::Run(_) => {}
                     Work::Ready(key) => {
                         if let Some(Job::Handle(handle)) = engine.watcher(key) {

@@ -40,7 +40,7 @@ pub(crate) fn run(hub: &Bound<'_, HubCore>, work: Fiber) -> PyResult<()> {
             let outcome = GreenTimer::fire(&timer);
             squelch_timer(hub, timer.as_any(), outcome)
         }
-        Fiber::Run(Job::ForeignTimer(timer)) => {
+        Fiber::Run(Job::EventletTimer(timer)) => {
             let timer = timer.into_bound(py);
             let outcome = timer.call0().map(drop);
             squelch_timer(hub, &timer, outcome)
@@ -51,7 +51,9 @@ pub(crate) fn run(hub: &Bound<'_, HubCore>, work: Fiber) -> PyResult<()> {
             HubCore::rearm(hub, &listener);
             squelch_listener(hub, &listener, outcome)
         }
-        Fiber::Run(Job::Handle(_) | Job::Foreign(_) | Job::Listener(_)) | Fiber::Gone => Ok(()),
+        Fiber::Run(Job::Handle(_) | Job::StdlibHandle(_) | Job::Listener(_)) | Fiber::Gone => {
+            Ok(())
+        }
     }
 }
 

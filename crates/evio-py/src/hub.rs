@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 
-use evio_loop::{Direction, Lane, Mode};
+use evio_loop::{Direction, Engine, Lane, Mode};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -87,6 +87,17 @@ impl HubCore {
         self.driver
             .get(py)
             .expect("a hub has its driver from the start")
+    }
+
+    /// Opens the engine that the hub runs on now, as [`LoopCore::engine`] does.
+    pub(crate) fn engine<R>(
+        &self,
+        py: Python<'_>,
+        inspect: impl FnOnce(&mut Engine<Job>) -> R,
+    ) -> Option<R> {
+        let driver = self.driver.get(py)?;
+        let core = driver.bind(py).get().core(py)?;
+        core.bind(py).get().engine(py, inspect)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -188,11 +199,7 @@ impl HubCore {
         drop(step::put_away(py));
         this.running.set(false);
         if this.stopping.replace(false) {
-            let jobs = this.driver(py).bind(py).get().core(py).and_then(|core| {
-                core.bind(py)
-                    .get()
-                    .engine(py, |engine| engine.drain_timers(Lane::Fiber))
-            });
+            let jobs = this.engine(py, |engine| engine.drain_timers(Lane::Fiber));
             drop(jobs);
         }
         outcome
@@ -229,7 +236,7 @@ impl HubCore {
         Self::schedule(
             &Self::core(slf)?,
             after(py, seconds),
-            Job::ForeignTimer(timer.clone().unbind()),
+            Job::EventletTimer(timer.clone().unbind()),
         )?;
         Ok(due)
     }
@@ -287,13 +294,7 @@ impl HubCore {
         let removed = this.listeners.remove(listener);
         let Some(key) = entry.key(py) else { return };
         entry.set_key(py, None);
-        let driver = this.driver(py);
-        let job = driver.bind(py).get().core(py).and_then(|core| {
-            core.bind(py)
-                .get()
-                .engine(py, |engine| engine.unwatch(key))
-                .flatten()
-        });
+        let job = this.engine(py, |engine| engine.unwatch(key));
         drop((removed, job));
     }
 
@@ -355,21 +356,16 @@ impl HubCore {
     /// Pending timers with their times, as eventlet's hubs list them.
     #[getter]
     fn timers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let core = self.driver(py).bind(py).get().core(py);
-        let timers: Option<Vec<(f64, Py<PyAny>)>> = core.and_then(|core| {
-            core.bind(py).get().engine(py, |engine| {
-                engine
-                    .timers(Lane::Fiber)
-                    .filter_map(|(deadline, job)| {
-                        let timer = match job {
-                            Job::Timer(timer) => timer.clone_ref(py).into_any(),
-                            Job::Wake(object) | Job::ForeignTimer(object) => object.clone_ref(py),
-                            _ => return None,
-                        };
-                        Some((clock::seconds(deadline), timer))
-                    })
-                    .collect()
-            })
+        let timers: Option<Vec<(f64, Py<PyAny>)>> = self.engine(py, |engine| {
+            let timers = engine.timers(Lane::Fiber).filter_map(|(deadline, job)| {
+                let timer = match job {
+                    Job::Timer(timer) => timer.clone_ref(py).into_any(),
+                    Job::Wake(object) | Job::EventletTimer(object) => object.clone_ref(py),
+                    _ => return None,
+                };
+                Some((clock::seconds(deadline), timer))
+            });
+            timers.collect()
         });
         let mut timers = timers.unwrap_or_default();
         timers.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -400,12 +396,7 @@ impl HubCore {
 
     /// Number of timers, pending and as by `timers_canceled`.
     fn get_timers_count(&self, py: Python<'_>) -> usize {
-        let core = self.driver(py).bind(py).get().core(py);
-        let pending = core.and_then(|core| {
-            core.bind(py)
-                .get()
-                .engine(py, |engine| engine.timer_count(Lane::Fiber))
-        });
+        let pending = self.engine(py, |engine| engine.timer_count(Lane::Fiber));
         pending.unwrap_or(0) + self.timers_canceled(py)
     }
 

@@ -12,13 +12,13 @@ pub(crate) enum Job {
     /// An asyncio callback.
     Handle(Py<Handle>),
     /// A handle that the stdlib made itself.
-    Foreign(Py<PyAny>),
+    StdlibHandle(Py<PyAny>),
     /// A green thread to switch to.
     Wake(Greenlet),
     /// A call that eventlet scheduled.
     Timer(Py<GreenTimer>),
     /// A timer object of eventlet's own class.
-    ForeignTimer(Py<PyAny>),
+    EventletTimer(Py<PyAny>),
     /// Eventlet's interest in a descriptor.
     Listener(Py<Listener>),
 }
@@ -27,7 +27,7 @@ impl Job {
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Handle(handle) => visit.call(handle),
-            Self::Foreign(object) | Self::Wake(object) | Self::ForeignTimer(object) => {
+            Self::StdlibHandle(object) | Self::Wake(object) | Self::EventletTimer(object) => {
                 visit.call(object)
             }
             Self::Timer(timer) => visit.call(timer),

@@ -90,17 +90,17 @@ pub(crate) fn carrier_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
         .map(|class| class.bind(py))
 }
 
-/// Whether a greenlet belongs to a step: it, or one it descends from, is a carrier.
-pub(crate) fn in_step(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
+/// The carrier whose step a greenlet belongs to: itself, or one that it descends from.
+pub(crate) fn carrier_of<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let class = carrier_class(greenlet.py())?;
     let mut next = Some(greenlet.clone());
     while let Some(greenlet) = next {
         if greenlet.get_type().is(class) {
-            return Ok(true);
+            return Ok(Some(greenlet));
         }
         next = greenlet::parent(&greenlet);
     }
-    Ok(false)
+    Ok(None)
 }
 
 fn active(py: Python<'_>) -> Option<Py<Step>> {
@@ -135,24 +135,19 @@ pub(crate) fn put_away(py: Python<'_>) -> PyResult<()> {
 /// `kill()` leaves the caller's step that way: what wakes it is a plain `greenlet.switch`.
 pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = target.py();
-    let class = carrier_class(py)?;
-    let mut next = Some(target.clone());
-    while let Some(greenlet) = next {
-        if greenlet.get_type().is(class) {
-            let step = greenlet.getattr(intern!(py, "step"))?.cast_into::<Step>()?;
-            let this = step.get();
-            if this.parked.get() {
-                return Ok(());
-            }
-            if let Some(identity) = this.saved.take(py) {
-                DISPLACED.fetch_sub(1, Ordering::Relaxed);
-                put_away(py)?;
-                identity.install(py)?;
-                set_active(step.unbind());
-            }
-            return Ok(());
-        }
-        next = greenlet::parent(&greenlet);
+    let Some(carrier) = carrier_of(target)? else {
+        return Ok(());
+    };
+    let step = carrier.getattr(intern!(py, "step"))?.cast_into::<Step>()?;
+    let this = step.get();
+    if this.parked.get() {
+        return Ok(());
+    }
+    if let Some(identity) = this.saved.take(py) {
+        DISPLACED.fetch_sub(1, Ordering::Relaxed);
+        put_away(py)?;
+        identity.install(py)?;
+        set_active(step.unbind());
     }
     Ok(())
 }
@@ -313,7 +308,7 @@ impl Step {
         let this = slf.get();
         let (handle, key) = match callback {
             Callback::Handle(handle, key) => (handle.into_bound(py), key),
-            Callback::Foreign(handle) => {
+            Callback::StdlibHandle(handle) => {
                 Self::activate(slf, core)?;
                 this.busy.set(true);
                 let outcome = handle.bind(py).call_method0(intern!(py, "_run"));
@@ -402,7 +397,7 @@ impl Step {
                 // Level-triggered: if there is still something to do, the poll will say so.
                 Callback::Handle(_, Some(key)) => rearm(key),
                 Callback::Handle(handle, None) => core.push_again(py, handle),
-                Callback::Foreign(_) => {}
+                Callback::StdlibHandle(_) => {}
             }
         }
         Ok(())
@@ -537,7 +532,7 @@ impl Step {
             for callback in deferred.iter() {
                 match callback {
                     Callback::Handle(handle, _) => visit.call(handle)?,
-                    Callback::Foreign(handle) => visit.call(handle)?,
+                    Callback::StdlibHandle(handle) => visit.call(handle)?,
                 }
             }
         }

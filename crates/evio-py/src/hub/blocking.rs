@@ -97,7 +97,7 @@ impl HubCore {
     fn adopt_child(current: &Bound<'_, PyAny>, hub: &Bound<'_, PyAny>) -> PyResult<()> {
         if greenlet::parent(current).is_none()
             || greenlet::parent(hub).is_some_and(|parent| parent.is(current))
-            || step::in_step(current)?
+            || step::carrier_of(current)?.is_some()
         {
             return Ok(());
         }

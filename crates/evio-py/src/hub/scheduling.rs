@@ -32,10 +32,7 @@ impl HubCore {
     /// caller.
     pub(crate) fn cancel_timer(slf: &Bound<'_, Self>, key: TimerKey) -> Option<Job> {
         let py = slf.py();
-        let driver = slf.get().driver.get(py)?;
-        let core = driver.bind(py).get().core(py)?;
-        let core = core.bind(py).get();
-        let (job, left) = core.engine(py, |engine| {
+        let (job, left) = slf.get().engine(py, |engine| {
             (engine.cancel(key), engine.timer_count(Lane::Fiber))
         })?;
         if job.is_some() {
@@ -63,11 +60,8 @@ impl HubCore {
         let Some(key) = this.key(py).filter(|_| !this.is_spent()) else {
             return;
         };
-        let driver = slf.get().driver(py);
-        if let Some(core) = driver.bind(py).get().core(py) {
-            // A descriptor that was closed cannot be armed; `notify_close` tells its listener.
-            drop(core.bind(py).get().engine(py, |engine| engine.arm(key)));
-        }
+        // A descriptor that was closed cannot be armed; its listener is told when the number is used again.
+        drop(slf.get().engine(py, |engine| engine.arm(key)));
     }
 
     /// A call that eventlet schedules.
