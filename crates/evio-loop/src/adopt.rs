@@ -32,10 +32,10 @@ impl<T> Engine<T> {
     /// ```
     /// use evio_loop::{Engine, Lane, Work};
     ///
-    /// let mut shell = Engine::new()?;
-    /// let timer = shell.schedule(Lane::Fiber, 10, "fiber");
+    /// let mut idle = Engine::new()?; // has fibers already, and nobody who runs it
+    /// let timer = idle.schedule(Lane::Fiber, 10, "fiber");
     /// let mut engine = Engine::new()?;
-    /// engine.adopt_fibers(&mut shell);
+    /// engine.adopt_fibers(&mut idle);
     /// assert_eq!(engine.deadline(timer), Some(10));
     /// engine.begin(10, None);
     /// assert_eq!(engine.next_fiber(), Some(Work::Run("fiber")));

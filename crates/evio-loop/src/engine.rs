@@ -284,8 +284,54 @@ impl<T> Engine<T> {
 
     /// The next fiber of this turn, if it is one that yielded, without a delay, and `admit` takes it.
     ///
-    /// For a fiber that yields in turn and switches to the next one itself. `None` says only that the way through
-    /// [`next_fiber`](Self::next_fiber) has to be taken.
+    /// For a fiber that yields and would switch straight to the next one, and not by way of the scheduler:
+    ///
+    /// 1. [`schedule`](Self::schedule) the fiber that yields, at 0;
+    /// 2. call `next_fiber_if`: the answer is the fiber to switch to;
+    /// 3. on `None` call [`begin_fibers`](Self::begin_fibers); if that is `true`, call `next_fiber_if` again;
+    /// 4. if there is no answer yet, switch to the scheduler, which goes on with the turn under way:
+    ///    [`next_fiber`](Self::next_fiber) until it has no more, then [`plan`](Self::plan).
+    ///
+    /// The order is that of `next_fiber`. `None` says only that the scheduler is needed: for a ready descriptor, a timer
+    /// that had a delay, a payload that `admit` refuses (it stays where it is), or because the turn is over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use evio_loop::{Engine, Host, Kernel, Lane, Work};
+    ///
+    /// /// The fiber that a yielding one switches to; `None`: the scheduler.
+    /// fn after_yield(
+    ///     engine: &mut Engine<&'static str>,
+    ///     yielding: &'static str,
+    ///     now: u64,
+    /// ) -> Option<&'static str> {
+    ///     let is_fiber = |name: &&str| name.starts_with("fiber");
+    ///     engine.schedule(Lane::Fiber, 0, yielding);
+    ///     let mut next = engine.next_fiber_if(is_fiber);
+    ///     if next.is_none() && engine.begin_fibers(now) {
+    ///         next = engine.next_fiber_if(is_fiber);
+    ///     }
+    ///     next
+    /// }
+    ///
+    /// let mut engine = Engine::new()?;
+    /// let mut waiter = engine.waiter();
+    /// engine.schedule(Lane::Fiber, 0, "fiber 1");
+    /// engine.schedule(Lane::Fiber, 0, "fiber 2");
+    /// Kernel.wait(&mut waiter, Some(Duration::ZERO))?;
+    /// engine.begin(10, Some(&mut waiter));
+    /// assert_eq!(engine.next_fiber(), Some(Work::Run("fiber 1")));
+    ///
+    /// assert_eq!(after_yield(&mut engine, "fiber 1", 20), Some("fiber 2")); // in the same turn
+    /// assert_eq!(after_yield(&mut engine, "fiber 2", 30), Some("fiber 1")); // in a new turn
+    /// engine.push("a callback");
+    /// assert_eq!(after_yield(&mut engine, "fiber 1", 40), Some("fiber 2")); // that turn's last
+    /// assert_eq!(after_yield(&mut engine, "fiber 2", 50), None); // the callback comes first
+    /// # Ok::<(), evio_loop::Error>(())
+    /// ```
     pub fn next_fiber_if(&mut self, admit: impl FnOnce(&T) -> bool) -> Option<T> {
         if !self.ready_fibers.is_empty() {
             return None;
@@ -293,9 +339,34 @@ impl<T> Engine<T> {
         self.fiber_timers.pop_if(admit)
     }
 
-    /// Begins a turn at the time `now`, in nanoseconds, if it needs no poll and has no callbacks.
+    /// Begins a turn at the time `now`, in nanoseconds, if the turn under way is over and the new one has fibers to
+    /// hand out, but no callbacks, and needs no poll.
     ///
-    /// To be called when `next_fiber_if` has found the turn under way to be over, or to go on otherwise.
+    /// The answer is whether a turn was begun; `false` changes nothing. Call it when
+    /// [`next_fiber_if`](Self::next_fiber_if), whose text has the whole order of calls, has answered `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use evio_loop::{Engine, Host, Kernel, Lane};
+    ///
+    /// let mut engine = Engine::new()?;
+    /// let mut waiter = engine.waiter();
+    /// engine.schedule(Lane::Fiber, 0, "fiber");
+    /// assert!(!engine.begin_fibers(0)); // the descriptors were never looked at
+    /// Kernel.wait(&mut waiter, Some(Duration::ZERO))?;
+    /// engine.begin(10, Some(&mut waiter));
+    /// assert!(!engine.begin_fibers(20)); // the turn under way has a fiber left
+    /// assert_eq!(engine.next_fiber_if(|_| true), Some("fiber"));
+    ///
+    /// assert!(!engine.begin_fibers(30)); // there is nothing to do
+    /// engine.schedule(Lane::Fiber, 0, "fiber");
+    /// assert!(engine.begin_fibers(40));
+    /// assert_eq!(engine.next_fiber_if(|_| true), Some("fiber"));
+    /// # Ok::<(), evio_loop::Error>(())
+    /// ```
     pub fn begin_fibers(&mut self, now: u64) -> bool {
         let free = self.callbacks.is_empty()
             && self.ready_fibers.is_empty()

@@ -7,7 +7,9 @@
 //!   ([`Engine::raw_fd`](crate::Engine::raw_fd)) is readable or the deadline is reached, then polls
 //!   without blocking;
 //! * a *foreign loop*: it watches one descriptor and one deadline, and calls the engine's driver
-//!   when either comes; the driver answers [`Waited::Suspended`] whenever it would block.
+//!   when either comes. Every wait goes back to the loop: one that would block answers
+//!   [`Waited::Suspended`], and one with a timeout of zero asks the loop for another call at once.
+//!   If it polled and went on instead, work that always makes more work would starve the loop.
 
 use std::time::Duration;
 
@@ -28,6 +30,9 @@ pub trait Host {
     type Error;
 
     /// Waits until a watcher is ready, a waker was called or `timeout` has passed (`None`: no limit).
+    ///
+    /// Zero means that there is work: look at the descriptors and do not block, but let those run
+    /// with whom the thread is shared.
     ///
     /// No borrow of the engine is held meanwhile, so others may add work to it; they must then wake
     /// it by its waker.
