@@ -4,7 +4,7 @@ import asyncio
 import functools
 import sys
 
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
 
 from eventlet_asyncio import _evio
 
@@ -25,7 +25,8 @@ class Carrier(greenlet):
         Green code keeps `getcurrent().throw`, as eventlet.Timeout does, and may call it when the
         step is over and the carrier busy with somebody else's.
         """
-        task = _current_task()
+        step = self.step
+        task = _current_task() if _evio.current_step() is step else step.task
         if task is None:
             return super().throw
         return functools.partial(_throw_into, self, super().throw, task)
@@ -35,6 +36,9 @@ def _throw_into(carrier, throw, task, *exception):
     if task.done():
         return None
     step = carrier.step
+    if getcurrent() is carrier:
+        # eventlet's Event raises so, what it has got already.
+        return throw(*exception)
     if step.busy and step.task is task:
         _evio.restore(carrier)
         return throw(*exception)

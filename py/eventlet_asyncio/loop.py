@@ -44,6 +44,10 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
     #: The hub whose own loop this is: it ends with that hub and cannot be closed before.
     _owner = None
 
+    # For the end of a loop whose making was interrupted.
+    _signal_handlers = ()
+    _ssock = _csock = None
+
     def __init__(self):
         base_events.BaseEventLoop.__init__(self)
         self._selector = _SelectorView(self)

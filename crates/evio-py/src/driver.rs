@@ -101,8 +101,19 @@ impl Driver {
             .is_none_or(|greenlet| greenlet::is_dead(greenlet.bind(py)))
     }
 
-    /// Forgets the idle carriers, which end by that.
-    pub(crate) fn dismiss(&self, py: Python<'_>) {
+    /// Ends the idle carriers, whose hub's greenlet has ended.
+    pub(crate) fn dismiss(&self, py: Python<'_>) -> PyResult<()> {
+        for step in self.idle.take(py) {
+            if let Some(carrier) = step.bind(py).get().greenlet(py) {
+                greenlet::set_parent(&carrier, &greenlet::current(py))?;
+                greenlet::exit(&carrier)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the idle carriers, where nothing may be switched to any more.
+    pub(crate) fn abandon(&self, py: Python<'_>) {
         drop(self.idle.take(py));
     }
 
@@ -160,7 +171,7 @@ impl Driver {
         self.set_greenlet(py, None);
         self.set_caller(py, None);
         drop(self.failure.take(py));
-        self.dismiss(py);
+        self.abandon(py);
     }
 }
 

@@ -51,20 +51,22 @@ impl<'a, 'py> EventletHub<'a, 'py> {
         if driver.get().hub(py).is_some() {
             return Ok(None);
         }
-        Ok(hub::of_thread(py)?.map(|hub| Self { hub, core }))
+        let Some(hub) = hub::of_thread(py)? else {
+            return Ok(None);
+        };
+        // A hub that runs a loop itself, as eventlet's asyncio hub does, waits in that loop.
+        let own = hub.getattr(intern!(py, "greenlet"))?;
+        let runs_it = driver
+            .get()
+            .caller(py)
+            .is_some_and(|caller| caller.is(&own));
+        Ok((!runs_it).then_some(Self { hub, core }))
     }
 
     fn park(&self, timeout: Option<Duration>) -> PyResult<()> {
         let py = self.hub.py();
         let current = greenlet::current(py);
         let switch = current.getattr(intern!(py, "switch"))?;
-        let timer = match timeout {
-            None => None,
-            Some(timeout) => Some(self.hub.call_method1(
-                intern!(py, "schedule_call_global"),
-                (timeout.as_secs_f64(), &switch),
-            )?),
-        };
         let listener = if timeout == Some(Duration::ZERO) {
             None
         } else {
@@ -74,6 +76,13 @@ impl<'a, 'py> EventletHub<'a, 'py> {
             let read = self.hub.getattr(intern!(py, "READ"))?;
             let arguments = (read, fd, &switch, throw, py.None());
             Some(self.hub.call_method1(intern!(py, "add"), arguments)?)
+        };
+        let timer = match timeout {
+            None => None,
+            Some(timeout) => Some(self.hub.call_method1(
+                intern!(py, "schedule_call_global"),
+                (timeout.as_secs_f64(), &switch),
+            )?),
         };
         let switched = self.hub.call_method0(intern!(py, "switch"));
         if let Some(listener) = listener {

@@ -164,7 +164,7 @@ impl HubCore {
         let py = slf.py();
         let this = slf.get();
         if let Some(driver) = this.driver.get(py) {
-            driver.bind(py).get().dismiss(py);
+            driver.bind(py).get().abandon(py);
         }
         drop(this.listeners.clear(py));
         let own = this.own.take(py);

@@ -62,8 +62,13 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
         .set_greenlet(py, Some(greenlet.clone().unbind()));
     driver.get().set_caller(py, Some(caller.clone().unbind()));
     core.get().set_driver(py, Some(driver.clone().unbind()));
-    let has_hub = hub::of_thread(py)?.is_some();
-    let registered = !has_hub && outermost(py).is_none();
+    let hub = hub::of_thread(py)?;
+    if let Some(hub) = &hub {
+        // The number may be one on whose former descriptor somebody still listens.
+        let fd = core.get().open_engine(py, |engine| engine.raw_fd())?;
+        hub.call_method1(intern!(py, "mark_as_reopened"), (fd,))?;
+    }
+    let registered = hub.is_none() && outermost(py).is_none();
     if registered {
         let old = OUTERMOST.with(|slot| slot.replace(Some(driver.clone().unbind())));
         drop(old);
@@ -84,11 +89,20 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
 pub(crate) fn await_end(driver: &Bound<'_, Driver>, first: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = driver.py();
     greenlet::switch(first)?;
+    let current = greenlet::current(py);
     while !driver.get().has_ended(py) {
-        match hub::of_thread(py)? {
-            Some(hub) => hub.call_method0(intern!(py, "switch"))?,
-            None => greenlet::switch(first)?,
-        };
+        let hub = hub::of_thread(py)?;
+        let own = hub.as_ref().map(|hub| hub.getattr(intern!(py, "greenlet")));
+        match (hub, own.transpose()?) {
+            (Some(hub), Some(own)) if !own.is(&current) => {
+                hub.call_method0(intern!(py, "switch"))?;
+            }
+            // Where the hub runs the loop, whoever blocks in it comes by here.
+            _ => match driver.get().greenlet(py) {
+                Some(holder) => drop(greenlet::switch(holder.bind(py))?),
+                None => return Ok(()),
+            },
+        }
     }
     Ok(())
 }

@@ -126,6 +126,10 @@ pub(crate) fn put_away(py: Python<'_>) -> PyResult<()> {
     if this.busy.get() && identity.is_some() {
         DISPLACED.fetch_add(1, Ordering::Relaxed);
         drop(this.saved.replace(py, identity));
+        this.has_parked.set(true);
+        if let Some(core) = this.core.get(py) {
+            core.bind(py).get().add_parked(py, step);
+        }
     }
     Ok(())
 }
@@ -144,7 +148,7 @@ pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
         return Ok(());
     }
     if let Some(identity) = this.saved.take(py) {
-        DISPLACED.fetch_sub(1, Ordering::Relaxed);
+        this.forget_displaced(&step);
         put_away(py)?;
         identity.install(py)?;
         set_active(step.unbind());
@@ -273,6 +277,14 @@ impl Step {
         Ok(step)
     }
 
+    fn forget_displaced(&self, slf: &Bound<'_, Self>) {
+        let py = slf.py();
+        DISPLACED.fetch_sub(1, Ordering::Relaxed);
+        if let Some(core) = self.core.get(py) {
+            core.bind(py).get().remove_parked(py, slf);
+        }
+    }
+
     /// Puts the identity away that is installed for this step.
     fn take_off(&self, py: Python<'_>) -> PyResult<Option<Identity>> {
         let core = self.core.get(py);
@@ -378,7 +390,7 @@ impl Step {
         let key = this.watch.take(py);
         if let Some(identity) = this.saved.take(py) {
             // It was put away by somebody who then switched back past everything of ours.
-            DISPLACED.fetch_sub(1, Ordering::Relaxed);
+            this.forget_displaced(slf);
             drop(identity);
         }
         if !this.has_parked.replace(false) {

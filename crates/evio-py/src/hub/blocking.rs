@@ -122,7 +122,6 @@ impl HubCore {
         greenlet::set_parent(&old, &new)?;
         let driver = slf.get().driver(py);
         driver.bind(py).get().set_greenlet(py, Some(new.unbind()));
-        driver.bind(py).get().dismiss(py);
-        Ok(())
+        driver.bind(py).get().dismiss(py)
     }
 }
