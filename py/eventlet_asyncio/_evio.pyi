@@ -136,7 +136,10 @@ class LoopCore:
         *args: Unpack[_Ts],
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        """call_soon() for any thread; the two share one order."""
+        """call_soon() for any thread; the two share one order.
+
+        Raises RuntimeError if the loop is closed.
+        """
 
     def call_later(
         self,
@@ -147,7 +150,7 @@ class LoopCore:
     ) -> asyncio.TimerHandle:
         """Call back when *delay* seconds have passed: never earlier.
 
-        Equal times are called in the order in which they were asked for.
+        Equal times are called in the order in which they were asked for. Not-a-number never comes.
 
         Raises TypeError if *delay* is None, RuntimeError if the loop is closed.
         """
@@ -159,7 +162,12 @@ class LoopCore:
         *args: Unpack[_Ts],
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Call back at *when*, in seconds on the loop's clock: never earlier."""
+        """Call back at *when*, in seconds on the loop's clock: never earlier.
+
+        Not-a-number never comes.
+
+        Raises TypeError if *when* is None, RuntimeError if the loop is closed.
+        """
 
     def _add_callback(self, handle: Any) -> None: ...
     def _timer_handle_cancelled(self, _handle: Any) -> None: ...
@@ -172,6 +180,7 @@ class LoopCore:
     def _run(self) -> None: ...
     def _release(self) -> None: ...
     def _rebuild(self) -> None: ...
+    def _has_hub(self) -> bool: ...
     def _driven_by(self) -> str: ...
     @property
     def _debug(self) -> bool: ...
@@ -253,15 +262,28 @@ class HubCore:
     def schedule_call_global(
         self, seconds: float, cb: Callable[..., object], *args: Any, **kw: Any
     ) -> Timer:
-        """Make a call once, when so many seconds have passed; never earlier."""
+        """Make a call once, when so many seconds have passed; never earlier.
+
+        Calls without a delay are made in the order in which they were asked for; one whose delay is
+        not-a-number is never made. A green thread that the call starts, and that has no context
+        yet, gets a copy of the caller's.
+
+        Raises TypeError if *seconds* is not a number, RuntimeError if the hub's loop is closed.
+        """
 
     def schedule_call_local(
         self, seconds: float, cb: Callable[..., object], *args: Any, **kw: Any
     ) -> Timer:
-        """The same, unless the greenlet that asks for it has ended by then."""
+        """The same, unless the greenlet that asks for it has ended by then.
+
+        Raises what schedule_call_global() raises.
+        """
 
     def add_timer(self, timer: Any) -> float:
-        """Take a timer of eventlet's own class; return when it is due, in seconds."""
+        """Take a timer of eventlet's own class; return when it is due, in seconds on the hub's clock.
+
+        Raises TypeError if its `seconds` is not a number, RuntimeError if the hub's loop is closed.
+        """
 
     def get_timers_count(self) -> int:
         """How many timers are pending, and cancelled as by `timers_canceled`."""
@@ -297,7 +319,6 @@ class FdListener:
     """Green code's interest in one direction of one descriptor; HubCore.add() makes it."""
 
     spent: bool
-    __dict__: dict[str, Any]
 
     @property
     def evtype(self) -> Literal["read", "write"]: ...
@@ -318,8 +339,6 @@ class FdListener:
 class Timer:
     """A call that a hub will make once."""
 
-    __dict__: dict[str, Any]
-
     def cancel(self) -> None:
         """Keep the call from being made, and free it at once."""
 
@@ -336,7 +355,7 @@ class Timer:
 
     @property
     def seconds(self) -> float:
-        """The delay that was asked for."""
+        """The delay that was asked for, in seconds."""
 
     @property
     def scheduled_time(self) -> float:
@@ -458,4 +477,4 @@ class ForeignLoop:
     """A loop that is not ours as the host of a hub: it watches one descriptor and one deadline."""
 
     def __call__(self, *_args: Any, **_kwargs: Any) -> None:
-        """Run the hub's turns until it would wait."""
+        """Run the hub's turns until it waits, or looks at its descriptors."""

@@ -175,7 +175,7 @@ def sync_to_async(
 
     autokill_greenlet: False lets the call run on when the task that awaits it is cancelled.
 
-    Raises TypeError if *function* is not callable.
+    Raises TypeError if *function* is not callable, or is async already.
     """
 
 @overload
@@ -189,7 +189,10 @@ def green_thread() -> greenlet | None:
     """The running green thread; None in a main greenlet and in async code."""
 
 def get_hub() -> Any:
-    """The hub of this thread; ours if none was chosen and a loop of ours runs here."""
+    """The hub of this thread, which is made if there is none.
+
+    It is ours if none was chosen and a loop of ours runs here.
+    """
 
 def home_loop() -> asyncio.AbstractEventLoop:
     """The loop on which code that names none has its awaitables run."""

@@ -18,7 +18,7 @@ def use_hub() -> None:
     """Run the green threads of this OS thread on our hub.
 
     Call it before `eventlet.monkey_patch()` and before anything that blocks greenly: it ends the
-    hub that is there. It changes what docs/patches.md lists.
+    hub that is there. Making the first hub of ours changes what docs/patches.md lists.
     """
 
 class Hub(_evio.HubCore, asyncio_hub.Hub):
@@ -26,6 +26,14 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
 
     `eventlet.hubs.get_hub()` returns it. It is an instance of `eventlet.hubs.asyncio.Hub` because
     eventlet asks for that before it lets green threads be awaited; no method of that class runs.
+
+    clock: gives the time, in seconds, to those who ask the hub; its timers go by `time.monotonic()`
+    in any case.
+    closed: listeners whose descriptor was closed, and who have not been told yet.
+    debug_exceptions: whether exceptions that end a green thread are printed.
+    debug_blocking_resolution: how long green code may block the OS thread before it is reported, in
+    seconds, where `debug_blocking` is on.
+    lclass, next_timers: for those who expect a hub of eventlet's; not used.
     """
 
     clock: Callable[[], float]

@@ -35,6 +35,9 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
         """Run until a future or coroutine is done; return its result, or raise what it raised.
 
         On the loop of a hub this waits as `await_()` does.
+
+        Raises RuntimeError if the loop is closed or running, if another one runs in this code, or
+        if the loop was stopped before *future* was done.
         """
 
     def stop(self) -> None:
@@ -79,8 +82,9 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
 def install() -> None:
     """Make `asyncio.run()` and `asyncio.new_event_loop()` use loops of ours, by setting the policy.
 
-    For programs that are asyncio first. Making a hub of ours does the same, unless the program has
-    set a policy.
+    For programs that are asyncio first. The first hub of ours does the same when it is made, and so
+    does a loop of ours that first runs in a thread whose hub is eventlet's own, unless the program
+    has set a policy.
     """
 
 def choose_hub() -> None:
