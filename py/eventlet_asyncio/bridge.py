@@ -97,11 +97,12 @@ class _Wakeup:
         self._hub = get_hub()
         self._greenlet = greenlet.getcurrent()
         self._timer = None
+        self._over = False
         if self._greenlet is self._hub.greenlet:
             raise RuntimeError("do not call blocking functions from the mainloop")
 
     def __call__(self, *_ignored):
-        if self._timer is None:
+        if self._timer is None and not self._over:
             self._timer = self._hub.schedule_call_global(0, self._greenlet.switch)
 
     def wait(self):
@@ -113,6 +114,13 @@ class _Wakeup:
             timer, self._timer = self._timer, None
             if timer is not None:
                 timer.cancel()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc_info):
+        # A callback that is on its way must not wake what the greenlet waits for next.
+        self._over = True
 
 
 def _settle(crossing, future):
@@ -186,13 +194,13 @@ class FutureGreenThread(GreenThread):
             awaitable.close()
 
     def _follow(self):
-        wakeup = _Wakeup()
-        self._crossing.add_awaiter(wakeup)
-        while not self._crossing.done():
-            try:
-                wakeup.wait()
-            except BaseException as exception:
-                _interrupt(self._crossing, exception)
+        with _Wakeup() as wakeup:
+            self._crossing.add_awaiter(wakeup)
+            while not self._crossing.done():
+                try:
+                    wakeup.wait()
+                except BaseException as exception:
+                    _interrupt(self._crossing, exception)
         return self._crossing.result()
 
     def main(self, function, args, kwargs):
@@ -441,11 +449,11 @@ def await_(awaitable):
 
 def _await_as_task(awaitable, loop):
     """Waits in a plain green thread: the awaitable runs as a task, in the green thread's context."""
-    wakeup = _Wakeup()
-    future, leave_context = _ensure_future(awaitable, loop)
-    if not future.done():
+    with _Wakeup() as wakeup:
+        future, leave_context = _ensure_future(awaitable, loop)
         crossing = None
-        future.add_done_callback(wakeup)
+        if not future.done():
+            future.add_done_callback(wakeup)
         while not future.done():
             try:
                 wakeup.wait()
@@ -454,12 +462,11 @@ def _await_as_task(awaitable, loop):
                     crossing = _evio.Crossing(future.cancel, future.cancel, future.cancel)
                     crossing.started()
                 _interrupt(crossing, exception)
-        if crossing is not None:
-            leave_context()
-            _settle(crossing, future)
-            return crossing.result()
     leave_context()
-    return future.result()
+    if crossing is None:
+        return future.result()
+    _settle(crossing, future)
+    return crossing.result()
 
 
 _MISSING = object()
@@ -576,18 +583,26 @@ class _Interrupted(Exception):
 
 def _park_for(waits_for, loop, carrier):
     """Parks the step as its task would suspend, until what an awaitable yielded is there."""
-    wakeup = _Wakeup()
-    if waits_for is None:
-        handle = loop.call_soon(wakeup)
-        try:
-            wakeup.wait()
-        except asyncio.CancelledError:
-            raise
-        except BaseException as exception:
-            raise _Interrupted(exception) from None
-        finally:
-            handle.cancel()
-        return
+    with _Wakeup() as wakeup:
+        if waits_for is None:
+            _park_for_turn(wakeup, loop)
+        else:
+            _park_for_future(wakeup, waits_for, loop, carrier)
+
+
+def _park_for_turn(wakeup, loop):
+    handle = loop.call_soon(wakeup)
+    try:
+        wakeup.wait()
+    except asyncio.CancelledError:
+        raise
+    except BaseException as exception:
+        raise _Interrupted(exception) from None
+    finally:
+        handle.cancel()
+
+
+def _park_for_future(wakeup, waits_for, loop, carrier):
     blocking = getattr(waits_for, "_asyncio_future_blocking", None)
     if blocking is None:
         raise RuntimeError(f"Task got bad yield: {waits_for!r}")
@@ -604,10 +619,10 @@ def _park_for(waits_for, loop, carrier):
     except asyncio.CancelledError:
         raise
     except BaseException as exception:
-        waits_for.remove_done_callback(wakeup)
         waits_for.cancel()
         raise _Interrupted(exception) from None
     finally:
+        waits_for.remove_done_callback(wakeup)
         carrier.waits_for = outer
     waits_for.result()
 

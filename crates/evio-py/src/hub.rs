@@ -143,6 +143,8 @@ impl HubCore {
         let run = slf.getattr(intern!(py, "run"))?;
         let (driver, parent) = match run::outermost(py) {
             Some(driver) => {
+                // What the hub will run on afterwards: descriptors may run out meanwhile.
+                Self::own_core(slf)?;
                 let parent = driver.bind(py).get().caller(py);
                 (
                     driver.into_bound(py),

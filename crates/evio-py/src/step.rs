@@ -166,6 +166,12 @@ pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     };
     let step = step.into_bound(py);
     let this = step.get();
+    if !this.owns(current)? {
+        // It was left for a green thread by a kill(), and is not what blocks.
+        set_active(step.unbind());
+        put_away(py)?;
+        return Ok(None);
+    }
     let identity = this.take_off(py)?;
     if !this.busy.get() {
         return Ok(None);
@@ -275,6 +281,16 @@ impl Step {
         greenlet.setattr(intern!(py, "step"), &step)?;
         step.get().greenlet.replace(py, Some(greenlet.unbind()));
         Ok(step)
+    }
+
+    /// Whether a greenlet belongs to this step.
+    fn owns(&self, greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = greenlet.py();
+        let carrier = carrier_of(greenlet)?;
+        Ok(self.greenlet.with(py, |own| match (own, &carrier) {
+            (Some(own), Some(carrier)) => own.is(carrier),
+            _ => false,
+        }))
     }
 
     fn forget_displaced(&self, slf: &Bound<'_, Self>) {

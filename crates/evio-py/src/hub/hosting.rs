@@ -67,6 +67,8 @@ impl HubCore {
     ) -> PyResult<()> {
         let py = slf.py();
         let driver = slf.get().driver(py).into_bound(py);
+        // What it will run on afterwards must be there: descriptors may run out meanwhile.
+        Self::own_core(slf)?;
         Self::ensure_greenlet(slf)?;
         let hub = Self::greenlet_of(slf)?;
         if !greenlet::is_active(&hub) {
