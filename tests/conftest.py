@@ -3,14 +3,17 @@
 import asyncio
 import gc
 import os
+import socket
 import threading
 
 import pytest
 
 os.environ["EVENTLET_TESTS"] = "1"
 
+import eventlet  # noqa: E402
 from eventlet import hubs  # noqa: E402
 
+import eventlet_asyncio  # noqa: E402
 from eventlet_asyncio import _patches, use_hub  # noqa: E402
 
 
@@ -46,6 +49,40 @@ def quiet(hub, capfd, caplog, recwarn):
     assert capfd.readouterr().err == ""
     assert caplog.text == ""
     assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.fixture
+def loop():
+    """A loop of ours that does not run yet."""
+    loop = eventlet_asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def pair():
+    """Two connected sockets that do not block."""
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    right.setblocking(False)
+    yield left, right
+    left.close()
+    right.close()
+
+
+@pytest.fixture(params=["in a green thread", "in a task"])
+def await_somewhere(request):
+    """Runs a function that calls await_, where the parameter says, and gives its result."""
+    if request.param == "in a green thread":
+        return lambda function: eventlet.spawn(function).wait()
+
+    def below_a_task(function):
+        async def step():
+            return function()
+
+        return eventlet_asyncio.run(step())
+
+    return below_a_task
 
 
 @pytest.fixture

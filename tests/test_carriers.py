@@ -15,16 +15,6 @@ from eventlet_asyncio import await_
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
-@pytest.fixture
-def pair():
-    left, right = socket.socketpair()
-    left.setblocking(False)
-    right.setblocking(False)
-    yield left, right
-    left.close()
-    right.close()
-
-
 def test_a_hundred_tasks_park_inside_their_steps():
     parked, most = [], []
 

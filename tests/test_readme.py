@@ -95,10 +95,11 @@ def test_the_line_that_shows_the_hub_shows_what_the_readme_says():
 
 
 def test_files_that_are_linked_exist():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+    ours = r"^\[.+\]: https://github\.com/evio-project/evio/blob/main/(\S+)$"
+    links = re.findall(ours, README, re.MULTILINE)
+    assert links
     for link in links:
-        if not link.startswith("https://"):
-            assert (ROOT / link).is_file(), link
+        assert (ROOT / link).is_file(), link
 
 
 def test_names_of_the_package_exist():
