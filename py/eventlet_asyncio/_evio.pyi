@@ -445,6 +445,10 @@ class Step:
         """The task whose step this is."""
 
     @property
+    def callback(self) -> int:
+        """The number of the callback that is under way, or was last."""
+
+    @property
     def busy(self) -> bool:
         """Whether a callback runs, or is parked, on the greenlet."""
 

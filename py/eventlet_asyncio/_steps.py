@@ -27,9 +27,11 @@ class Carrier(greenlet):
         """
         step = self.step
         task = _current_task() if _evio.current_step() is step else step.task
-        if task is None:
-            return super().throw
-        return functools.partial(_throw_into, self, super().throw, task)
+        if task is not None:
+            return functools.partial(_throw_into, self, super().throw, task)
+        if step is not None and step.busy:
+            return functools.partial(_throw_into_callback, step, super().throw, step.callback)
+        return super().throw
 
 
 def _throw_into(carrier, throw, task, *exception):
@@ -45,6 +47,13 @@ def _throw_into(carrier, throw, task, *exception):
     # Suspended at an await: asyncio's own way in is a cancel, which timeout_exit() makes good.
     task._thrown = exception[0] if exception else None
     task.cancel()
+    return None
+
+
+def _throw_into_callback(step, throw, number, *exception):
+    if step.busy and step.callback == number:
+        _evio.restore(step.carrier)
+        return throw(*exception)
     return None
 
 

@@ -72,6 +72,8 @@ pub(crate) struct Step {
     due_cancel: GilCell<Option<Py<PyAny>>>,
     deferred: GilCell<Vec<Callback>>,
     busy: Flag,
+    /// How many callbacks were begun: names one of them.
+    callbacks: GilCell<u64>,
     parked: Flag,
     has_parked: Flag,
     parked_since: GilCell<u64>,
@@ -271,6 +273,7 @@ impl Step {
                 due_cancel: GilCell::new(None),
                 deferred: GilCell::new(Vec::new()),
                 busy: Flag::new(false),
+                callbacks: GilCell::new(0),
                 parked: Flag::new(false),
                 has_parked: Flag::new(false),
                 parked_since: GilCell::new(0),
@@ -291,6 +294,11 @@ impl Step {
             (Some(own), Some(carrier)) => own.is(carrier),
             _ => false,
         }))
+    }
+
+    fn begin_callback(&self, py: Python<'_>) {
+        self.busy.set(true);
+        self.callbacks.with(py, |callbacks| *callbacks += 1);
     }
 
     fn forget_displaced(&self, slf: &Bound<'_, Self>) {
@@ -338,7 +346,7 @@ impl Step {
             Callback::Handle(handle, key) => (handle.into_bound(py), key),
             Callback::StdlibHandle(handle) => {
                 Self::activate(slf, core)?;
-                this.busy.set(true);
+                this.begin_callback(py);
                 let outcome = handle.bind(py).call_method0(intern!(py, "_run"));
                 this.busy.set(false);
                 Self::after_callback(slf, core)?;
@@ -356,7 +364,7 @@ impl Step {
         if !contexts::enter(&context)? {
             return Self::defer(core, &context, handle, key);
         }
-        this.busy.set(true);
+        this.begin_callback(py);
         this.watch.replace(py, key);
         drop(this.context.replace(py, Some(context.clone().unbind())));
         let outcome = if core.get().debug() {
@@ -500,6 +508,12 @@ impl Step {
             let task = saved.as_ref().and_then(Identity::task)?;
             Some(task.clone_ref(py))
         })
+    }
+
+    /// The number of the callback that is under way, or was last.
+    #[getter]
+    fn callback(&self, py: Python<'_>) -> u64 {
+        self.callbacks.with(py, |callbacks| *callbacks)
     }
 
     /// Whether a callback is under way.

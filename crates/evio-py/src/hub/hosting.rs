@@ -3,7 +3,7 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::HubCore;
+use super::{HubCore, of_thread};
 use crate::core::LoopCore;
 use crate::host::ForeignLoop;
 use crate::job::Job;
@@ -151,6 +151,10 @@ impl HubCore {
         let Some(running) = identity::foreign_loop(py)? else {
             return Ok(());
         };
+        // Another thread may have green work for this hub too; its loop is not this one's host.
+        if !of_thread(py)?.is_some_and(|hub| hub.is(slf)) {
+            return Ok(());
+        }
         let host = match Self::foreign_host(slf)? {
             Some(host) if host.get().is(&running) => host,
             _ => {
