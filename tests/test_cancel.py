@@ -6,7 +6,7 @@ import sys
 import eventlet
 import greenlet
 import pytest
-from eventlet import event
+from eventlet import event, hubs
 
 import eventlet_asyncio
 from eventlet_asyncio import await_
@@ -232,13 +232,15 @@ def test_a_cancel_that_comes_with_the_wake_is_raised_at_the_block():
 def test_a_timeout_that_is_due_with_the_wake_leaves_nothing_behind():
     async def main():
         for _ in range(20):
-            try:
-                async with asyncio.timeout(0.005):
-                    eventlet.sleep(0.00501)
-            except TimeoutError:
-                pass
+            # The wake is a green timer, so that both stand in the next turn, the timeout first.
+            hubs.get_hub().schedule_call_global(0, greenlet.getcurrent().switch)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    hubs.get_hub().switch()
             assert asyncio.current_task().cancelling() == 0
             await asyncio.sleep(0)
+            eventlet.sleep(0)
+            assert asyncio.current_task().cancelling() == 0
 
     eventlet_asyncio.run(main())
 

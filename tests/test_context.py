@@ -6,6 +6,7 @@ import contextvars
 import eventlet
 import greenlet
 import pytest
+from eventlet import event, greenthread
 
 import eventlet_asyncio
 from eventlet_asyncio import async_to_sync, await_, future_to_greenlet, sync_to_async
@@ -177,6 +178,40 @@ def test_future_to_greenlet_starts_from_a_copy():
         assert variable.get() == "later"
     finally:
         variable.set("default")
+
+
+@pytest.mark.parametrize(
+    "spawn",
+    [
+        eventlet.spawn,
+        eventlet.spawn_n,
+        lambda function: eventlet.spawn_after(0, function),
+        lambda function: greenthread.spawn_after_local(0, function),
+        lambda function: eventlet.GreenPool().spawn(function),
+    ],
+    ids=["spawn", "spawn_n", "spawn_after", "spawn_after_local", "GreenPool"],
+)
+@pytest.mark.parametrize("where", [in_green, in_task])
+def test_a_spawned_green_thread_starts_from_a_copy(where, spawn):
+    seen = []
+    done = event.Event()
+
+    def spawned():
+        seen.append(variable.get())
+        variable.set("its own")
+        eventlet.sleep(0)
+        seen.append(variable.get())
+        done.send()
+
+    def maker():
+        variable.set("maker's")
+        spawn(spawned)
+        variable.set("later")
+        done.wait()
+        return variable.get()
+
+    assert where(maker) == "later"
+    assert seen == ["maker's", "its own"]
 
 
 def test_a_task_has_a_copy_as_asyncio_gives_it():

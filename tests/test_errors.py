@@ -47,6 +47,13 @@ def test_what_is_no_function(decorator):
         decorator(1)
 
 
+def test_what_is_async_already():
+    with pytest.raises(TypeError, match="it is async already: await it"):
+        sync_to_async(nothing)
+    with pytest.raises(TypeError, match="it is async already: await it"):
+        sync_to_async(autokill_greenlet=False)(nothing)
+
+
 @pytest.mark.parametrize("call", [future_to_greenlet, lambda it, loop: await_on(it, loop)])
 def test_a_closed_loop_is_refused_by_name(call):
     loop = eventlet_asyncio.new_event_loop()

@@ -405,3 +405,25 @@ def test_a_green_block_in_a_task_of_a_loop_that_is_not_ours_is_refused(foreign, 
         return await slow("goes on")
 
     assert foreign.run_until_complete(main()) == "goes on"
+
+
+def test_a_green_thread_that_yields_lets_a_loop_that_is_not_ours_run(foreign, hub):
+    yields, most = [], 200_000
+    enough = []
+
+    def yields_on():
+        while not enough and len(yields) < most:
+            yields.append(None)
+            eventlet.sleep(0)
+
+    async def main():
+        green = eventlet.spawn(yields_on)
+        # What is due at once, what has a time, and what another thread sends.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
+        await foreign.run_in_executor(None, pow, 2, 2)
+        enough.append(True)
+        await greenlet_to_future(green)
+
+    foreign.run_until_complete(main())
+    assert 0 < len(yields) < most, "the loop waited for the last yield"

@@ -115,6 +115,18 @@ def test_sleep_zero_lets_every_ready_green_thread_run_once():
     assert log == list("abcabcabc")
 
 
+def test_a_delay_that_is_no_number_never_ends(hub):
+    called = []
+    timer = hub.schedule_call_global(float("nan"), called.append, "called")
+    sleeper = eventlet.spawn(eventlet.sleep, float("nan"))
+    for seconds in (0, 0.001, 0.01):
+        eventlet.sleep(seconds)
+    assert called == [] and timer.pending
+    assert not sleeper.dead
+    timer.cancel()
+    sleeper.kill()
+
+
 # Timers.
 
 
@@ -444,3 +456,32 @@ def test_run_until_complete_on_its_loop_parks_like_await(hub):
     assert hub.loop.run_until_complete(gives()) == "given"
     greens = [eventlet.spawn(hub.loop.run_until_complete, gives()) for _ in range(3)]
     assert [green.wait() for green in greens] == ["given"] * 3
+
+
+def test_run_forever_on_its_loop_is_refused_while_another_runs_it(hub):
+    first = eventlet.spawn(hub.loop.run_forever)
+    settle()
+    with pytest.raises(RuntimeError, match="This event loop is already running"):
+        hub.loop.run_forever()
+    assert not first.dead
+    hub.loop.stop()
+    first.wait()
+    # And it can be run again.
+    again = eventlet.spawn(hub.loop.run_forever)
+    settle()
+    hub.loop.stop()
+    again.wait()
+
+
+def test_stop_before_run_forever_on_its_loop_makes_one_turn(hub):
+    log = []
+    hub.loop.stop()
+    hub.loop.call_soon(log.append, 1)
+    with eventlet.Timeout(5):
+        hub.loop.run_forever()
+    assert log == [1]
+    green = eventlet.spawn(hub.loop.run_forever)
+    settle()
+    assert not green.dead, "one stop() ended two runs"
+    hub.loop.stop()
+    green.wait()

@@ -320,6 +320,26 @@ def test_runs_in_main_and_in_green_threads(hub):
     assert_flat(work)
 
 
+def test_the_hubs_greenlet_replaced(hub):
+    """Its idle carriers end with it."""
+
+    async def parks():
+        eventlet.sleep(0)
+
+    def exits():
+        raise SystemExit
+
+    def work():
+        for _ in range(10):
+            for green in [future_to_greenlet(parks()) for _ in range(60)]:
+                green.wait()
+            eventlet.spawn_n(exits)
+            with pytest.raises(SystemExit):
+                eventlet.sleep(60)
+
+    assert_flat(work)
+
+
 def in_threads(body, number):
     for _ in range(number):
         thread = threading.Thread(target=body)

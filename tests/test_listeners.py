@@ -1,5 +1,6 @@
 """Green code waits for descriptors: many listeners, closed and reused numbers, and sockets."""
 
+import asyncio
 import errno
 import os
 
@@ -206,3 +207,22 @@ def test_green_sockets_talk():
     client.close()
     green.wait()
     server.close()
+
+
+def test_a_loop_may_get_the_number_on_which_somebody_still_listens(hub):
+    async def nested():
+        await asyncio.sleep(0.001)
+        return "ran"
+
+    # Made before, or it would get the number.
+    assert hub.loop.is_running()
+    left, right = os.pipe()
+    listener = eventlet.spawn(hubs.trampoline, left, read=True)
+    settle()
+    # Behind the hub's back, and the next descriptor gets the lowest number that is free.
+    os.close(left)
+    assert eventlet.spawn(asyncio.run, nested()).wait() == "ran"
+    os.close(right)
+    with pytest.raises(hubs.IOClosed):
+        listener.wait()
+    assert hub.listeners == {"read": {}, "write": {}}

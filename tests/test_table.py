@@ -8,7 +8,7 @@ import traceback
 import eventlet
 import greenlet
 import pytest
-from eventlet import event
+from eventlet import event, greenthread
 
 import eventlet_asyncio
 from eventlet_asyncio import (
@@ -252,6 +252,44 @@ def test_one_failed_green_thread_fails_all_its_awaiters():
         assert [type(outcome) for outcome in outcomes] == [Wrong] * 3
 
     eventlet_asyncio.run(main())
+
+
+def test_an_awaiter_whose_loop_is_closed_takes_nothing_from_the_others():
+    released = event.Event()
+    green = eventlet.spawn(released.wait)
+    other = eventlet_asyncio.new_event_loop()
+    first = greenlet_to_future(green, loop=other)
+    # It must call this on the loop that is closed.
+    first.add_done_callback(print)
+    other.close()
+
+    async def waits():
+        return await green
+
+    def release():
+        while green._eventlet_asyncio_source.crossing.awaiter_count < 2:
+            eventlet.sleep(0)
+        released.send("released")
+
+    eventlet.spawn(release)
+    with eventlet.Timeout(5):
+        assert await_(waits()) == "released"
+
+
+@pytest.mark.parametrize("spawn_after", [eventlet.spawn_after, greenthread.spawn_after_local])
+@pytest.mark.parametrize("awaits", [lambda green: green, greenlet_to_future])
+def test_a_green_thread_that_starts_later_is_awaited_until_it_has_run(spawn_after, awaits):
+    ran = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        due = loop.time() + 0.005
+        green = spawn_after(0.005, lambda number: ran.append(loop.time() - due) or 2 * number, 21)
+        with eventlet.Timeout(5):
+            return await awaits(green)
+
+    assert eventlet_asyncio.run(main()) == 42
+    assert len(ran) == 1 and ran[0] >= 0
 
 
 # Context variables.

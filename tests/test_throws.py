@@ -1,0 +1,218 @@
+"""What is thrown at the greenlet of a step strikes that step, with its own identity, and nobody else."""
+
+import asyncio
+
+import eventlet
+import greenlet
+import pytest
+from eventlet import event, hubs
+
+import eventlet_asyncio
+from eventlet_asyncio import await_, sync_to_async
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+class Wrong(Exception):
+    pass
+
+
+def cleans_slowly():
+    """Ends some turns after it is killed, so that kill() keeps its caller away for as long."""
+    try:
+        eventlet.sleep(60)
+    finally:
+        for _ in range(3):
+            hubs.get_hub().schedule_call_global(0, greenlet.getcurrent().switch)
+            hubs.get_hub().switch()
+
+
+async def identity():
+    return asyncio.get_running_loop(), asyncio.current_task()
+
+
+def started(function, *args):
+    """A green thread that has begun."""
+    green = eventlet.spawn(function, *args)
+    eventlet.sleep(0)
+    return green
+
+
+# Thrown at the step that runs.
+
+
+def test_a_task_that_waits_for_what_has_failed_already_gets_the_failure():
+    def fails():
+        raise Wrong("green")
+
+    async def main():
+        green = eventlet.spawn(fails)
+        while not green.dead:
+            await asyncio.sleep(0)
+        with pytest.raises(Wrong, match="green"):
+            green.wait()
+        await asyncio.sleep(0)
+        failed = event.Event()
+        failed.send_exception(Wrong("event"))
+        for ask in (failed.wait, failed.poll_exception, failed.poll):
+            with pytest.raises(Wrong, match="event"):
+                ask()
+            await asyncio.sleep(0)
+
+    eventlet_asyncio.run(main())
+
+
+def test_a_callback_that_waits_for_what_has_failed_already_gets_the_failure(hub):
+    seen = []
+
+    def asks():
+        failed = event.Event()
+        failed.send_exception(Wrong("event"))
+        try:
+            failed.wait()
+        except Wrong as wrong:
+            seen.append(str(wrong))
+
+    hub.loop.call_soon(asks)
+    while not seen:
+        eventlet.sleep(0)
+    assert seen == ["event"]
+
+
+# Thrown at a step that is away in kill().
+
+
+@pytest.mark.parametrize("strike", ["timeout", "throw"])
+def test_what_strikes_a_step_inside_kill_finds_it_with_its_identity(hub, strike):
+    log = []
+
+    async def main():
+        before = await identity()
+        green = started(cleans_slowly)
+        if strike == "timeout":
+            with pytest.raises(eventlet.Timeout):
+                with eventlet.Timeout(0):
+                    green.kill()
+                    log.append("kill() was not interrupted")
+        else:
+            hub.schedule_call_global(0, greenlet.getcurrent().throw, Wrong("thrown"))
+            with pytest.raises(Wrong, match="thrown"):
+                green.kill()
+                log.append("kill() was not interrupted")
+        assert await identity() == before
+        # The task itself goes on as well.
+        await asyncio.sleep(0)
+        assert await identity() == before
+        eventlet.sleep(0)
+        return "done"
+
+    assert asyncio.run(main()) == "done"
+    assert log == []
+
+
+def test_the_next_step_of_a_carrier_that_was_struck_inside_kill_is_itself():
+    async def struck():
+        with eventlet.Timeout(0, False):
+            started(cleans_slowly).kill()
+
+    async def following():
+        mine = await identity()
+        started(cleans_slowly).kill()
+        assert await identity() == mine
+        await asyncio.sleep(0)
+        return mine[1]
+
+    async def main():
+        for _ in range(3):
+            await asyncio.create_task(struck())
+            task = asyncio.create_task(following())
+            assert await task is task
+
+    asyncio.run(main())
+
+
+def test_a_callback_of_the_context_of_a_step_inside_kill_waits_for_it():
+    """Here it is the wakeup of the task that shares its context with the green code it calls."""
+    tasks = []
+
+    def cancels_and_cleans():
+        try:
+            eventlet.sleep(60)
+        finally:
+            tasks[0].cancel()
+            for _ in range(3):
+                hubs.get_hub().schedule_call_global(0, greenlet.getcurrent().switch)
+                hubs.get_hub().switch()
+
+    async def kills():
+        started(cancels_and_cleans).kill()
+
+    async def caller():
+        with pytest.raises(asyncio.CancelledError):
+            await sync_to_async(lambda: await_(kills()), autokill_greenlet=False)()
+        return "cancelled"
+
+    async def main():
+        tasks.append(asyncio.create_task(caller()))
+        done, pending = await asyncio.wait(tasks, timeout=5)
+        assert not pending, "the wakeup was lost"
+        return tasks[0].result()
+
+    assert await_(main()) == "cancelled"
+
+
+# Thrown at the step of another task.
+
+
+@pytest.mark.parametrize("kept", ["greenlet", "throw"])
+def test_a_task_that_throws_at_another_ones_green_block_strikes_that_one(hub, kept):
+    exception = Wrong("for the victim")
+
+    async def victim(box):
+        current = greenlet.getcurrent()
+        box.append(current if kept == "greenlet" else current.throw)
+        eventlet.sleep(5)
+        return "slept through"
+
+    async def thrower(box):
+        if kept == "greenlet":
+            eventlet.kill(box[0], exception)
+        else:
+            hub.schedule_call_global(0, box[0], exception)
+        await asyncio.sleep(0)
+        return "goes on"
+
+    async def main():
+        box = []
+        first = asyncio.create_task(victim(box))
+        while not box:
+            await asyncio.sleep(0)
+        second = asyncio.create_task(thrower(box))
+        return await asyncio.gather(first, second, return_exceptions=True)
+
+    assert await_(main()) == [exception, "goes on"]
+
+
+# Thrown at the green thread inside asyncio.run(), by what runs there.
+
+
+def test_code_inside_a_run_may_kill_the_green_thread_that_runs_it():
+    log = []
+
+    async def killer():
+        green.kill()
+
+    async def main():
+        task = asyncio.create_task(killer())
+        try:
+            await asyncio.sleep(5)
+            log.append("ended by itself")
+        finally:
+            log.append("clean")
+            del task
+
+    green = eventlet.spawn(asyncio.run, main())
+    with pytest.raises(greenlet.GreenletExit):
+        green.wait()
+    assert log == ["clean"]
+    assert asyncio._get_running_loop() is None
