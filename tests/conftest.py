@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import signal
 import socket
 import threading
 
@@ -15,6 +16,11 @@ from eventlet import hubs  # noqa: E402
 
 import eventlet_asyncio  # noqa: E402
 from eventlet_asyncio import _patches, use_hub  # noqa: E402
+
+
+# A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def leave_hub():
