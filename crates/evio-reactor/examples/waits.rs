@@ -1,4 +1,4 @@
-//! Turns of a reactor to count system calls by: `strace -c -f target/release/examples/turns idle 100000`.
+//! Turns of a reactor to count system calls by: `strace -c -f target/release/examples/waits idle 100000`.
 //!
 //! `idle N` waits N times without blocking, `oneshot N` arms and fires a one-shot N times, `shared N` does so
 //! beside a watcher of the other direction, `wake N` wakes and waits N times, `green N` adds, fires and removes
