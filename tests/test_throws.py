@@ -112,8 +112,10 @@ def test_what_strikes_a_step_inside_kill_finds_it_with_its_identity(hub, strike)
 
 def test_the_next_step_of_a_carrier_that_was_struck_inside_kill_is_itself():
     async def struck():
+        green = started(cleans_slowly)
         with eventlet.Timeout(0, False):
-            started(cleans_slowly).kill()
+            green.kill()
+            pytest.fail("kill() was not interrupted")
 
     async def following():
         mine = await identity()
