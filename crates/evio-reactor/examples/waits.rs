@@ -13,7 +13,7 @@ use std::time::Duration;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [work, count] = arguments.as_slice() else {
-        return Err("usage: turns idle|oneshot|shared|wake|green COUNT".into());
+        return Err("usage: waits idle|oneshot|shared|wake|green COUNT".into());
     };
     let count: u32 = count.parse()?;
     let (near, mut far) = UnixStream::pair()?;
