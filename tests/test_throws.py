@@ -110,29 +110,6 @@ def test_what_strikes_a_step_inside_kill_finds_it_with_its_identity(hub, strike)
     assert log == []
 
 
-def test_the_next_step_of_a_carrier_that_was_struck_inside_kill_is_itself():
-    async def struck():
-        green = started(cleans_slowly)
-        with eventlet.Timeout(0, False):
-            green.kill()
-            pytest.fail("kill() was not interrupted")
-
-    async def following():
-        mine = await identity()
-        started(cleans_slowly).kill()
-        assert await identity() == mine
-        await asyncio.sleep(0)
-        return mine[1]
-
-    async def main():
-        for _ in range(3):
-            await asyncio.create_task(struck())
-            task = asyncio.create_task(following())
-            assert await task is task
-
-    asyncio.run(main())
-
-
 def test_a_callback_of_the_context_of_a_step_inside_kill_waits_for_it():
     """Here it is the wakeup of the task that shares its context with the green code it calls."""
     tasks = []
