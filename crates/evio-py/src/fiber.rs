@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 use pyo3::{PyErr, intern};
 
 use crate::hub::HubCore;
@@ -26,6 +26,7 @@ pub(crate) enum Fiber {
 /// The hub's `SYSTEM_EXCEPTIONS`, which end its run; all others are squelched as eventlet does.
 pub(crate) fn run(hub: &Bound<'_, HubCore>, work: Fiber) -> PyResult<()> {
     let py = hub.py();
+    let by_timer = intern!(py, "squelch_timer_exception");
     match work {
         Fiber::Run(Job::Wake(target)) => {
             let target = target.into_bound(py);
@@ -33,23 +34,24 @@ pub(crate) fn run(hub: &Bound<'_, HubCore>, work: Fiber) -> PyResult<()> {
                 return Ok(());
             }
             let outcome = greenlet::switch(&target).map(drop);
-            squelch_timer(hub, target.as_any(), outcome)
+            squelch(hub, outcome, by_timer, &target)
         }
         Fiber::Run(Job::Timer(timer)) => {
             let timer = timer.into_bound(py);
             let outcome = GreenTimer::fire(&timer);
-            squelch_timer(hub, timer.as_any(), outcome)
+            squelch(hub, outcome, by_timer, timer.as_any())
         }
         Fiber::Run(Job::EventletTimer(timer)) => {
             let timer = timer.into_bound(py);
             let outcome = timer.call0().map(drop);
-            squelch_timer(hub, &timer, outcome)
+            squelch(hub, outcome, by_timer, &timer)
         }
         Fiber::Ready(listener) => {
             let listener = listener.into_bound(py);
             let outcome = Listener::fire(&listener);
             HubCore::rearm(hub, &listener);
-            squelch_listener(hub, &listener, outcome)
+            let fd = listener.get().fd().into_pyobject(py)?;
+            squelch(hub, outcome, intern!(py, "squelch_exception"), &fd)
         }
         Fiber::Run(Job::Handle(_) | Job::StdlibHandle(_) | Job::Listener(_)) | Fiber::Gone => {
             Ok(())
@@ -85,38 +87,20 @@ fn exc_info(py: Python<'_>, error: PyErr) -> PyResult<Bound<'_, PyTuple>> {
     (error.get_type(py), error.value(py), traceback).into_pyobject(py)
 }
 
-fn squelch_timer(
+/// Has the hub report what green code raised, by the method for that kind of work, unless it ends
+/// the hub.
+fn squelch(
     hub: &Bound<'_, HubCore>,
-    timer: &Bound<'_, PyAny>,
     outcome: PyResult<()>,
+    method: &Bound<'_, PyString>,
+    subject: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let Err(error) = outcome else { return Ok(()) };
     if is_system(hub, &error)? {
         return Err(error);
     }
-    let py = hub.py();
-    let arguments = (timer, exc_info(py, error)?);
-    guard(
-        hub,
-        hub.call_method1(intern!(py, "squelch_timer_exception"), arguments),
-    )
-}
-
-fn squelch_listener(
-    hub: &Bound<'_, HubCore>,
-    listener: &Bound<'_, Listener>,
-    outcome: PyResult<()>,
-) -> PyResult<()> {
-    let Err(error) = outcome else { return Ok(()) };
-    if is_system(hub, &error)? {
-        return Err(error);
-    }
-    let py = hub.py();
-    let arguments = (listener.get().fd(), exc_info(py, error)?);
-    guard(
-        hub,
-        hub.call_method1(intern!(py, "squelch_exception"), arguments),
-    )
+    let info = exc_info(hub.py(), error)?;
+    guard(hub, hub.call_method1(method, (subject, info)))
 }
 
 /// A report that fails must not end the hub: its own failure is shown where Python shows such.
