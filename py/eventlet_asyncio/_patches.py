@@ -11,6 +11,8 @@ import sys
 
 from eventlet import patcher
 
+from eventlet_asyncio._stdlib import Events
+
 
 class Attribute:
     """Replaces a name of a module or class, wherever it stands."""
@@ -143,16 +145,6 @@ def _resolve(place):
     module, _, name = place.partition(":")
     owner = importlib.import_module(module)
     return getattr(owner, name) if name else owner
-
-
-class Events:
-    """asyncio.events as some modules of asyncio see it, but for the running loop of green code."""
-
-    def __init__(self, events):
-        self._events = events
-
-    def __getattr__(self, name):
-        return getattr(self._events, name)
 
 
 class EventsOfTasks(Events):

@@ -8,4 +8,14 @@ def _original(name):
     return __import__(name) if patcher is None else patcher.original(name)
 
 
+class Events:
+    """asyncio.events, but for what a subclass says."""
+
+    def __init__(self, events):
+        self._events = events
+
+    def __getattr__(self, name):
+        return getattr(self._events, name)
+
+
 get_ident = _original("_thread").get_ident

@@ -18,7 +18,7 @@ import types
 import weakref
 from asyncio import base_events, selector_events
 
-from eventlet_asyncio import _evio
+from eventlet_asyncio import _evio, _stdlib
 
 _loops = weakref.WeakSet()
 
@@ -218,30 +218,24 @@ def run(main, *, debug=None):
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
             return runner.run(main)
-    return _run_with_policy(main, debug)
+    return _run_without_runners(main, debug)
 
 
-def _run_with_policy(main, debug):
+def _run_without_runners(main, debug):
     """Before 3.11 asyncio.run() takes its loop from the policy alone."""
-    runners = types.FunctionType(
+    run_ours = types.FunctionType(
         asyncio.run.__code__,
         {**asyncio.run.__globals__, "events": _EventsOfOurs(asyncio.events)},
         argdefs=asyncio.run.__defaults__,
     )
-    runners.__kwdefaults__ = asyncio.run.__kwdefaults__
-    return runners(main, debug=debug)
+    run_ours.__kwdefaults__ = asyncio.run.__kwdefaults__
+    return run_ours(main, debug=debug)
 
 
-class _EventsOfOurs:
+class _EventsOfOurs(_stdlib.Events):
     """asyncio.events, but for the loop that it makes."""
 
     new_event_loop = staticmethod(new_event_loop)
-
-    def __init__(self, events):
-        self._events = events
-
-    def __getattr__(self, name):
-        return getattr(self._events, name)
 
 
 class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):

@@ -34,10 +34,13 @@ pub(crate) fn run_forever(core: &Bound<'_, LoopCore>) -> PyResult<()> {
         });
     core.get().stop_seen();
     core.get().set_running(py, false)?;
-    if let Some(step) = step {
-        step::unpark(py, step)?;
+    match step {
+        Some(step) => {
+            let outcome = outcome.map(|()| py.None().into_bound(py));
+            step::come_back(step, outcome, py).map(drop)
+        }
+        None => outcome,
     }
-    outcome
 }
 
 fn host<'py>(py: Python<'py>, caller: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, HubCore>>> {
