@@ -1,8 +1,9 @@
 """Compares contenders row by row: fresh processes, interleaved, checked, with ratios pair by pair.
 
 A module of rows calls `main()`; `benches/hub.py` is one. A row's work runs in a process of its
-own, pinned to one processor, as `work(load(contender), size, **arguments)`, and returns a `Sample`. A round runs every contender of a row once, one after the other, so that a machine that is
-busy for a while slows all of them; the first round only warms caches and is thrown away.
+own, pinned to one processor, as `work(load(contender), size, **arguments)`, and returns a `Sample`.
+A round runs every contender of a row once, one after the other, so that a machine that is busy for
+a while slows all of them; the first round only warms caches and is thrown away.
 
 What is judged is the processor time that the process took for an operation, because the work never
 waits and processor time depends less on the neighbours; time by the clock stands beside it. A ratio
