@@ -1,4 +1,4 @@
-"""Green code waits for descriptors: many listeners, closed and reused numbers, and sockets."""
+"""Green code waits for descriptors: listeners, closed and reused numbers, and sockets."""
 
 import asyncio
 import errno
@@ -6,14 +6,11 @@ import os
 
 import eventlet
 import pytest
-from eventlet import debug, hubs
+from eventlet import hubs
 from eventlet.green import socket as green_socket
 
 
-@pytest.fixture(autouse=True)
-def ours(hub):
-    yield
-    debug.hub_prevent_multiple_readers(True)
+pytestmark = pytest.mark.usefixtures("hub")
 
 
 def settle():
@@ -58,40 +55,6 @@ def test_reader_and_writer_of_one_descriptor(pair):
         pass
     writer.wait()
     assert woken == ["read", "write"]
-
-
-def test_a_second_reader_is_refused_unless_that_is_allowed(pair):
-    left, right = pair
-    first = eventlet.spawn(hubs.trampoline, left, read=True)
-    settle()
-    with pytest.raises(RuntimeError, match="Second simultaneous read on fileno"):
-        hubs.trampoline(left, read=True)
-    right.send(b"x")
-    first.wait()
-
-
-def test_several_readers_are_all_woken_when_that_is_allowed(hub, pair):
-    left, right = pair
-    debug.hub_prevent_multiple_readers(False)
-    readers = [eventlet.spawn(hubs.trampoline, left, read=True) for _ in range(3)]
-    settle()
-    assert len(hub.get_readers()) == 1
-    assert len(hub.secondaries["read"][left.fileno()]) == 2
-    right.send(b"x")
-    for reader in readers:
-        reader.wait()
-    assert list(hub.get_readers()) == []
-
-
-def test_of_several_readers_one_may_leave(pair):
-    left, right = pair
-    debug.hub_prevent_multiple_readers(False)
-    readers = [eventlet.spawn(hubs.trampoline, left, read=True) for _ in range(3)]
-    settle()
-    readers[0].kill()
-    right.send(b"x")
-    for reader in readers[1:]:
-        reader.wait()
 
 
 def test_a_listener_that_nobody_removes_is_called_as_long_as_its_descriptor_is_ready(hub, pair):

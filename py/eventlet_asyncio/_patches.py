@@ -10,6 +10,7 @@ import pkgutil
 import sys
 
 from eventlet import patcher
+from eventlet.hubs import asyncio as asyncio_hub
 
 from eventlet_asyncio._stdlib import Events
 
@@ -42,24 +43,48 @@ class Attribute:
 
 
 class Code:
-    """Replaces what a function does, so that those who imported it by name are reached too."""
+    """Replaces what a function does, so that those who imported it by name are reached too.
 
-    def __init__(self, place, name, make):
+    The code runs with the globals of the function that it is given to.
+    """
+
+    def __init__(self, place, name, replacement):
         self.places = [(place, name)]
-        self._make = make
+        self._replacement = replacement
         self._saved = None
 
     def apply(self):
         function = vars(_resolve(self.places[0][0]))[self.places[0][1]]
         self._saved = (function, function.__code__)
-        function.__globals__["__eventlet_asyncio__"] = importlib.import_module("eventlet_asyncio")
-        function.__code__ = self._make(function.__code__)
+        function.__code__ = self._replacement.__code__
 
     def undo(self):
         if self._saved is not None:
             function, function.__code__ = self._saved
-            function.__globals__.pop("__eventlet_asyncio__", None)
             self._saved = None
+
+
+class CodeThatMayRun(Code):
+    """Reaches the call that is running, too: it asks for a class as soon as it has the hub."""
+
+    def apply(self):
+        super().apply()
+        code = self._saved[1]
+        frame = sys._getframe()
+        while frame is not None and frame.f_code is not code:
+            frame = frame.f_back
+        if frame is not None:
+            asyncio_hub.Hub = _Asked("Hub", (asyncio_hub.Hub,), {"_asker": code})
+
+
+class _Asked(type):
+    """Stands in for eventlet's asyncio hub until the code that is running has asked about ours."""
+
+    def __instancecheck__(cls, hub):
+        if sys._getframe(1).f_code is cls._asker:
+            asyncio_hub.Hub = cls.__base__
+            return False
+        return isinstance(hub, cls.__base__)
 
 
 class Policy:
@@ -197,20 +222,20 @@ def _await():
     return bridge.await_green_thread
 
 
-def _spawn_for_awaitable(_code):
-    def spawn_for_awaitable(coroutine):
-        return __eventlet_asyncio__.spawn_for_awaitable(coroutine)  # noqa: F821
+def _spawn_for_awaitable(coroutine):
+    import eventlet_asyncio
 
-    return spawn_for_awaitable.__code__
+    return eventlet_asyncio.spawn_for_awaitable(coroutine)
 
 
-def _hub_prevent_multiple_readers(_code):
-    def hub_prevent_multiple_readers(state=True):
-        from eventlet.hubs import hub
+def _hub_prevent_multiple_readers(state=True):
+    from eventlet.hubs import asyncio, get_hub, hub
 
-        hub.g_prevent_multiple_readers = state
+    from eventlet_asyncio.hub import Hub
 
-    return hub_prevent_multiple_readers.__code__
+    if not state and isinstance(get_hub(), asyncio.Hub) and not isinstance(get_hub(), Hub):
+        raise RuntimeError("Multiple readers are not yet supported by asyncio hub")
+    hub.g_prevent_multiple_readers = state
 
 
 SLEEP = Attribute(
@@ -230,7 +255,7 @@ TABLE = (
     Attribute([("eventlet.timeout:Timeout", "__exit__")], _timeout_exit),
     Attribute([("eventlet.greenthread:GreenThread", "__await__")], _await),
     Code("eventlet.asyncio", "spawn_for_awaitable", _spawn_for_awaitable),
-    Code("eventlet.debug", "hub_prevent_multiple_readers", _hub_prevent_multiple_readers),
+    CodeThatMayRun("eventlet.debug", "hub_prevent_multiple_readers", _hub_prevent_multiple_readers),
 )
 
 _applied = False
