@@ -5,22 +5,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::archive;
 use crate::error::Error;
-use crate::process::{self, run};
+use crate::process::run;
 use crate::python::Python;
 use crate::venv;
 use crate::workspace::Workspace;
 
 /// The crates that are published.
 pub(crate) const PUBLISHED: [&str; 4] = ["evio-reactor", "evio-timers", "evio-bridge", "evio-loop"];
-
-/// Python, unlike `tar`, is there anyway. Releases that have the filter warn where it is not used.
-const UNPACK: &str = "\
-import sys, tarfile
-options = {'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}
-with tarfile.open(sys.argv[1]) as archive:
-    archive.extractall(sys.argv[2], **options)
-";
 
 /// Packages the published crates, builds what was packaged, then builds and runs the bridge in `tests/consumer` on them.
 ///
@@ -91,8 +84,7 @@ fn unpack(
     fs::create_dir_all(&fresh).map_err(Error::file(&fresh))?;
     for Package { name, stem } in packages {
         let file = workspace.made(&format!("package/{stem}.crate"));
-        let mut tar = Command::new(python.executable());
-        process::output(tar.args(["-c", UNPACK]).arg(file).arg(&fresh))?;
+        archive::unpack(python, &file, &fresh, stem)?;
         copy_changed(&fresh.join(stem), &outside.join(name))?;
     }
     Ok(())

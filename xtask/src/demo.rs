@@ -1,36 +1,12 @@
 //! The main job: both kinds of server and both kinds of client, in one thread.
 
-use std::fmt;
-
-use clap::ValueEnum;
-
 use crate::error::Error;
+use crate::hub::Hub;
 use crate::process;
 use crate::python::Python;
 use crate::venv::{Recipe, Venv};
 use crate::wheel;
 use crate::workspace::Workspace;
-
-/// What drives eventlet in the demo.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Hub {
-    /// eventlet's hub on epoll, which knows no asyncio
-    Epolls,
-    /// eventlet's hub on the asyncio loop of the standard library
-    Asyncio,
-    /// the hub of this project
-    Ours,
-}
-
-impl fmt::Display for Hub {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Epolls => "epolls",
-            Self::Asyncio => "asyncio",
-            Self::Ours => "ours",
-        })
-    }
-}
 
 /// Runs the demo against the release wheel; `false` when a request failed or a part stalled.
 ///

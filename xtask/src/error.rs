@@ -68,6 +68,18 @@ pub(crate) enum Error {
         /// What is wrong with what it printed.
         problem: String,
     },
+    /// Something could not be had from the Python package index.
+    #[error(
+        "{file} could not be fetched from the Python package index: see above why, \
+         or get the file from elsewhere and give it by --sdist"
+    )]
+    Fetch {
+        /// The file.
+        file: String,
+    },
+    /// A suite of others shows something that is not on the list of exceptions.
+    #[error("tests of others did not end as they should: they are listed above")]
+    Peers,
     /// A rule of the workspace is broken.
     #[error("the workspace is not tidy: mend what is listed above")]
     Untidy,

@@ -2,10 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod consumer;
 mod demo;
 mod dev;
 mod error;
+mod hub;
+mod peers;
 mod process;
 mod python;
 mod report;
@@ -15,11 +18,13 @@ mod venv;
 mod wheel;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::Error;
+use crate::hub::Hub;
 use crate::python::Version;
 use crate::workspace::Workspace;
 
@@ -47,6 +52,31 @@ enum Command {
     Demo(DemoArgs),
     /// Install an editable build into .venv and open a Python prompt there
     Dev(DevArgs),
+    /// Run test suites of others on what is made here
+    #[command(subcommand)]
+    Peers(Peer),
+}
+
+#[derive(Debug, Subcommand)]
+enum Peer {
+    /// Run eventlet's own tests on a hub: what no list of exceptions explains is an error
+    Eventlet(EventletArgs),
+}
+
+#[derive(Debug, Args)]
+struct EventletArgs {
+    /// Run on this CPython, such as 3.12 [default: the newest found]
+    #[arg(long, value_name = "VERSION")]
+    python: Option<Version>,
+    /// The eventlet hub to run on
+    #[arg(long, value_enum, default_value_t = Hub::Ours)]
+    hub: Hub,
+    /// Run only the files that `cargo xtask test` runs
+    #[arg(long)]
+    fast: bool,
+    /// Take the tests from this file instead of fetching it
+    #[arg(long, value_name = "FILE")]
+    sdist: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -78,8 +108,8 @@ struct DemoArgs {
     #[arg(long)]
     json: bool,
     /// The eventlet hub to run on
-    #[arg(long, value_enum, default_value_t = demo::Hub::Ours)]
-    hub: demo::Hub,
+    #[arg(long, value_enum, default_value_t = Hub::Ours)]
+    hub: Hub,
     /// Run on this CPython, such as 3.12 [default: the newest found]
     #[arg(long, value_name = "VERSION")]
     python: Option<Version>,
@@ -128,6 +158,23 @@ fn run(command: Command) -> Result<bool, Error> {
             demo::run(&workspace, &python, args.hub, args.requests, args.json)
         }
         Command::Dev(args) => dev::run(&workspace, &python::newest_or(args.python)?),
+        Command::Peers(Peer::Eventlet(args)) => {
+            let python = python::newest_or(args.python)?;
+            let wheel = wheel::for_tests(&workspace, &python)?;
+            let suite = peers::Suite {
+                workspace: &workspace,
+                python: &python,
+                wheel: &wheel,
+                hub: args.hub,
+                part: if args.fast {
+                    peers::Part::Fast
+                } else {
+                    peers::Part::All
+                },
+                sdist: args.sdist.as_deref(),
+            };
+            suite.run().map(|()| true)
+        }
     }
 }
 
@@ -152,6 +199,8 @@ mod tests {
             "tidy",
             "demo --json --hub epolls --python 3.12 --requests 10",
             "dev",
+            "peers eventlet --python 3.12 --hub asyncio --fast --sdist a.tar.gz",
+            "peers eventlet",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }
@@ -170,6 +219,7 @@ mod tests {
             ("test --layer py", "timers, reactor, bridge, loop"),
             ("test --layer loop -k x", "cannot be used with"),
             ("wheel --all --python 3.12", "cannot be used with"),
+            ("peers gevent", "unrecognized subcommand"),
             ("frobnicate", "unrecognized subcommand"),
         ] {
             let message = parse(line).expect_err(line);

@@ -1,11 +1,14 @@
-//! All tests, from formatting to pytest on every Python, with one table at the end.
+//! All tests, from formatting to pytest and tests of others on every Python, with one table at the end.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use crate::consumer;
 use crate::error::Error;
+use crate::hub::Hub;
+use crate::peers::{Part, Suite};
 use crate::process::{run, run_within};
 use crate::python::{self, Python, Version};
 use crate::report::Report;
@@ -117,7 +120,7 @@ fn fuzz_targets(workspace: &Workspace) -> Result<(), Error> {
     run(cargo.arg(workspace.made("fuzz")))
 }
 
-/// Everything on one Python, up to and including pytest.
+/// Everything on one Python, up to and including pytest and the tests of others.
 fn suites(
     workspace: &Workspace,
     report: &mut Report,
@@ -159,6 +162,27 @@ fn suites(
             report.step(format!("stubtest {version}"), || stubtest(workspace, &venv));
         }
         report.step(pytest, || run_pytest(workspace, &venv, keyword));
+    }
+    if keyword.is_none() {
+        let peers = format!("peers {version}");
+        match &wheel {
+            Some(wheel) => {
+                report.step(peers, || fast_suite(workspace, python, wheel).run());
+            }
+            None => report.skip(peers, "there is no wheel to test"),
+        }
+    }
+}
+
+/// What there is time for of eventlet's own tests.
+fn fast_suite<'a>(workspace: &'a Workspace, python: &'a Python, wheel: &'a Path) -> Suite<'a> {
+    Suite {
+        workspace,
+        python,
+        wheel,
+        hub: Hub::Ours,
+        part: Part::Fast,
+        sdist: None,
     }
 }
 

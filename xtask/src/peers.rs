@@ -1,0 +1,7 @@
+//! Test suites of others, run on what is made here: they know what nobody here thought of.
+
+mod eventlet;
+mod exceptions;
+mod outcomes;
+
+pub(crate) use eventlet::{Part, Suite};
