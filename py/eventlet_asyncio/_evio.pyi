@@ -29,6 +29,7 @@ __all__ = [
     "__version__",
     "current_step",
     "forget_thread",
+    "forget_wakeup",
     "park",
     "restore",
     "sleep",
@@ -42,6 +43,9 @@ def current_step() -> Step | None:
 
 def forget_thread() -> None:
     """Let go of what is kept for the running OS thread, as it ends."""
+
+def forget_wakeup() -> None:
+    """Part, in a forked child, from what tells the parent of signals."""
 
 def park() -> Step | None:
     """Park the running step, if there is one, before its greenlet blocks in a hub that is not ours.
@@ -169,7 +173,7 @@ class LoopCore:
         Raises TypeError if *when* is None, RuntimeError if the loop is closed.
         """
 
-    def _add_callback(self, handle: Any) -> None: ...
+    def _add_callback(self, handle: Handle) -> None: ...
     def _timer_handle_cancelled(self, _handle: Any) -> None: ...
     def _write_to_self(self) -> None: ...
     def _add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> Handle: ...

@@ -5,7 +5,7 @@ inherited from asyncio.SelectorEventLoop, whose selector and self-pipe are never
 inherited methods that expect them find here:
 
     _selector        a view of the engine's watchers, for the transports' reprs
-    _csock, _ssock   a socket pair, made when the first signal handler is added
+    _csock, _ssock   None: the engine has a waker, and signals come by way of `_signals`
     _ready,          the empty containers of asyncio.BaseEventLoop; the engine has its own
     _scheduled
 """
@@ -16,9 +16,9 @@ import selectors
 import sys
 import types
 import weakref
-from asyncio import base_events, selector_events
+from asyncio import base_events, coroutines, events
 
-from eventlet_asyncio import _evio, _stdlib
+from eventlet_asyncio import _evio, _signals, _stdlib
 
 _loops = weakref.WeakSet()
 
@@ -118,8 +118,6 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
         if not sys.is_finalizing():
             for signum in list(self._signal_handlers):
                 self.remove_signal_handler(signum)
-        if self._ssock is not None:
-            self._close_self_pipe()
         base_events.BaseEventLoop.close(self)
         self._release()
         self._internal_fds = 0
@@ -127,10 +125,26 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
 
     def add_signal_handler(self, sig, callback, *args):
         """Call back when a signal arrives; see asyncio.loop.add_signal_handler."""
+        if coroutines.iscoroutine(callback) or coroutines.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)
         self._check_closed()
-        if self._csock is None:
-            self._make_self_pipe()
-        super().add_signal_handler(sig, callback, *args)
+        _signals.add(self, sig)
+        self._signal_handlers[sig] = events.Handle(callback, args, self, None)
+
+    def remove_signal_handler(self, sig):
+        """Call back no more; see asyncio.loop.remove_signal_handler."""
+        self._check_signal(sig)
+        if self._signal_handlers.pop(sig, None) is None:
+            return False
+        _signals.remove(self, sig)
+        return True
+
+    def _handle_signal(self, sig):
+        handle = self._signal_handlers.get(sig)
+        if handle is not None:
+            # A handle for each time: one that is parked, or waits for its context, has its turn.
+            self.call_soon_threadsafe(handle._callback, *handle._args, context=handle._context)
 
     def _owner_hub(self):
         return None if self._owner is None else self._owner()
@@ -177,9 +191,6 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
             super().__del__()
         else:
             super().__del__(_warn)
-
-    # Both bases define these, and only the native ones know the engine.
-    _read_from_self = selector_events.BaseSelectorEventLoop._read_from_self
 
 
 def choose_hub():
@@ -282,6 +293,7 @@ def _after_fork_in_child():
     for loop in sorted(_loops, key=EventLoop._has_hub):
         if not loop.is_closed():
             loop._rebuild()
+    _evio.forget_wakeup()
 
 
 _watching_forks = False

@@ -14,7 +14,7 @@ use crate::driver::Driver;
 use crate::handle::{Handle, TimerHandle};
 use crate::job::Job;
 use crate::step::Step;
-use crate::{clock, errors};
+use crate::{clock, errors, wakeup};
 
 /// The native part of `EventLoop`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
@@ -29,6 +29,7 @@ pub(crate) struct LoopCore {
     stopping: Flag,
     waiting: Flag,
     callbacks_used: Flag,
+    wakeup: GilCell<Option<Key>>,
     thread: AtomicU64,
 }
 
@@ -114,6 +115,28 @@ impl LoopCore {
 
     pub(crate) fn set_waiting(&self, waiting: bool) {
         self.waiting.set(waiting);
+    }
+
+    /// Watches the descriptor that tells of signals, or no longer; `false` if that is refused.
+    pub(crate) fn watch_wakeup(&self, py: Python<'_>, fd: Option<RawFd>) -> bool {
+        let watched = self.wakeup.with(py, |key| *key);
+        match (watched, fd) {
+            (None, Some(fd)) => {
+                let added = self.engine(py, |engine| {
+                    let job = Job::Wakeup;
+                    let key = engine.watch(Lane::Callback, fd, Direction::Read, Mode::Level, job);
+                    key.ok()
+                });
+                self.wakeup.replace(py, added.flatten());
+                added.flatten().is_some()
+            }
+            (Some(key), None) => {
+                self.engine(py, |engine| engine.unwatch(key).is_some());
+                self.wakeup.replace(py, None);
+                true
+            }
+            _ => true,
+        }
     }
 
     pub(crate) fn take_waiter(&self, py: Python<'_>) -> PyResult<Waiter> {
@@ -276,6 +299,7 @@ impl LoopCore {
             stopping: Flag::new(false),
             waiting: Flag::new(false),
             callbacks_used: Flag::new(false),
+            wakeup: GilCell::new(None),
             thread: AtomicU64::new(0),
         })
     }
@@ -365,24 +389,11 @@ impl LoopCore {
         Self::call_at(slf, &now.add(delay)?, callback, args, context)
     }
 
-    fn _add_callback(slf: &Bound<'_, Self>, handle: &Bound<'_, PyAny>) -> PyResult<()> {
-        if handle
-            .getattr(intern!(slf.py(), "_cancelled"))?
-            .is_truthy()?
-        {
+    fn _add_callback(slf: &Bound<'_, Self>, handle: &Bound<'_, Handle>) -> PyResult<()> {
+        if handle.get().is_cancelled() {
             return Ok(());
         }
-        if let Ok(handle) = handle.cast::<Handle>() {
-            return Self::push(slf, handle.clone());
-        }
-        // The stdlib makes handles of its own, for signals.
-        let this = slf.get();
-        this.callbacks_used.set(true);
-        this.open_engine(slf.py(), |engine| {
-            engine.push(Job::StdlibHandle(handle.clone().unbind()));
-        })?;
-        this.kick(slf.py());
-        Ok(())
+        Self::push(slf, handle.clone())
     }
 
     fn _timer_handle_cancelled(&self, _handle: &Bound<'_, PyAny>) {}
@@ -450,7 +461,9 @@ impl LoopCore {
     /// In a forked child: a poller of its own, under the same descriptor.
     fn _rebuild(&self, py: Python<'_>) -> PyResult<()> {
         drop(self.waiter.take(py));
-        match self.engine(py, Engine::rebuild) {
+        let rebuilt = self.engine(py, Engine::rebuild);
+        self.watch_wakeup(py, None);
+        match rebuilt {
             Some(Err(error)) => Err(errors::reactor(&error, -1)),
             _ => Ok(()),
         }
@@ -568,28 +581,24 @@ fn fileno(object: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     }
 }
 
-/// What is left of a piece of callback work when it is about to run.
-pub(crate) enum Callback {
-    Handle(Py<Handle>, Option<Key>),
-    StdlibHandle(Py<PyAny>),
-}
+/// A handle that is about to run, and the watcher whose readiness it is for.
+pub(crate) type Callback = (Py<Handle>, Option<Key>);
 
 impl LoopCore {
-    /// The next callback of this turn, resolved to the handle that runs it.
+    /// The next callback of this turn, resolved to its handle.
     pub(crate) fn next_callback(&self, py: Python<'_>) -> Option<Callback> {
         self.engine(py, |engine| {
             loop {
                 match engine.next_callback()? {
-                    Work::Run(Job::Handle(handle)) => return Some(Callback::Handle(handle, None)),
-                    Work::Run(Job::StdlibHandle(handle)) => {
-                        return Some(Callback::StdlibHandle(handle));
-                    }
+                    Work::Run(Job::Handle(handle)) => return Some((handle, None)),
                     Work::Run(_) => {}
-                    Work::Ready(key) => {
-                        if let Some(Job::Handle(handle)) = engine.watcher(key) {
-                            return Some(Callback::Handle(handle.clone_ref(py), Some(key)));
+                    Work::Ready(key) => match engine.watcher(key) {
+                        Some(Job::Handle(handle)) => {
+                            return Some((handle.clone_ref(py), Some(key)));
                         }
-                    }
+                        Some(Job::Wakeup) => drop(wakeup::drain(py)),
+                        _ => {}
+                    },
                 }
             }
         })

@@ -22,6 +22,7 @@ use crate::host::{EventletHub, Hosted, Interpreter};
 use crate::hub::HubCore;
 use crate::job::Job;
 use crate::step::{self, Step};
+use crate::wakeup::{self, Heed};
 use crate::{clock, fiber};
 
 /// Carriers that are kept for the next callbacks when they have nothing to do.
@@ -404,7 +405,29 @@ fn wait(
             return Hosted(&foreign).wait(waiter, timeout);
         }
     }
+    let timeout = heed_signals(core, timeout)?;
     Interpreter(py).wait(waiter, timeout)
+}
+
+/// Sees to it that a signal ends a wait in the kernel, and returns how long that may be.
+fn heed_signals(
+    core: &Bound<'_, LoopCore>,
+    timeout: Option<Duration>,
+) -> PyResult<Option<Duration>> {
+    if timeout == Some(Duration::ZERO) {
+        return Ok(timeout);
+    }
+    let py = core.py();
+    let Heed { fd, most } = wakeup::prepare(py, clock::now(py))?;
+    let most = if core.get().watch_wakeup(py, fd) {
+        most
+    } else {
+        Some(wakeup::UNHEARD_WAIT)
+    };
+    Ok(match (timeout, most) {
+        (Some(timeout), Some(most)) => Some(timeout.min(most)),
+        (timeout, most) => timeout.or(most),
+    })
 }
 
 /// Gives the baton of a solo driver whose callback parks to a fresh greenlet.

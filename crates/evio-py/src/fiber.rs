@@ -53,9 +53,7 @@ pub(crate) fn run(hub: &Bound<'_, HubCore>, work: Fiber) -> PyResult<()> {
             let fd = listener.get().fd().into_pyobject(py)?;
             squelch(hub, outcome, intern!(py, "squelch_exception"), &fd)
         }
-        Fiber::Run(Job::Handle(_) | Job::StdlibHandle(_) | Job::Listener(_)) | Fiber::Gone => {
-            Ok(())
-        }
+        Fiber::Run(Job::Handle(_) | Job::Listener(_) | Job::Wakeup) | Fiber::Gone => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::job::Job;
 use crate::listener::Listener;
 use crate::listeners::{Listeners, Rank};
 use crate::timer::GreenTimer;
-use crate::{clock, context, errors, run, step};
+use crate::{clock, context, errors, run, step, wakeup};
 
 mod blocking;
 mod hosting;
@@ -173,6 +173,7 @@ impl HubCore {
         if let Some(own) = &own {
             drop(own.bind(py).get().set_running(py, false));
         }
+        drop(wakeup::release(py));
         own
     }
 

@@ -11,8 +11,6 @@ use crate::timer::GreenTimer;
 pub(crate) enum Job {
     /// An asyncio callback.
     Handle(Py<Handle>),
-    /// A handle that the stdlib made itself.
-    StdlibHandle(Py<PyAny>),
     /// A green thread to switch to.
     Wake(Greenlet),
     /// A call that eventlet scheduled.
@@ -21,17 +19,18 @@ pub(crate) enum Job {
     EventletTimer(Py<PyAny>),
     /// Eventlet's interest in a descriptor.
     Listener(Py<Listener>),
+    /// The descriptor that tells of signals.
+    Wakeup,
 }
 
 impl Job {
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Handle(handle) => visit.call(handle),
-            Self::StdlibHandle(object) | Self::Wake(object) | Self::EventletTimer(object) => {
-                visit.call(object)
-            }
+            Self::Wake(object) | Self::EventletTimer(object) => visit.call(object),
             Self::Timer(timer) => visit.call(timer),
             Self::Listener(listener) => visit.call(listener),
+            Self::Wakeup => Ok(()),
         }
     }
 }

@@ -29,6 +29,7 @@ mod listeners;
 mod run;
 mod step;
 mod timer;
+mod wakeup;
 
 /// The extension module.
 #[pyo3::pymodule(gil_used = true)]
@@ -73,6 +74,12 @@ mod _evio {
     #[pyfunction]
     fn forget_thread() {
         crate::hub::forget_thread();
+    }
+
+    /// In a forked child, parts from what tells the parent of signals.
+    #[pyfunction]
+    fn forget_wakeup(py: Python<'_>) -> PyResult<()> {
+        crate::wakeup::after_fork(py)
     }
 
     /// Parks the running step, if there is one, before its greenlet blocks in a hub not ours.

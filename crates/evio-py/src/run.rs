@@ -9,6 +9,7 @@ use crate::driver::Driver;
 use crate::greenlet;
 use crate::hub::{self, HubCore};
 use crate::step::{self, Step};
+use crate::wakeup;
 
 thread_local! {
     static OUTERMOST: ThreadSlot<Driver> = const { ThreadSlot::new() };
@@ -82,6 +83,9 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
         drop(old);
     }
     finish(core, &driver)?;
+    if registered && driver.get().hub(py).is_none() {
+        wakeup::release(py)?;
+    }
     outcome
 }
 

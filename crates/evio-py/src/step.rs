@@ -342,17 +342,7 @@ impl Step {
     ) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let (handle, key) = match callback {
-            Callback::Handle(handle, key) => (handle.into_bound(py), key),
-            Callback::StdlibHandle(handle) => {
-                Self::activate(slf, core)?;
-                this.begin_callback(py);
-                let outcome = handle.bind(py).call_method0(intern!(py, "_run"));
-                this.busy.set(false);
-                Self::after_callback(slf, core)?;
-                return outcome.map(drop);
-            }
-        };
+        let (handle, key) = (callback.0.into_bound(py), callback.1);
         if handle.get().is_cancelled() {
             return Ok(());
         }
@@ -398,7 +388,7 @@ impl Step {
                 if let Some(key) = key {
                     core.get().engine(py, |engine| engine.disarm(key));
                 }
-                let callback = Callback::Handle(handle.unbind(), key);
+                let callback = (handle.unbind(), key);
                 this.deferred.with(py, |deferred| deferred.push(callback));
                 return Ok(());
             }
@@ -428,12 +418,11 @@ impl Step {
         if let Some(key) = key {
             rearm(key);
         }
-        for callback in this.deferred.take(py).into_iter().rev() {
-            match callback {
+        for (handle, key) in this.deferred.take(py).into_iter().rev() {
+            match key {
                 // Level-triggered: if there is still something to do, the poll will say so.
-                Callback::Handle(_, Some(key)) => rearm(key),
-                Callback::Handle(handle, None) => core.push_again(py, handle),
-                Callback::StdlibHandle(_) => {}
+                Some(key) => rearm(key),
+                None => core.push_again(py, handle),
             }
         }
         Ok(())
@@ -571,11 +560,8 @@ impl Step {
             }
         }
         if let Some(deferred) = self.deferred.peek() {
-            for callback in deferred.iter() {
-                match callback {
-                    Callback::Handle(handle, _) => visit.call(handle)?,
-                    Callback::StdlibHandle(handle) => visit.call(handle)?,
-                }
+            for (handle, _) in deferred.iter() {
+                visit.call(handle)?;
             }
         }
         Ok(())

@@ -1,0 +1,48 @@
+"""The one handler that Python calls for every signal which loops of ours handle: it tells them all.
+
+The standard library's loops learn of signals by Python's wakeup descriptor, which only one of them
+can own: the last to go silences the others. Here each signal has this handler for as long as any
+loop handles it. What wakes a loop that waits is in the extension module.
+"""
+
+import errno
+import signal
+import weakref
+
+_loops = {}
+
+
+def _deliver(number, _frame):
+    for loop in tuple(_loops.get(number, ())):
+        loop._handle_signal(number)
+
+
+def add(loop, number):
+    """Have Python tell a loop of a signal; in the main thread."""
+    try:
+        signal.signal(number, _deliver)
+        signal.siginterrupt(number, False)
+    except ValueError as error:
+        raise RuntimeError(str(error)) from None
+    except OSError as error:
+        raise _refused(number, error) from None
+    _loops.setdefault(number, weakref.WeakSet()).add(loop)
+
+
+def remove(loop, number):
+    """Tell a loop no more; after the last one the signal does what it does by default."""
+    loops = _loops.get(number, set())
+    loops.discard(loop)
+    if loops:
+        return
+    default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    try:
+        signal.signal(number, default)
+    except OSError as error:
+        raise _refused(number, error) from None
+
+
+def _refused(number, error):
+    if error.errno == errno.EINVAL:
+        return RuntimeError(f"sig {number} cannot be caught")
+    return error
