@@ -1,10 +1,11 @@
-"""A program in both worlds after monkey_patch(): green sockets, threads and sleeps with aiohttp and asyncio."""
+"""A program in both worlds after monkey_patch(): sockets, threads, sleeps, names and subprocesses of either."""
 
 import asyncio
 import http.server
 import queue
 import socket
 import socketserver
+import subprocess
 import threading
 import time
 import urllib.request
@@ -13,6 +14,7 @@ import aiohttp
 import eventlet
 import eventlet.hubs
 import eventlet.patcher
+from eventlet.support import greendns
 from eventlet_asyncio import await_, future_to_greenlet, greenlet_to_future
 
 BODY = b"a page"
@@ -72,8 +74,68 @@ async def real_threads():
         None, eventlet.patcher.original("threading").get_ident
     )
     assert here != there
-    address = await asyncio.get_running_loop().getaddrinfo("localhost", 80, family=socket.AF_INET)
-    assert address[0][4] == ("127.0.0.1", 80)
+
+
+class NotThisWay(Exception):
+    pass
+
+
+class NoResolver:
+    def __getattr__(self, name):
+        raise NotThisWay(name)
+
+
+async def names():
+    """Are resolved for asyncio by the system, in a real thread, and never by eventlet."""
+    loop = asyncio.get_running_loop()
+    resolver, greendns.resolver = greendns.resolver, NoResolver()
+    try:
+        address = await loop.getaddrinfo("localhost", 80, family=socket.AF_INET)
+        assert address[0][4] == ("127.0.0.1", 80)
+        host, _ = await loop.getnameinfo(("127.0.0.1", 80))
+        assert host
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "localhost", 0)
+        port = server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("localhost", port)
+        assert await reader.read() == b""
+        writer.close()
+        server.close()
+        # Which it would have been, had it been asked.
+        try:
+            socket.getaddrinfo("localhost", port)
+        except NotThisWay:
+            return
+        raise AssertionError("green code has its names resolved by the system")
+    finally:
+        greendns.resolver = resolver
+
+
+PROGRAM = ("sh", "-c", "sleep 0.01; echo out; exit 3")
+
+
+def green_subprocess():
+    process = subprocess.Popen(PROGRAM, stdout=subprocess.PIPE)
+    output, _ = process.communicate()
+    return output, process.returncode
+
+
+async def asyncio_subprocess():
+    process = await asyncio.create_subprocess_exec(*PROGRAM, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    return output, process.returncode
+
+
+async def green_subprocess_in_a_task():
+    return green_subprocess()
+
+
+async def subprocesses():
+    """Of both worlds at once, and all of them are waited for."""
+    greens = [eventlet.spawn(green_subprocess) for _ in range(3)]
+    tasks = [asyncio_subprocess() for _ in range(3)]
+    mixed = [green_subprocess_in_a_task() for _ in range(3)]
+    ended = await asyncio.gather(*map(greenlet_to_future, greens), *tasks, *mixed)
+    assert ended == [(b"out\n", 3)] * 9, ended
 
 
 def green_threads():
@@ -99,8 +161,10 @@ def check():
     assert await_(urlopen_in_green_threads(url)) == [BODY] * 10
     assert eventlet.spawn(asyncio.run, fetch_all(url, 10)).wait() == [BODY] * 10
     assert asyncio.run(urlopen_in_tasks(url)) == [BODY] * 10
-    await_(real_threads())
-    asyncio.run(real_threads())
+    for program in (real_threads, names, subprocesses):
+        await_(program())
+        asyncio.run(program())
+        eventlet.spawn(asyncio.run, program()).wait()
     green_threads()
     server.shutdown()
     serving.wait()
