@@ -6,12 +6,15 @@ docs/patches.md says why. Nothing here happens at import.
 
 import asyncio
 import importlib
+import os
 import pkgutil
 import sys
+import types
 
 from eventlet import patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
+from eventlet_asyncio import _evio
 from eventlet_asyncio._stdlib import Events
 
 
@@ -40,6 +43,20 @@ class Attribute:
             if saved_name == name and owner is _resolve(place):
                 return value
         return vars(_resolve(place))[name]
+
+
+class Methods(Attribute):
+    """Replaces methods of a class by native functions."""
+
+    def __init__(self, place, natives):
+        super().__init__([(place, name) for name in natives], None)
+        self._natives = natives
+
+    def apply(self):
+        for place, name in self.places:
+            owner = _resolve(place)
+            self._saved.append((owner, name, vars(owner)[name]))
+            setattr(owner, name, _evio.method(getattr(_evio, self._natives[name])))
 
 
 class Code:
@@ -85,6 +102,59 @@ class _Asked(type):
             asyncio_hub.Hub = cls.__base__
             return False
         return isinstance(hub, cls.__base__)
+
+
+class Function:
+    """Replaces a function by a native equal, also in the hands of those who took it by name before."""
+
+    def __init__(self, places, early):
+        self.places = places
+        self._early = early
+        self._saved = []
+        self._original = None
+
+    def apply(self):
+        place, name = self.places[0]
+        function = vars(_resolve(place))[name]
+        if not isinstance(function, types.FunctionType):
+            # Somebody has put something of their own there.
+            return
+        self._original = types.FunctionType(
+            function.__code__, function.__globals__, name, function.__defaults__
+        )
+        native = getattr(_evio, name)
+        for place, _ in self.places:
+            module = sys.modules.get(place)
+            if module is not None and vars(module).get(name) is function:
+                self._saved.append((module, name, function))
+                setattr(module, name, native)
+        code = self._early.__code__
+        # As a constant it needs no name in globals that are eventlet's.
+        constants = (native if constant == "native" else constant for constant in code.co_consts)
+        function.__code__ = code.replace(co_consts=tuple(constants))
+
+    def undo(self):
+        for module, name, function in self._saved:
+            function.__code__ = self._original.__code__
+            setattr(module, name, function)
+        self._saved.clear()
+
+    def original(self, place, name):
+        """Eventlet's function, which the native one calls in threads with other hubs."""
+        return self._original or vars(_resolve(place))[name]
+
+
+class StackChunks:
+    """Keeps the memory of ended green threads for the next ones."""
+
+    places = [("PyObject_SetArenaAllocator", "")]
+
+    def apply(self):
+        if os.environ.get("EVENTLET_ASYNCIO_STACK_CACHE", "1") != "0":
+            _evio.cache_stack_chunks(True)
+
+    def undo(self):
+        _evio.cache_stack_chunks(False)
 
 
 class Policy:
@@ -204,18 +274,6 @@ def _switch():
     return _steps.parking(BaseHub.switch)
 
 
-def _timeout_exit():
-    from eventlet_asyncio import _steps
-
-    return _steps.timeout_exit
-
-
-def _sleep():
-    from eventlet_asyncio import _evio
-
-    return _evio.sleep
-
-
 def _await():
     from eventlet_asyncio import bridge
 
@@ -238,9 +296,49 @@ def _hub_prevent_multiple_readers(state=True):
     hub.g_prevent_multiple_readers = state
 
 
-SLEEP = Attribute(
+def _sleep(seconds=0):
+    native = "native"
+    return native(seconds)
+
+
+def _spawn(func, *args, **kwargs):
+    native = "native"
+    return native(func, *args, **kwargs)
+
+
+def _spawn_n(func, *args, **kwargs):
+    native = "native"
+    return native(func, *args, **kwargs)
+
+
+def _trampoline(fd, read=None, write=None, timeout=None, timeout_exc=None, mark_as_closed=None):
+    native = "native"
+    return native(fd, read, write, timeout, timeout_exc, mark_as_closed)
+
+
+SLEEP = Function(
     [("eventlet.greenthread", "sleep"), ("eventlet", "sleep"), ("eventlet.green.time", "sleep")],
     _sleep,
+)
+
+SPAWN = Function(
+    [("eventlet.greenthread", "spawn"), ("eventlet", "spawn")],
+    _spawn,
+)
+
+SPAWN_N = Function(
+    [("eventlet.greenthread", "spawn_n"), ("eventlet", "spawn_n")],
+    _spawn_n,
+)
+
+TRAMPOLINE = Function(
+    [
+        ("eventlet.hubs", "trampoline"),
+        ("eventlet.greenio.base", "trampoline"),
+        ("eventlet.greenio.py3", "trampoline"),
+        ("eventlet.green.ssl", "trampoline"),
+    ],
+    _trampoline,
 )
 
 ORIGINAL_MODULES = OriginalModules()
@@ -249,10 +347,24 @@ TABLE = (
     ORIGINAL_MODULES,
     Policy(),
     SLEEP,
+    SPAWN,
+    SPAWN_N,
+    TRAMPOLINE,
+    StackChunks(),
     Attribute([("asyncio.tasks", "events")], lambda: EventsOfTasks(asyncio.events)),
     Attribute([("asyncio.runners", "events")], lambda: EventsOfRunners(asyncio.events)),
     Attribute([("eventlet.hubs.hub:BaseHub", "switch")], _switch),
-    Attribute([("eventlet.timeout:Timeout", "__exit__")], _timeout_exit),
+    Methods(
+        "eventlet.timeout:Timeout",
+        {
+            "__init__": "init_timeout",
+            "start": "start_timeout",
+            "cancel": "cancel_timeout",
+            "__enter__": "enter_timeout",
+            "__exit__": "exit_timeout",
+        },
+    ),
+    Methods("eventlet.greenthread:GreenThread", {"__init__": "init_green_thread"}),
     Attribute([("eventlet.greenthread:GreenThread", "__await__")], _await),
     Code("eventlet.asyncio", "spawn_for_awaitable", _spawn_for_awaitable),
     CodeThatMayRun("eventlet.debug", "hub_prevent_multiple_readers", _hub_prevent_multiple_readers),
@@ -285,7 +397,7 @@ def undo():
 def original(place, name):
     """What stood at a patched place."""
     for patch in TABLE:
-        if isinstance(patch, Attribute) and (place, name) in patch.places:
+        if isinstance(patch, (Attribute, Function)) and (place, name) in patch.places:
             return patch.original(place, name)
     raise LookupError(f"{place}.{name} is not in the table of patches")
 

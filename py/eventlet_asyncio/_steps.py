@@ -80,9 +80,8 @@ def parking(switch):
     return parking_switch
 
 
-def timeout_exit(timeout, kind, value, traceback):
-    """eventlet.Timeout.__exit__, which a task may also reach by the cancel that stood for it."""
-    timeout.cancel()
+def timeout_exit(timeout, value):
+    """What eventlet.Timeout.__exit__ makes of an exception: a task may bring the cancel that stood for it."""
     raised = timeout if timeout.exception in (None, True, False) else timeout.exception
     if isinstance(value, asyncio.CancelledError):
         task = _current_task()

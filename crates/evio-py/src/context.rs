@@ -1,9 +1,10 @@
-//! What CPython tells only by its C interface: the contexts in which callbacks run, and the frame.
+//! What CPython has in its C interface only: the contexts in which callbacks run, the frame, and
+//! methods made of native functions.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 
 /// Enters a context; `false` when it is entered already.
 pub(crate) fn enter(context: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -74,4 +75,26 @@ pub(crate) fn attribute<'py>(
         }
         Ok(Bound::from_owned_ptr_or_opt(py, result))
     }
+}
+
+/// The dictionary of an object that has one.
+pub(crate) fn dictionary<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+    // SAFETY: takes a live object; null comes with an exception set.
+    let dict = unsafe {
+        Bound::from_owned_ptr_or_err(
+            object.py(),
+            ffi::PyObject_GenericGetDict(object.as_ptr(), std::ptr::null_mut()),
+        )
+    }?;
+    Ok(dict.cast_into()?)
+}
+
+/// A method of a class made from a native function: its first argument is the instance.
+#[pyfunction]
+pub(crate) fn method<'py>(function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    unsafe extern "C" {
+        fn PyInstanceMethod_New(function: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    }
+    // SAFETY: takes a live object; null comes with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(function.py(), PyInstanceMethod_New(function.as_ptr())) }
 }

@@ -1,75 +1,83 @@
 //! Native equals of eventlet's hot functions, of identical behaviour.
+//!
+//! In a thread whose hub is not ours each of them calls eventlet's own.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::hub::{self, HubCore};
-use crate::job::Job;
-use crate::{greenlet, step};
 
-/// `eventlet.sleep`: yields to others until at least `seconds` have passed.
-///
-/// In a thread whose hub is not ours this is eventlet's own function.
-#[pyfunction]
-#[pyo3(signature = (seconds = None))]
-pub(crate) fn sleep(py: Python<'_>, seconds: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+pub(crate) mod green_thread;
+pub(crate) mod sleep;
+pub(crate) mod timeout;
+pub(crate) mod trampoline;
+
+/// The hub of this thread, made if there is none; `None` when it is not ours.
+fn hub_of_thread(py: Python<'_>) -> PyResult<Option<Bound<'_, HubCore>>> {
     let hub = match hub::of_thread(py)? {
         Some(hub) => hub,
         None => py
             .import("eventlet.hubs")?
             .call_method0(intern!(py, "get_hub"))?,
     };
-    let Ok(hub) = hub.cast_into::<HubCore>() else {
-        return original_sleep(py, seconds);
-    };
-    let delay: f64 = match seconds {
-        Some(seconds) => seconds.extract()?,
-        None => 0.0,
-    };
-    let current = greenlet::current(py);
-    let driver = hub.get().driver(py);
-    let on_hub = driver
-        .bind(py)
-        .get()
-        .greenlet(py)
-        .is_some_and(|greenlet| greenlet.is(&current));
-    if on_hub {
-        if delay <= 0.0 {
-            return Ok(());
-        }
-        return Err(PyRuntimeError::new_err(
-            "do not call blocking functions from the mainloop",
-        ));
-    }
-    let deadline = hub::after(py, delay);
-    let core = HubCore::core(&hub)?;
-    let key = HubCore::schedule(&core, deadline, Job::Wake(current.clone().unbind()))?;
-    let mut next = None;
-    if deadline == 0 && !step::any_active() {
-        next = HubCore::next_yielded(&hub, &core);
-        while let Some(dead) = next.take_if(|next| greenlet::is_dead(next)) {
-            drop(dead);
-            next = HubCore::next_yielded(&hub, &core);
-        }
-    }
-    let outcome = HubCore::block(&hub, &current, next);
-    let job = HubCore::cancel_timer(&hub, key);
-    drop(job);
-    outcome.map(drop)
+    Ok(hub.cast_into::<HubCore>().ok())
 }
 
-fn original_sleep(py: Python<'_>, seconds: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-    static ORIGINAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let original = ORIGINAL.get_or_try_init(py, || {
-        py.import("eventlet_asyncio._patches")?
-            .call_method1("original", ("eventlet.greenthread", "sleep"))
-            .map(Bound::unbind)
-    })?;
-    match seconds {
-        Some(seconds) => original.call1(py, (seconds,)),
-        None => original.call0(py),
+/// Whether a greenlet is that of the hub, which must not block.
+fn is_hub(hub: &Bound<'_, HubCore>, current: &Bound<'_, PyAny>) -> bool {
+    let py = hub.py();
+    let driver = hub.get().driver(py);
+    let own = driver.bind(py).get().greenlet(py);
+    own.is_some_and(|own| own.is(current))
+}
+
+fn blocking_in_hub() -> PyErr {
+    PyRuntimeError::new_err("do not call blocking functions from the mainloop")
+}
+
+/// What eventlet has at a place where one of these functions stands now.
+struct Original {
+    place: &'static str,
+    name: &'static str,
+    function: PyOnceLock<Py<PyAny>>,
+}
+
+impl Original {
+    const fn new(place: &'static str, name: &'static str) -> Self {
+        Self {
+            place,
+            name,
+            function: PyOnceLock::new(),
+        }
     }
-    .map(drop)
+
+    fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        let function = self.function.get_or_try_init(py, || {
+            py.import("eventlet_asyncio._patches")?
+                .call_method1("original", (self.place, self.name))
+                .map(Bound::unbind)
+        })?;
+        Ok(function.bind(py))
+    }
+
+    fn call<'py>(
+        &self,
+        args: impl pyo3::call::PyCallArgs<'py>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        py: Python<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.get(py)?.call(args, kwargs)
+    }
+}
+
+/// A call's function and arguments in one tuple.
+fn with_first<'py>(
+    first: &Bound<'py, PyAny>,
+    rest: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let all = std::iter::once(first.clone()).chain(rest.iter());
+    PyTuple::new(first.py(), all.collect::<Vec<_>>())
 }

@@ -36,6 +36,16 @@ pub(crate) fn run(hub: &Bound<'_, HubCore>, work: Fiber) -> PyResult<()> {
             let outcome = greenlet::switch(&target).map(drop);
             squelch(hub, outcome, by_timer, &target)
         }
+        Fiber::Run(Job::Start(start)) => {
+            let target = start.target.bind(py).clone();
+            if greenlet::is_dead(&target) {
+                return Ok(());
+            }
+            let (args, kwargs) = (start.args.bind(py), start.kwargs.as_ref());
+            let kwargs = kwargs.map(|kwargs| kwargs.bind(py));
+            let outcome = greenlet::switch_with(&target, args, kwargs).map(drop);
+            squelch(hub, outcome, by_timer, &target)
+        }
         Fiber::Run(Job::Timer(timer)) => {
             let timer = timer.into_bound(py);
             let outcome = GreenTimer::fire(&timer);
@@ -72,6 +82,14 @@ pub(crate) fn call<'py>(
         }
     }
     callback.call(args, kwargs)
+}
+
+/// Restores the identity of a greenlet that is about to be switched to, if it has to be.
+pub(crate) fn restore(target: &Bound<'_, PyAny>) -> PyResult<()> {
+    if step::any_displaced() {
+        step::restore_before_switch(target)?;
+    }
+    Ok(())
 }
 
 fn is_system(hub: &Bound<'_, HubCore>, error: &PyErr) -> PyResult<bool> {

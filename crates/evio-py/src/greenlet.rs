@@ -5,8 +5,10 @@ use std::ptr;
 
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
 
 /// A reference to a greenlet of any class.
 pub(crate) type Greenlet = Py<PyAny>;
@@ -106,10 +108,36 @@ pub(crate) fn new<'py>(
     unsafe { Bound::from_owned_ptr_or_err(py, (api(py).new)(run.as_ptr(), parent.as_ptr())) }
 }
 
+/// Does what `greenlet.__init__` does.
+pub(crate) fn init(
+    greenlet: &Bound<'_, PyAny>,
+    run: &Bound<'_, PyAny>,
+    parent: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    greenlet.setattr(intern!(greenlet.py(), "run"), run)?;
+    set_parent(greenlet, parent)
+}
+
 /// Whether an object is a greenlet.
 pub(crate) fn is_greenlet(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: both are live objects.
     unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), api(object.py()).greenlet_type) != 0 }
+}
+
+/// Whether a greenlet is of a class that is known to have greenlet's own `switch` and `throw`.
+pub(crate) fn has_own_methods(greenlet: &Bound<'_, PyAny>) -> bool {
+    static GREEN_THREAD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = greenlet.py();
+    let class = greenlet.get_type();
+    if class.as_type_ptr() == api(py).greenlet_type {
+        return true;
+    }
+    let green_thread = GREEN_THREAD.get_or_try_init(py, || {
+        py.import("eventlet.greenthread")?
+            .getattr("GreenThread")
+            .map(Bound::unbind)
+    });
+    green_thread.is_ok_and(|green_thread| class.is(green_thread))
 }
 
 /// Switches to a greenlet: returns when somebody switches back, with what they brought.
@@ -120,6 +148,23 @@ pub(crate) fn switch<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Bound<'py, P
         Bound::from_owned_ptr_or_err(
             py,
             (api(py).switch)(greenlet.as_ptr(), ptr::null_mut(), ptr::null_mut()),
+        )
+    }
+}
+
+/// Switches to a greenlet with arguments: those of its function when it has not started.
+pub(crate) fn switch_with<'py>(
+    greenlet: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = greenlet.py();
+    let kwargs = kwargs.map_or(ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: as above; the arguments are a tuple and a dictionary or none.
+    unsafe {
+        Bound::from_owned_ptr_or_err(
+            py,
+            (api(py).switch)(greenlet.as_ptr(), args.as_ptr(), kwargs),
         )
     }
 }

@@ -2,8 +2,8 @@
 
 use std::os::fd::RawFd;
 
-use evio_loop::{Direction, Engine, Lane, Mode};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use evio_loop::{Direction, Engine, Lane};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -17,10 +17,11 @@ use crate::job::Job;
 use crate::listener::Listener;
 use crate::listeners::{Listeners, Rank};
 use crate::timer::GreenTimer;
-use crate::{clock, context, errors, run, step, wakeup};
+use crate::{clock, context, run, step, wakeup};
 
 mod blocking;
 mod hosting;
+mod listening;
 mod scheduling;
 
 pub(crate) use scheduling::after;
@@ -108,7 +109,7 @@ impl HubCore {
         self.debug_blocking.get()
     }
 
-    fn greenlet_of<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn greenlet_of<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let driver = slf.get().driver(py);
         driver
@@ -253,7 +254,6 @@ impl HubCore {
         mark_as_closed: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, Listener>> {
         let py = slf.py();
-        let this = slf.get();
         let direction = match evtype {
             "read" => Direction::Read,
             "write" => Direction::Write,
@@ -261,44 +261,18 @@ impl HubCore {
                 return Err(PyTypeError::new_err("evtype must be hub.READ or hub.WRITE"));
             }
         };
-        if fileno < 0 {
-            return Err(PyValueError::new_err(format!(
-                "Invalid file descriptor: {fileno}"
-            )));
-        }
         let current = greenlet::current(py);
         let listener = Bound::new(
             py,
             Listener::new(direction, fileno, cb, tb, mark_as_closed, current),
         )?;
-        this.listeners.refuse_second(&listener)?;
-        Self::notice_foreign(slf)?;
-        let core = Self::core(slf)?;
-        let job = Job::Listener(listener.clone().unbind());
-        let outcome = core.get().open_engine(py, |engine| {
-            engine.watch(Lane::Fiber, fileno, direction, Mode::Oneshot, job)
-        })?;
-        match outcome {
-            Ok(key) => listener.get().set_key(py, Some(key)),
-            Err(refused) => {
-                let error = errors::reactor(&refused.error, fileno);
-                drop(refused);
-                return Err(error);
-            }
-        }
-        this.listeners.insert(&listener);
+        Self::listen(slf, &listener)?;
         Ok(listener)
     }
 
-    fn remove(slf: &Bound<'_, Self>, listener: &Bound<'_, Listener>) {
-        let py = slf.py();
-        let this = slf.get();
-        let entry = listener.get();
-        let removed = this.listeners.remove(listener);
-        let Some(key) = entry.key(py) else { return };
-        entry.set_key(py, None);
-        let job = this.engine(py, |engine| engine.unwatch(key));
-        drop((removed, job));
+    #[pyo3(name = "remove")]
+    fn py_remove(slf: &Bound<'_, Self>, listener: &Bound<'_, Listener>) {
+        Self::unlisten(slf, listener);
     }
 
     /// All listeners of a descriptor.
@@ -364,6 +338,7 @@ impl HubCore {
                 let timer = match job {
                     Job::Timer(timer) => timer.clone_ref(py).into_any(),
                     Job::Wake(object) | Job::EventletTimer(object) => object.clone_ref(py),
+                    Job::Start(start) => start.target.clone_ref(py),
                     _ => return None,
                 };
                 Some((clock::seconds(deadline), timer))

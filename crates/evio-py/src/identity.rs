@@ -11,7 +11,8 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 struct Api {
-    events: Py<PyAny>,
+    get_running_loop: Py<PyAny>,
+    set_running_loop: Py<PyAny>,
     tasks: Tasks,
     get_hooks: Py<PyAny>,
     set_hooks: Py<PyAny>,
@@ -32,11 +33,13 @@ static API: PyOnceLock<Api> = PyOnceLock::new();
 
 fn api(py: Python<'_>) -> PyResult<&'static Api> {
     API.get_or_try_init(py, || {
+        let events = py.import("asyncio.events")?;
         let tasks = py.import("asyncio.tasks")?;
         let sys = py.import("sys")?;
         let swap = tasks.getattr_opt("_swap_current_task")?;
         Ok(Api {
-            events: py.import("asyncio.events")?.into_any().unbind(),
+            get_running_loop: events.getattr("_get_running_loop")?.unbind(),
+            set_running_loop: events.getattr("_set_running_loop")?.unbind(),
             tasks: match swap {
                 Some(swap) => Tasks::Swap {
                     current: tasks.getattr("current_task")?.unbind(),
@@ -140,16 +143,15 @@ impl Identity {
 
 /// The running loop, if it is none of ours.
 pub(crate) fn foreign_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    let events = api(py)?.events.bind(py);
-    let running = events.call_method0(intern!(py, "_get_running_loop"))?;
+    let running = api(py)?.get_running_loop.bind(py).call0()?;
     let foreign = !running.is_none() && !running.is_instance_of::<LoopCore>();
     Ok(Some(running).filter(|_| foreign))
 }
 
 fn set_running_loop(py: Python<'_>, api: &Api, running_loop: &Bound<'_, PyAny>) -> PyResult<()> {
-    api.events
+    api.set_running_loop
         .bind(py)
-        .call_method1(intern!(py, "_set_running_loop"), (running_loop,))
+        .call1((running_loop,))
         .map(drop)
 }
 

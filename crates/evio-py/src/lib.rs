@@ -7,6 +7,8 @@
 
 #[allow(unsafe_code)] // A cell that the interpreter's lock guards.
 mod cell;
+#[allow(unsafe_code)] // CPython's arena allocator.
+mod chunks;
 #[allow(unsafe_code)] // CPython's clock.
 mod clock;
 #[allow(unsafe_code)] // CPython's contexts.
@@ -37,13 +39,25 @@ mod _evio {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::chunks::cache_stack_chunks;
+    #[pymodule_export]
     use crate::core::LoopCore;
     #[pymodule_export]
     use crate::crossing::Crossing;
     #[pymodule_export]
     use crate::driver::Driver;
     #[pymodule_export]
-    use crate::fast::sleep;
+    use crate::context::method;
+    #[pymodule_export]
+    use crate::fast::green_thread::{init_green_thread, spawn, spawn_n};
+    #[pymodule_export]
+    use crate::fast::sleep::sleep;
+    #[pymodule_export]
+    use crate::fast::timeout::{
+        cancel_timeout, enter_timeout, exit_timeout, init_timeout, start_timeout,
+    };
+    #[pymodule_export]
+    use crate::fast::trampoline::trampoline;
     #[pymodule_export]
     use crate::handle::{Handle, TimerHandle};
     #[pymodule_export]

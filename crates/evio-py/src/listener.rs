@@ -4,12 +4,12 @@ use std::os::fd::RawFd;
 
 use evio_loop::{Direction, Key};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::cell::{Flag, GilCell};
 use crate::fiber;
-use crate::greenlet::Greenlet;
+use crate::greenlet::{self, Greenlet};
 
 /// Calls back when a descriptor is ready, until it is removed from its hub.
 #[pyclass(
@@ -26,11 +26,14 @@ pub(crate) struct Listener {
     tb: GilCell<Option<Py<PyAny>>>,
     mark_as_closed: GilCell<Option<Py<PyAny>>>,
     greenlet: GilCell<Option<Greenlet>>,
+    /// Whether being ready means a switch to the greenlet, without a callback.
+    wakes: Flag,
     key: GilCell<Option<Key>>,
     spent: Flag,
 }
 
 impl Listener {
+    /// Of a program that brings its own callbacks.
     pub(crate) fn new(
         direction: Direction,
         fileno: RawFd,
@@ -48,9 +51,31 @@ impl Listener {
                 Some(mark_as_closed.clone().unbind()).filter(|_| !mark_as_closed.is_none()),
             ),
             greenlet: GilCell::new(Some(greenlet.unbind())),
+            wakes: Flag::new(false),
             key: GilCell::new(None),
             spent: Flag::new(false),
         }
+    }
+
+    /// Of a greenlet that blocks until the descriptor is ready.
+    pub(crate) fn of_greenlet<'py>(
+        direction: Direction,
+        fileno: RawFd,
+        mark_as_closed: Option<&Bound<'py, PyAny>>,
+        greenlet: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let listener = Self {
+            direction,
+            fileno,
+            cb: GilCell::new(None),
+            tb: GilCell::new(None),
+            mark_as_closed: GilCell::new(mark_as_closed.map(|mark| mark.clone().unbind())),
+            greenlet: GilCell::new(Some(greenlet.clone().unbind())),
+            wakes: Flag::new(true),
+            key: GilCell::new(None),
+            spent: Flag::new(false),
+        };
+        Bound::new(greenlet.py(), listener)
     }
 
     pub(crate) fn fd(&self) -> RawFd {
@@ -69,6 +94,17 @@ impl Listener {
         self.key.replace(py, key);
     }
 
+    fn of_its_greenlet<'py>(
+        &self,
+        py: Python<'py>,
+        method: &Bound<'py, PyString>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match self.greenlet.get(py) {
+            Some(greenlet) => greenlet.into_bound(py).getattr(method),
+            None => Ok(py.None().into_bound(py)),
+        }
+    }
+
     pub(crate) fn is_spent(&self) -> bool {
         self.spent.get()
     }
@@ -76,10 +112,20 @@ impl Listener {
     pub(crate) fn fire(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
+        let args = PyTuple::new(py, [this.fileno])?;
+        if this.wakes.get() {
+            let Some(target) = this.greenlet.get(py) else {
+                return Ok(());
+            };
+            let target = target.into_bound(py);
+            if greenlet::is_dead(&target) {
+                return Ok(());
+            }
+            return greenlet::switch_with(&target, &args, None).map(drop);
+        }
         let Some(callback) = this.cb.get(py) else {
             return Ok(());
         };
-        let args = PyTuple::new(py, [this.fileno])?;
         fiber::call(callback.bind(py), &args, None).map(drop)
     }
 }
@@ -103,6 +149,9 @@ impl Listener {
     /// Called with the descriptor when it is ready; does nothing once the listener is defanged.
     #[getter]
     fn cb<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if self.wakes.get() {
+            return self.of_its_greenlet(py, intern!(py, "switch"));
+        }
         match self.cb.get(py) {
             Some(callback) => Ok(callback.into_bound(py)),
             None => py
@@ -113,8 +162,11 @@ impl Listener {
 
     /// Raises an exception in the greenlet that listens.
     #[getter]
-    fn tb(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.tb.get(py)
+    fn tb<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.tb.get(py) {
+            Some(throwback) => Ok(throwback.into_bound(py)),
+            None => self.of_its_greenlet(py, intern!(py, "throw")),
+        }
     }
 
     /// Called when the descriptor is found to be another one's now.
@@ -142,6 +194,7 @@ impl Listener {
 
     /// Makes the listener harmless and tells the owner of the descriptor that it is closed.
     fn defang(&self, py: Python<'_>) -> PyResult<()> {
+        self.wakes.set(false);
         drop(self.cb.take(py));
         if let Some(mark) = self.mark_as_closed.get(py) {
             mark.call0(py)?;

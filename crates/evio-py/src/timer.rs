@@ -3,17 +3,102 @@
 use evio_loop::TimerKey;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::cell::{Flag, GilCell};
 use crate::fiber;
 use crate::greenlet::{self, Greenlet};
 use crate::hub::HubCore;
 
-struct Call {
-    callback: Py<PyAny>,
-    args: Py<PyTuple>,
-    kwargs: Option<Py<PyDict>>,
+/// What a timer does when it is due.
+pub(crate) enum Due {
+    Call {
+        callback: Py<PyAny>,
+        args: Py<PyTuple>,
+        kwargs: Option<Py<PyDict>>,
+    },
+    /// The call of a greenlet's own `throw`, which needs no objects for it.
+    Throw {
+        target: Greenlet,
+        exception: Py<PyAny>,
+    },
+}
+
+impl Due {
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Call {
+                callback,
+                args,
+                kwargs,
+            } => Self::Call {
+                callback: callback.clone_ref(py),
+                args: args.clone_ref(py),
+                kwargs: kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py)),
+            },
+            Self::Throw { target, exception } => Self::Throw {
+                target: target.clone_ref(py),
+                exception: exception.clone_ref(py),
+            },
+        }
+    }
+
+    fn happen(self, py: Python<'_>) -> PyResult<()> {
+        match self {
+            Self::Call {
+                callback,
+                args,
+                kwargs,
+            } => {
+                let kwargs = kwargs.as_ref().map(|kwargs| kwargs.bind(py));
+                fiber::call(callback.bind(py), args.bind(py), kwargs).map(drop)
+            }
+            Self::Throw { target, exception } => {
+                let target = target.into_bound(py);
+                fiber::restore(&target)?;
+                greenlet::throw(&target, exception.bind(py)).map(drop)
+            }
+        }
+    }
+
+    /// Callback, arguments and keyword arguments.
+    fn into_tuple(self, py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+        let (callback, args, kwargs) = match self {
+            Self::Call {
+                callback,
+                args,
+                kwargs,
+            } => (callback, args, kwargs),
+            Self::Throw { target, exception } => (
+                target.getattr(py, intern!(py, "throw"))?,
+                PyTuple::new(py, [exception])?.unbind(),
+                None,
+            ),
+        };
+        let kwargs = match kwargs {
+            Some(kwargs) => kwargs.into_bound(py),
+            None => PyDict::new(py),
+        };
+        (callback, args, kwargs).into_pyobject(py)
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Call {
+                callback,
+                args,
+                kwargs,
+            } => {
+                visit.call(callback)?;
+                visit.call(args)?;
+                visit.call(kwargs)
+            }
+            Self::Throw { target, exception } => {
+                visit.call(target)?;
+                visit.call(exception)
+            }
+        }
+    }
 }
 
 /// A call that a hub will make once, at or after a time.
@@ -29,21 +114,18 @@ pub(crate) struct GreenTimer {
     scheduled_time: f64,
     local_to: GilCell<Option<Greenlet>>,
     is_local: bool,
-    call: GilCell<Option<Call>>,
+    due: GilCell<Option<Due>>,
     hub: GilCell<Option<Py<HubCore>>>,
     key: GilCell<Option<TimerKey>>,
     called: Flag,
 }
 
 impl GreenTimer {
-    #[allow(clippy::too_many_arguments)] // One for each part of the call that eventlet hands over.
     pub(crate) fn new(
         hub: &Bound<'_, HubCore>,
         seconds: &Bound<'_, PyAny>,
         scheduled_time: f64,
-        callback: &Bound<'_, PyAny>,
-        args: Bound<'_, PyTuple>,
-        kwargs: Option<&Bound<'_, PyDict>>,
+        due: Due,
         local_to: Option<Greenlet>,
     ) -> Self {
         Self {
@@ -51,11 +133,7 @@ impl GreenTimer {
             scheduled_time,
             is_local: local_to.is_some(),
             local_to: GilCell::new(local_to),
-            call: GilCell::new(Some(Call {
-                callback: callback.clone().unbind(),
-                args: args.unbind(),
-                kwargs: kwargs.map(|kwargs| kwargs.clone().unbind()),
-            })),
+            due: GilCell::new(Some(due)),
             hub: GilCell::new(Some(hub.clone().unbind())),
             key: GilCell::new(None),
             called: Flag::new(false),
@@ -80,28 +158,27 @@ impl GreenTimer {
         }
         drop(this.hub.take(py));
         let gone = this.greenlet_is_gone(py);
-        let Some(call) = this.call.take(py).filter(|_| !gone) else {
-            return Ok(());
-        };
-        let kwargs = call.kwargs.as_ref().map(|kwargs| kwargs.bind(py));
-        fiber::call(call.callback.bind(py), call.args.bind(py), kwargs).map(drop)
+        match this.due.take(py).filter(|_| !gone) {
+            Some(due) => due.happen(py),
+            None => Ok(()),
+        }
     }
 }
 
 #[pymethods]
 impl GreenTimer {
     /// Keeps the call from being made and frees its arguments; a timer that was called stays so.
-    fn cancel(&self, py: Python<'_>) {
+    pub(crate) fn cancel(&self, py: Python<'_>) {
         if self.called.replace(true) {
             return;
         }
-        let call = self.call.take(py);
+        let due = self.due.take(py);
         let owner = self.local_to.take(py);
         let job = match (self.hub.take(py), self.key.take(py)) {
             (Some(hub), Some(key)) => HubCore::cancel_timer(hub.bind(py), key),
             _ => None,
         };
-        drop((call, owner, job));
+        drop((due, owner, job));
     }
 
     #[pyo3(signature = (*_args))]
@@ -136,22 +213,15 @@ impl GreenTimer {
     /// Callback, arguments and keyword arguments, until the call is made or cancelled.
     #[getter]
     fn tpl<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let parts = self.call.with(py, |call| {
-            call.as_ref().map(|call| {
-                let kwargs = call.kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py));
-                (call.callback.clone_ref(py), call.args.clone_ref(py), kwargs)
-            })
-        });
-        let Some((callback, args, kwargs)) = parts else {
-            return Err(pyo3::exceptions::PyAttributeError::new_err(
+        let due = self
+            .due
+            .with(py, |due| due.as_ref().map(|due| due.clone_ref(py)));
+        match due {
+            Some(due) => due.into_tuple(py),
+            None => Err(pyo3::exceptions::PyAttributeError::new_err(
                 "the timer was called or cancelled and has no call left",
-            ));
-        };
-        let kwargs = match kwargs {
-            Some(kwargs) => kwargs.into_bound(py),
-            None => PyDict::new(py),
-        };
-        (callback, args, kwargs).into_pyobject(py)
+            )),
+        }
     }
 
     fn __hash__(slf: &Bound<'_, Self>) -> isize {
@@ -183,11 +253,9 @@ impl GreenTimer {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.seconds)?;
-        if let Some(call) = self.call.peek() {
-            if let Some(call) = call.as_ref() {
-                visit.call(&call.callback)?;
-                visit.call(&call.args)?;
-                visit.call(&call.kwargs)?;
+        if let Some(due) = self.due.peek() {
+            if let Some(due) = due.as_ref() {
+                due.traverse(&visit)?;
             }
         }
         if let Some(owner) = self.local_to.peek() {
@@ -200,7 +268,7 @@ impl GreenTimer {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        drop(self.call.take(py));
+        drop(self.due.take(py));
         drop(self.local_to.take(py));
         drop(self.hub.take(py));
     }

@@ -146,7 +146,7 @@ impl HubCore {
 
     /// Finds out whether a loop that is not ours runs here: it is then the hub's host, and called
     /// because the hub has got something to do.
-    pub(super) fn notice_foreign(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn notice_foreign(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let Some(running) = identity::foreign_loop(py)? else {
             return Ok(());

@@ -9,8 +9,7 @@ use super::HubCore;
 use crate::core::LoopCore;
 use crate::greenlet::{self, Greenlet};
 use crate::job::Job;
-use crate::listener::Listener;
-use crate::timer::GreenTimer;
+use crate::timer::{Due, GreenTimer};
 use crate::{clock, context};
 
 impl HubCore {
@@ -53,17 +52,6 @@ impl HubCore {
         });
     }
 
-    /// Arms a listener that has fired and is still wanted.
-    pub(crate) fn rearm(slf: &Bound<'_, Self>, listener: &Bound<'_, Listener>) {
-        let py = slf.py();
-        let this = listener.get();
-        let Some(key) = this.key(py).filter(|_| !this.is_spent()) else {
-            return;
-        };
-        // A descriptor that was closed cannot be armed; its listener is told when the number is used again.
-        drop(slf.get().engine(py, |engine| engine.arm(key)));
-    }
-
     /// A call that eventlet schedules.
     pub(super) fn schedule_call<'py>(
         slf: &Bound<'py, Self>,
@@ -73,12 +61,49 @@ impl HubCore {
         kwargs: Option<&Bound<'py, PyDict>>,
         local_to: Option<Greenlet>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
-        let py = slf.py();
         give_context(callback)?;
+        let due = Due::Call {
+            callback: callback.clone().unbind(),
+            args: args.unbind(),
+            kwargs: kwargs.map(|kwargs| kwargs.clone().unbind()),
+        };
+        Self::schedule_due(slf, seconds, due, local_to)
+    }
+
+    /// Has an exception raised in a greenlet, as its `throw` of this moment would do it.
+    pub(crate) fn schedule_throw<'py>(
+        slf: &Bound<'py, Self>,
+        seconds: &Bound<'py, PyAny>,
+        target: &Bound<'py, PyAny>,
+        exception: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, GreenTimer>> {
+        let py = slf.py();
+        let due = if greenlet::has_own_methods(target) {
+            Due::Throw {
+                target: target.clone().unbind(),
+                exception: exception.clone().unbind(),
+            }
+        } else {
+            Due::Call {
+                callback: target.getattr(intern!(py, "throw"))?.unbind(),
+                args: PyTuple::new(py, [exception])?.unbind(),
+                kwargs: None,
+            }
+        };
+        Self::schedule_due(slf, seconds, due, None)
+    }
+
+    fn schedule_due<'py>(
+        slf: &Bound<'py, Self>,
+        seconds: &Bound<'py, PyAny>,
+        due: Due,
+        local_to: Option<Greenlet>,
+    ) -> PyResult<Bound<'py, GreenTimer>> {
+        let py = slf.py();
         let delay: f64 = seconds.extract()?;
         let deadline = after(py, delay);
-        let due = clock::seconds(clock::now(py)) + delay;
-        let timer = GreenTimer::new(slf, seconds, due, callback, args, kwargs, local_to);
+        let scheduled_time = clock::seconds(clock::now(py)) + delay;
+        let timer = GreenTimer::new(slf, seconds, scheduled_time, due, local_to);
         let timer = Bound::new(py, timer)?;
         Self::notice_foreign(slf)?;
         let key = Self::schedule(

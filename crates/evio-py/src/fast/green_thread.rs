@@ -1,0 +1,93 @@
+//! `eventlet.spawn`, `eventlet.spawn_n` and the making of a `GreenThread`.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::{Original, hub_of_thread, with_first};
+use crate::hub::HubCore;
+use crate::job::{Job, Start};
+use crate::{context, greenlet};
+
+static SPAWN: Original = Original::new("eventlet.greenthread", "spawn");
+static SPAWN_N: Original = Original::new("eventlet.greenthread", "spawn_n");
+
+/// Has a green thread run `func(*args, **kwargs)` in the next turn, and returns it.
+#[pyfunction]
+#[pyo3(signature = (func, *args, **kwargs))]
+pub(crate) fn spawn<'py>(
+    func: &Bound<'py, PyAny>,
+    args: Bound<'py, PyTuple>,
+    kwargs: Option<Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = func.py();
+    let Some(hub) = hub_of_thread(py)? else {
+        return SPAWN.call(with_first(func, &args)?, kwargs.as_ref(), py);
+    };
+    let green = module(py)?
+        .getattr(intern!(py, "GreenThread"))?
+        .call1((HubCore::greenlet_of(&hub)?,))?;
+    let kwargs = kwargs.unwrap_or_else(|| PyDict::new(py));
+    let args = (func, args, kwargs).into_pyobject(py)?;
+    start(&hub, &green, args, None)?;
+    Ok(green)
+}
+
+/// As `spawn`, with a plain greenlet, whose result nobody can ask for.
+#[pyfunction]
+#[pyo3(signature = (func, *args, **kwargs))]
+pub(crate) fn spawn_n<'py>(
+    func: &Bound<'py, PyAny>,
+    args: Bound<'py, PyTuple>,
+    kwargs: Option<Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = func.py();
+    let Some(hub) = hub_of_thread(py)? else {
+        return SPAWN_N.call(with_first(func, &args)?, kwargs.as_ref(), py);
+    };
+    let green = greenlet::new(func, &HubCore::greenlet_of(&hub)?)?;
+    start(&hub, &green, args, kwargs)?;
+    Ok(green)
+}
+
+/// `GreenThread.__init__`.
+#[pyfunction]
+#[pyo3(signature = (green, /, parent))]
+pub(crate) fn init_green_thread(
+    green: &Bound<'_, PyAny>,
+    parent: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    static EVENT: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let py = green.py();
+    greenlet::init(green, &green.getattr(intern!(py, "main"))?, parent)?;
+    let event = EVENT.get_or_try_init(py, || py.import("eventlet.event").map(Bound::unbind))?;
+    let event = event.bind(py).getattr(intern!(py, "Event"))?.call0()?;
+    green.setattr(intern!(py, "_exit_event"), event)?;
+    green.setattr(intern!(py, "_resolving_links"), false)?;
+    green.setattr(intern!(py, "_exit_funcs"), py.None())
+}
+
+fn module(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
+    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let module =
+        MODULE.get_or_try_init(py, || py.import("eventlet.greenthread").map(Bound::unbind))?;
+    Ok(module.bind(py))
+}
+
+fn start<'py>(
+    hub: &Bound<'py, HubCore>,
+    green: &Bound<'py, PyAny>,
+    args: Bound<'py, PyTuple>,
+    kwargs: Option<Bound<'py, PyDict>>,
+) -> PyResult<()> {
+    let py = hub.py();
+    green.setattr(intern!(py, "gr_context"), context::copy(py)?)?;
+    HubCore::notice_foreign(hub)?;
+    let start = Start {
+        target: green.clone().unbind(),
+        args: args.unbind(),
+        kwargs: kwargs.map(Bound::unbind),
+    };
+    HubCore::schedule(&HubCore::core(hub)?, 0, Job::Start(Box::new(start))).map(drop)
+}

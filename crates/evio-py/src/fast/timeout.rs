@@ -1,0 +1,171 @@
+//! The methods of `eventlet.Timeout`.
+
+use pyo3::exceptions::PyAssertionError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyDict, PyString};
+
+use super::{Original, hub_of_thread};
+use crate::{context, greenlet};
+use crate::hub::HubCore;
+use crate::timer::GreenTimer;
+
+static START: Original = Original::new("eventlet.timeout:Timeout", "start");
+
+/// `Timeout.__init__`.
+#[pyfunction]
+#[pyo3(signature = (timeout, /, seconds = None, exception = None))]
+pub(crate) fn init_timeout(
+    timeout: &Bound<'_, PyAny>,
+    seconds: Option<&Bound<'_, PyAny>>,
+    exception: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let py = timeout.py();
+    let attributes = Attributes::of(timeout)?;
+    attributes.set(intern!(py, "seconds"), seconds)?;
+    attributes.set(intern!(py, "exception"), exception)?;
+    if let Attributes::Plain(_) = attributes {
+        return begin(timeout, &attributes, seconds, exception);
+    }
+    attributes.set(intern!(py, "timer"), None)?;
+    timeout.call_method0(intern!(py, "start")).map(drop)
+}
+
+/// `Timeout.start`.
+#[pyfunction]
+#[pyo3(signature = (timeout, /))]
+pub(crate) fn start_timeout<'py>(timeout: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = timeout.py();
+    if timeout.getattr(intern!(py, "pending"))?.is_truthy()? {
+        return Err(PyAssertionError::new_err(format!(
+            "{} is already started; to restart it, cancel it first",
+            timeout.repr()?
+        )));
+    }
+    let attributes = Attributes::of(timeout)?;
+    let seconds = attributes.get(intern!(py, "seconds"))?;
+    let exception = attributes.get(intern!(py, "exception"))?;
+    begin(timeout, &attributes, seconds.as_ref(), exception.as_ref())?;
+    Ok(timeout.clone())
+}
+
+/// `Timeout.cancel`.
+#[pyfunction]
+#[pyo3(signature = (timeout, /))]
+pub(crate) fn cancel_timeout(timeout: &Bound<'_, PyAny>) -> PyResult<()> {
+    cancel(&Attributes::of(timeout)?)
+}
+
+/// `Timeout.__enter__`.
+#[pyfunction]
+#[pyo3(signature = (timeout, /))]
+pub(crate) fn enter_timeout<'py>(timeout: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = timeout.py();
+    if Attributes::of(timeout)?.get(intern!(py, "timer"))?.is_none() {
+        timeout.call_method0(intern!(py, "start"))?;
+    }
+    Ok(timeout.clone())
+}
+
+/// `Timeout.__exit__`, which a task may also reach by the cancel that stood for the timeout.
+#[pyfunction]
+#[pyo3(signature = (timeout, _kind, value, _traceback, /))]
+pub(crate) fn exit_timeout<'py>(
+    timeout: &Bound<'py, PyAny>,
+    _kind: &Bound<'py, PyAny>,
+    value: &Bound<'py, PyAny>,
+    _traceback: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    static EXIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = timeout.py();
+    match Attributes::of(timeout)? {
+        attributes @ Attributes::Plain(_) => cancel(&attributes)?,
+        Attributes::Other(_) => drop(timeout.call_method0(intern!(py, "cancel"))?),
+    }
+    if value.is_none() {
+        return Ok(py.None().into_bound(py));
+    }
+    let exit = EXIT.get_or_try_init(py, || {
+        py.import("eventlet_asyncio._steps")?
+            .getattr("timeout_exit")
+            .map(Bound::unbind)
+    })?;
+    exit.bind(py).call1((timeout, value))
+}
+
+/// The attributes of a timeout: in its dictionary, when it is of eventlet's class and no subclass
+/// can have made something else of them.
+enum Attributes<'a, 'py> {
+    Plain(Bound<'py, PyDict>),
+    Other(&'a Bound<'py, PyAny>),
+}
+
+impl<'a, 'py> Attributes<'a, 'py> {
+    fn of(timeout: &'a Bound<'py, PyAny>) -> PyResult<Self> {
+        static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let py = timeout.py();
+        let class = CLASS.get_or_try_init(py, || {
+            py.import("eventlet.timeout")?
+                .getattr("Timeout")
+                .map(Bound::unbind)
+        })?;
+        if timeout.get_type().is(class) {
+            return context::dictionary(timeout).map(Self::Plain);
+        }
+        Ok(Self::Other(timeout))
+    }
+
+    fn get(&self, name: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let value = match self {
+            Self::Plain(dict) => dict.get_item(name)?,
+            Self::Other(timeout) => Some(timeout.getattr(name)?),
+        };
+        Ok(value.filter(|value| !value.is_none()))
+    }
+
+    fn set(&self, name: &Bound<'py, PyString>, value: Option<&Bound<'py, PyAny>>) -> PyResult<()> {
+        match self {
+            Self::Plain(dict) => dict.set_item(name, value),
+            Self::Other(timeout) => timeout.setattr(name, value),
+        }
+    }
+}
+
+fn begin<'py>(
+    timeout: &Bound<'py, PyAny>,
+    attributes: &Attributes<'_, 'py>,
+    seconds: Option<&Bound<'py, PyAny>>,
+    exception: Option<&Bound<'py, PyAny>>,
+) -> PyResult<()> {
+    let py = timeout.py();
+    let timer = intern!(py, "timer");
+    let Some(seconds) = seconds else {
+        return attributes.set(timer, None);
+    };
+    let Some(hub) = hub_of_thread(py)? else {
+        attributes.set(timer, None)?;
+        return START.call((timeout,), None, py).map(drop);
+    };
+    let exception = exception
+        .filter(|exception| !exception.is_instance_of::<PyBool>())
+        .unwrap_or(timeout);
+    let current = greenlet::current(py);
+    let scheduled = HubCore::schedule_throw(&hub, seconds, &current, exception)?;
+    attributes.set(timer, Some(scheduled.as_any()))
+}
+
+fn cancel(attributes: &Attributes<'_, '_>) -> PyResult<()> {
+    let name = match attributes {
+        Attributes::Plain(dict) => intern!(dict.py(), "timer"),
+        Attributes::Other(timeout) => intern!(timeout.py(), "timer"),
+    };
+    let Some(timer) = attributes.get(name)? else {
+        return Ok(());
+    };
+    match timer.cast::<GreenTimer>() {
+        Ok(timer) => timer.get().cancel(timer.py()),
+        Err(_) => drop(timer.call_method0("cancel")?),
+    }
+    attributes.set(name, None)
+}
