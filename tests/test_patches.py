@@ -2,8 +2,10 @@
 
 import asyncio
 import importlib
+import os
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import eventlet
 import eventlet.asyncio
@@ -11,7 +13,7 @@ import pytest
 from eventlet import debug, greenthread, hubs, patcher
 
 import eventlet_asyncio
-from eventlet_asyncio import _patches
+from eventlet_asyncio import _evio, _patches
 
 
 def make_hub():
@@ -58,9 +60,62 @@ def test_a_function_is_changed_for_those_who_hold_it_and_put_back(function):
     assert function.__code__ is before
 
 
+@pytest.mark.parametrize(
+    "row", [row for row in _patches.TABLE if isinstance(row, _patches.Function)], ids=lambda row: row.places[0][1]
+)
+def test_a_function_becomes_native_under_each_name_and_for_those_who_hold_it(row):
+    module, name = row.places[0]
+    held = place(module, name)
+    code = held.__code__
+    make_hub()
+    native = getattr(_evio, name)
+    for module, name in row.places:
+        assert place(module, name) is native
+    assert native in held.__code__.co_consts
+    original = _patches.original(module, name)
+    assert (original.__code__, original.__defaults__) == (code, held.__defaults__)
+    _patches.undo()
+    assert held.__code__ is code
+    for module, name in row.places:
+        assert place(module, name) is held
+
+
+def test_a_function_of_the_programs_own_stays(monkeypatch):
+    mock = Mock()
+    monkeypatch.setattr(eventlet, "sleep", mock)
+    make_hub()
+    assert eventlet.sleep is mock
+    assert greenthread.sleep is _evio.sleep
+
+
+def test_the_stack_cache_is_turned_off_by_the_environment():
+    program = """
+import eventlet, eventlet_asyncio
+from eventlet_asyncio import _evio, _patches
+asked = []
+_evio.cache_stack_chunks = asked.append
+eventlet_asyncio.use_hub()
+eventlet.sleep(0)
+_patches.undo()
+print(asked)
+"""
+    for value, asked in (("0", "[False]\n"), ("1", "[True, False]\n")):
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"EVENTLET_ASYNCIO_STACK_CACHE": value},
+            capture_output=True,
+            text=True,
+            timeout=50,
+        )
+        assert ended.stdout == asked, ended.stderr
+
+
 def test_every_kind_of_row_is_tested_here():
     tested = (
         _patches.Attribute,
+        _patches.Methods,
+        _patches.Function,
+        _patches.StackChunks,
         _patches.Code,
         _patches.CodeThatMayRun,
         _patches.Policy,
@@ -114,7 +169,7 @@ def test_a_second_hub_changes_nothing_more(in_thread):
     in_thread(make_hub)
     assert [place(owner, name) for owner, name in ATTRIBUTES] == during
     _patches.undo()
-    assert eventlet.sleep is _patches.original("eventlet", "sleep")
+    assert eventlet.sleep is not _evio.sleep
 
 
 def test_undo_twice_is_undo_once():
@@ -139,10 +194,10 @@ def test_the_hub_works_without_its_patches(hub):
 
 
 def test_what_stood_at_a_patched_place_can_be_asked_for():
-    before = greenthread.sleep
+    before = greenthread.GreenThread.__init__
     make_hub()
-    assert greenthread.sleep is not before
-    assert _patches.original("eventlet.greenthread", "sleep") is before
+    assert greenthread.GreenThread.__init__ is not before
+    assert _patches.original("eventlet.greenthread:GreenThread", "__init__") is before
     with pytest.raises(LookupError, match="not in the table"):
         _patches.original("eventlet.greenthread", "spawn_after_local")
 

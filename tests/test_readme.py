@@ -117,7 +117,7 @@ def test_each_patch_has_a_section_of_its_own_in_the_order_of_the_table():
     assert len(sections) == len(_patches.TABLE)
     for section, row in zip(sections, _patches.TABLE):
         heading = section.splitlines()[0]
-        if isinstance(row, (_patches.Attribute, _patches.Code)):
+        if isinstance(row, (_patches.Attribute, _patches.Code, _patches.Function)):
             owner, name = row.places[0]
             assert name in heading
             assert name != "events" or owner in heading

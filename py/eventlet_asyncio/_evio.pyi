@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any, Literal, final
 from typing_extensions import TypeVarTuple, Unpack, disjoint_base
 
+from eventlet import Timeout
+from eventlet.greenthread import GreenThread
 from greenlet import greenlet
 
 _Ts = TypeVarTuple("_Ts")
@@ -27,12 +29,23 @@ __all__ = [
     "Timer",
     "TimerHandle",
     "__version__",
+    "cache_stack_chunks",
+    "cancel_timeout",
     "current_step",
+    "enter_timeout",
+    "exit_timeout",
     "forget_thread",
     "forget_wakeup",
+    "init_green_thread",
+    "init_timeout",
+    "method",
     "park",
     "restore",
     "sleep",
+    "spawn",
+    "spawn_n",
+    "start_timeout",
+    "trampoline",
     "unpark",
 ]
 
@@ -58,6 +71,55 @@ def restore(carrier: greenlet) -> None:
 
 def unpark(step: Step) -> None:
     """Make a parked step, whose greenlet goes on, the running one again."""
+
+def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+    """`eventlet.spawn`: have a green thread run the function in the next turn."""
+
+def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet:
+    """`eventlet.spawn_n`: as `spawn`, with a plain greenlet, whose result nobody can ask for."""
+
+def trampoline(
+    fd: Any,
+    read: bool | None = None,
+    write: bool | None = None,
+    timeout: float | None = None,
+    timeout_exc: Any = None,
+    mark_as_closed: Callable[[], object] | None = None,
+) -> Any:
+    """`eventlet.hubs.trampoline`: block greenly until a descriptor is ready.
+
+    After *timeout* seconds *timeout_exc* is raised, or `eventlet.Timeout`. RuntimeError when the hub's
+    own greenlet would block, and unless exactly one of *read* and *write* is true.
+    """
+
+def init_green_thread(green: GreenThread, /, parent: greenlet) -> None:
+    """`GreenThread.__init__`."""
+
+def init_timeout(
+    timeout: Timeout, /, seconds: float | None = None, exception: Any = None
+) -> None:
+    """`Timeout.__init__`: begins at once, unless *seconds* is None."""
+
+def start_timeout(timeout: Timeout, /) -> Timeout:
+    """`Timeout.start`. AssertionError when it is pending."""
+
+def cancel_timeout(timeout: Timeout, /) -> None:
+    """`Timeout.cancel`."""
+
+def enter_timeout(timeout: Timeout, /) -> Timeout:
+    """`Timeout.__enter__`."""
+
+def exit_timeout(timeout: Timeout, _kind: Any, value: Any, _traceback: Any, /) -> bool | None:
+    """`Timeout.__exit__`, for which also the cancel counts by which it reached a task."""
+
+def method(function: Callable[..., Any]) -> Any:
+    """A method of a class made from a native function."""
+
+def cache_stack_chunks(enabled: bool) -> None:
+    """Keep up to 1 MiB of the memory of ended greenlets for the next ones, or give it back.
+
+    Does nothing on Python 3.10.
+    """
 
 def sleep(seconds: float | None = None) -> None:
     """`eventlet.sleep`: let others run until at least so many seconds have passed.

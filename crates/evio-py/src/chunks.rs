@@ -10,9 +10,7 @@ use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3::ffi::{
-    PyObject_GetArenaAllocator, PyObject_SetArenaAllocator, PyObjectArenaAllocator,
-};
+use pyo3::ffi::{PyObject_GetArenaAllocator, PyObject_SetArenaAllocator, PyObjectArenaAllocator};
 use pyo3::prelude::*;
 
 /// What CPython asks for; other sizes are none of our business.
@@ -88,9 +86,9 @@ extern "C" fn allocate(_: *mut c_void, size: usize) -> *mut c_void {
         }
     }
     let original = CACHE.original();
-    original.alloc.map_or(ptr::null_mut(), |allocate| {
-        allocate(original.ctx, size)
-    })
+    original
+        .alloc
+        .map_or(ptr::null_mut(), |allocate| allocate(original.ctx, size))
 }
 
 extern "C" fn free(_: *mut c_void, memory: *mut c_void, size: usize) {

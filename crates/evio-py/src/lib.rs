@@ -41,13 +41,13 @@ mod _evio {
     #[pymodule_export]
     use crate::chunks::cache_stack_chunks;
     #[pymodule_export]
+    use crate::context::method;
+    #[pymodule_export]
     use crate::core::LoopCore;
     #[pymodule_export]
     use crate::crossing::Crossing;
     #[pymodule_export]
     use crate::driver::Driver;
-    #[pymodule_export]
-    use crate::context::method;
     #[pymodule_export]
     use crate::fast::green_thread::{init_green_thread, spawn, spawn_n};
     #[pymodule_export]

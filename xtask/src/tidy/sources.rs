@@ -7,8 +7,12 @@ use serde_json::Value;
 use super::{File, arrows, lexer};
 
 /// The files that may contain `unsafe`, each with the promise it keeps.
-const UNSAFE_FILES: [(&str, &str); 7] = [
+const UNSAFE_FILES: [(&str, &str); 8] = [
     ("crates/evio-py/src/cell.rs", "shares what the GIL protects"),
+    (
+        "crates/evio-py/src/chunks.rs",
+        "stands in for CPython's arena allocator",
+    ),
     ("crates/evio-py/src/clock.rs", "reads Python's own clock"),
     (
         "crates/evio-py/src/context.rs",

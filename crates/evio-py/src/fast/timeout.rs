@@ -7,9 +7,9 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyString};
 
 use super::{Original, hub_of_thread};
-use crate::{context, greenlet};
 use crate::hub::HubCore;
 use crate::timer::GreenTimer;
+use crate::{context, greenlet};
 
 static START: Original = Original::new("eventlet.timeout:Timeout", "start");
 
@@ -62,7 +62,10 @@ pub(crate) fn cancel_timeout(timeout: &Bound<'_, PyAny>) -> PyResult<()> {
 #[pyo3(signature = (timeout, /))]
 pub(crate) fn enter_timeout<'py>(timeout: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = timeout.py();
-    if Attributes::of(timeout)?.get(intern!(py, "timer"))?.is_none() {
+    if Attributes::of(timeout)?
+        .get(intern!(py, "timer"))?
+        .is_none()
+    {
         timeout.call_method0(intern!(py, "start"))?;
     }
     Ok(timeout.clone())

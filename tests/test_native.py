@@ -1,0 +1,267 @@
+"""The native equals of eventlet's functions do what those do, seen from outside."""
+
+import gc
+import os
+import resource
+import socket
+import sys
+import weakref
+
+import eventlet
+import pytest
+from eventlet import greenthread, hubs
+from eventlet.hubs import trampoline
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from eventlet_asyncio import _evio
+
+BOTH = pytest.mark.parametrize("spawn", ["spawn", "spawn_n"])
+
+
+@pytest.fixture(autouse=True)
+def native(hub):
+    assert eventlet.spawn is _evio.spawn
+
+
+@BOTH
+def test_a_green_thread_runs_in_the_next_turn_with_its_arguments(spawn):
+    log = []
+
+    def runs(*args, **kwargs):
+        log.append((args, kwargs))
+
+    getattr(eventlet, spawn)(runs, 1, 2, three=3)
+    getattr(eventlet, spawn)(runs)
+    assert log == []
+    eventlet.sleep(0)
+    assert log == [((1, 2), {"three": 3}), ((), {})]
+
+
+@BOTH
+def test_a_function_is_needed(spawn):
+    with pytest.raises(TypeError):
+        getattr(eventlet, spawn)()
+
+
+def test_the_classes_are_eventlets():
+    assert type(eventlet.spawn(int)) is greenthread.GreenThread
+    assert type(eventlet.spawn_n(int)) is greenlet
+    eventlet.sleep(0)
+
+
+@BOTH
+def test_what_is_killed_before_it_starts_never_runs(spawn):
+    log = []
+    green = getattr(eventlet, spawn)(log.append, 1)
+    greenthread.kill(green)
+    eventlet.sleep(0)
+    assert log == []
+    assert green.dead
+    if spawn == "spawn":
+        with pytest.raises(GreenletExit):
+            green.wait()
+
+
+@BOTH
+def test_a_failure_is_reported_by_the_hub_and_stops_nobody(spawn, capsys):
+    getattr(eventlet, spawn)(int, "no number")
+    log = []
+    getattr(eventlet, spawn)(log.append, 1)
+    eventlet.sleep(0)
+    assert log == [1]
+    assert "invalid literal" in capsys.readouterr().err
+
+
+@BOTH
+def test_nothing_is_kept_of_a_green_thread_that_ended(spawn):
+    class Thing:
+        pass
+
+    thing = Thing()
+    gone = weakref.ref(thing)
+    green = getattr(eventlet, spawn)(id, thing)
+    eventlet.sleep(0)
+    del thing, green
+    gc.collect()
+    assert gone() is None
+
+
+@BOTH
+def test_a_green_thread_that_waits_to_start_is_a_timer_of_the_hub(spawn, hub):
+    green = getattr(eventlet, spawn)(int)
+    assert green in [timer for _, timer in hub.timers]
+    assert hub.get_timers_count() == 1
+    eventlet.sleep(0)
+
+
+def test_a_subclass_of_green_thread_begins_as_eventlets():
+    class Mine(greenthread.GreenThread):
+        def main(self, function, args, kwargs):
+            super().main(function, args, {**kwargs, "base": 16})
+
+    mine = Mine(hubs.get_hub().greenlet)
+    hubs.get_hub().schedule_call_global(0, mine.switch, int, ("ff",), {})
+    assert mine.wait() == 255
+
+
+def test_a_timeout_is_raised_where_the_greenlet_blocks():
+    with pytest.raises(eventlet.Timeout) as caught, eventlet.Timeout(0.001) as timeout:
+        assert timeout.pending
+        eventlet.sleep(1)
+    assert caught.value is timeout
+    assert not timeout.pending
+    assert timeout.timer is None
+
+
+def test_a_timeout_that_is_not_reached_leaves_nothing(hub):
+    with eventlet.Timeout(60):
+        assert hub.get_timers_count() == 1
+    hub.timers_canceled = 0
+    assert hub.get_timers_count() == 0
+
+
+@pytest.mark.parametrize("exception", [ValueError, ValueError("mine")])
+def test_a_timeout_raises_what_it_was_given(exception):
+    with pytest.raises(ValueError), eventlet.Timeout(0.001, exception):
+        eventlet.sleep(1)
+
+
+def test_a_silent_timeout_is_swallowed_by_its_own_with_statement():
+    with eventlet.Timeout(0.001, False):
+        eventlet.sleep(1)
+        pytest.fail("the timeout was not raised")
+
+
+def test_a_timeout_without_seconds_never_comes():
+    with eventlet.Timeout() as timeout:
+        assert not timeout.pending
+        eventlet.sleep(0.001)
+
+
+def test_a_timeout_is_started_again_after_a_cancel_only():
+    timeout = eventlet.Timeout(60)
+    with pytest.raises(AssertionError, match="already started"):
+        timeout.start()
+    timeout.cancel()
+    assert timeout.start() is timeout
+    assert timeout.pending
+    timeout.cancel()
+    timeout.cancel()
+    assert not timeout.pending
+
+
+def test_methods_of_a_subclass_of_timeout_are_called():
+    log = []
+
+    class Mine(eventlet.Timeout):
+        def start(self):
+            log.append("start")
+            return super().start()
+
+        def cancel(self):
+            log.append("cancel")
+            super().cancel()
+
+    with Mine(60):
+        pass
+    assert log == ["start", "cancel"]
+
+
+def test_a_timeout_must_be_a_number():
+    with pytest.raises(TypeError):
+        eventlet.Timeout("soon")
+
+
+def test_a_timeout_takes_its_arguments_by_name():
+    timeout = eventlet.Timeout(seconds=1, exception=ValueError)
+    assert (timeout.seconds, timeout.exception) == (1, ValueError)
+    timeout.cancel()
+
+
+def test_the_timer_of_a_timeout_tells_what_it_will_do():
+    timeout = eventlet.Timeout(60)
+    callback, args, kwargs = timeout.timer.tpl
+    assert (callback, args, kwargs) == (getcurrent().throw, (timeout,), {})
+    assert timeout.timer.seconds == 60
+    timeout.cancel()
+
+
+def test_trampoline_returns_when_the_descriptor_is_ready(hub):
+    a, b = socket.socketpair()
+    with a, b:
+        green = eventlet.spawn(trampoline, a, read=True)
+        eventlet.sleep(0)
+        [listener] = hub.get_readers()
+        assert listener.fileno == a.fileno()
+        assert (listener.cb, listener.tb) == (green.switch, green.throw)
+        assert not green.dead
+        b.send(b"x")
+        assert green.wait() == a.fileno()
+        assert list(hub.get_readers()) == []
+        assert trampoline(a.fileno(), write=True) == a.fileno()
+
+
+def test_trampoline_raises_after_its_timeout(hub):
+    a, b = socket.socketpair()
+    with a, b:
+        with pytest.raises(eventlet.Timeout):
+            trampoline(a, read=True, timeout=0.001)
+        with pytest.raises(TimeoutError):
+            trampoline(a, read=True, timeout=0.001, timeout_exc=TimeoutError("late"))
+        assert list(hub.get_readers()) == []
+        hub.timers_canceled = 0
+        assert hub.get_timers_count() == 0
+
+
+@pytest.mark.parametrize("wanted", [{}, {"read": True, "write": True}])
+def test_trampoline_waits_for_one_direction(wanted):
+    with pytest.raises(RuntimeError):
+        trampoline(0, **wanted)
+
+
+def test_trampoline_of_a_bad_descriptor_leaves_no_timer(hub):
+    read, write = os.pipe()
+    os.close(read)
+    os.close(write)
+    with pytest.raises(OSError):
+        trampoline(read, read=True, timeout=60)
+    with pytest.raises(ValueError):
+        trampoline(-1, read=True, timeout=60)
+    with pytest.raises(TypeError):
+        trampoline(object(), read=True, timeout=60)
+    hub.timers_canceled = 0
+    assert hub.get_timers_count() == 0
+
+
+@pytest.mark.parametrize("call", [lambda: trampoline(0, read=True), lambda: eventlet.sleep(1)])
+def test_the_hubs_own_greenlet_must_not_block(hub, call):
+    caught = []
+
+    def blocks():
+        try:
+            call()
+        except RuntimeError as error:
+            caught.append(str(error))
+
+    hub.schedule_call_global(0, blocks)
+    eventlet.sleep(0)
+    assert caught == ["do not call blocking functions from the mainloop"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="greenlets have no stack chunks on 3.10")
+def test_the_memory_of_ended_green_threads_is_used_again():
+    """Memory that comes from the kernel faults when it is first written."""
+
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(1000):
+            eventlet.spawn(lambda: None).wait()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    faults()
+    assert faults() < 500
+    _evio.cache_stack_chunks(False)
+    try:
+        assert faults() > 900
+    finally:
+        _evio.cache_stack_chunks(True)
