@@ -9,7 +9,7 @@ import errno
 import signal
 import weakref
 
-_loops = {}
+_loops: dict = {}  # The loops that handle each signal.
 
 
 def _deliver(number, _frame):
