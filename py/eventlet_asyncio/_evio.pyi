@@ -28,6 +28,7 @@ __all__ = [
     "Step",
     "Timer",
     "TimerHandle",
+    "Watch",
     "__version__",
     "cache_stack_chunks",
     "cancel_timeout",
@@ -265,6 +266,28 @@ class LoopCore:
     @_thread_id.setter
     def _thread_id(self, value: int | None) -> None: ...
 
+@final
+class Watch:
+    """What a hub is busy with, noted for a watcher in another thread."""
+
+    def start(self) -> None:
+        """Note the work of the running thread from now on."""
+
+    def stop(self) -> None:
+        """Note no work any more."""
+
+    def busy(self) -> tuple[int, float] | None:
+        """The number of the work under way, and how many seconds it has taken."""
+
+    def strike(self, number: int, kind: type[BaseException], by_signal: bool) -> bool:
+        """Have an exception raised in a piece of work; False if that is over.
+
+        Without *by_signal* it is raised at the next bytecode, else by who handles the signal.
+        """
+
+    def take_struck(self) -> type[BaseException] | None:
+        """What a signal handler is to raise in the work under way."""
+
 @disjoint_base
 class HubCore:
     """The native half of Hub: green threads, timers and listeners on the engine of a loop."""
@@ -305,11 +328,7 @@ class HubCore:
     @timers_canceled.setter
     def timers_canceled(self, value: int) -> None: ...
     @property
-    def debug_blocking(self) -> bool:
-        """Whether green code that blocks the OS thread is reported."""
-
-    @debug_blocking.setter
-    def debug_blocking(self, value: object) -> None: ...
+    def _watch(self) -> Watch: ...
     def switch(self) -> Any:
         """Block the running greenlet and let others run, until somebody switches to it.
 

@@ -53,6 +53,7 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         self.lclass = base.FdListener
         self.next_timers = ()
         self.debug_exceptions = True
+        self._blocking = None
         self.debug_blocking_resolution = 1
         self._attach()
         _thread_ends.end = _ThreadEnd(self)
@@ -65,6 +66,38 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
 
         _patches.apply()
 
+    @property
+    def debug_blocking(self):
+        """Whether code that blocks the thread is interrupted: see `eventlet.debug`."""
+        return self._blocking is not None
+
+    @debug_blocking.setter
+    def debug_blocking(self, state):
+        if self._blocking is not None:
+            self._blocking.stop()
+            self._blocking = None
+        if state:
+            from eventlet_asyncio import _blocking
+
+            self._blocking = _blocking.Watcher(self._watch, self.debug_blocking_resolution)
+
+    @property
+    def debug_blocking_resolution(self):
+        """For how many seconds code may block the thread before it is interrupted."""
+        return self._resolution
+
+    @debug_blocking_resolution.setter
+    def debug_blocking_resolution(self, seconds):
+        self._resolution = seconds
+        if self._blocking is not None:
+            self._blocking.resolution = seconds
+
+    def block_detect_pre(self):
+        """Blocking is noticed by a watcher: no turn need begin with an alarm."""
+
+    def block_detect_post(self):
+        """Nor end with one."""
+
     def __repr__(self):
         return f"<{type(self).__name__} at {id(self):#x} driving {self.loop!r}>"
 
@@ -72,6 +105,7 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         self._end()
 
     def _end(self):
+        self.debug_blocking = False
         own = self._detach()
         if own is not None and not sys.is_finalizing():
             own._owner = None

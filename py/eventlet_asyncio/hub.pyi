@@ -31,8 +31,6 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
     in any case.
     closed: listeners whose descriptor was closed, and who have not been told yet.
     debug_exceptions: whether exceptions that end a green thread are printed.
-    debug_blocking_resolution: how long green code may block the OS thread before it is reported, in
-    seconds, where `debug_blocking` is on.
     lclass, next_timers: for those who expect a hub of eventlet's; not used.
     """
 
@@ -41,10 +39,30 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
     lclass: type[Any]
     next_timers: tuple[()]
     debug_exceptions: bool
-    debug_blocking_resolution: float
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None: ...
     def __del__(self) -> None: ...
+    @property
+    def debug_blocking(self) -> bool:
+        """Whether code that blocks the hub's OS thread is interrupted by a RuntimeError.
+
+        Set it, as `eventlet.debug.hub_blocking_detection()` does, in the thread of the hub.
+        """
+
+    @debug_blocking.setter
+    def debug_blocking(self, state: object) -> None: ...
+    @property
+    def debug_blocking_resolution(self) -> float:
+        """For how many seconds a piece of work may block before it is interrupted."""
+
+    @debug_blocking_resolution.setter
+    def debug_blocking_resolution(self, seconds: float) -> None: ...
+    def block_detect_pre(self) -> None:
+        """Does nothing: blocking is not found by an alarm that every turn sets."""
+
+    def block_detect_post(self) -> None:
+        """Does nothing."""
+
     def abort(self, wait: bool = False) -> None:
         """Stop the hub after this turn; with *wait*, return when it has stopped.
 

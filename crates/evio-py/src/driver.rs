@@ -255,7 +255,7 @@ fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
             return Ok(());
         }
         if let Some(core) = this.core(py) {
-            if let Err(error) = Step::run_callbacks(step, core.bind(py)) {
+            if let Err(error) = run_callbacks(driver, step, core.bind(py)) {
                 fail(driver, error);
             }
         }
@@ -273,6 +273,21 @@ fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
     }
 }
 
+fn run_callbacks(
+    driver: &Bound<'_, Driver>,
+    step: &Bound<'_, Step>,
+    core: &Bound<'_, LoopCore>,
+) -> PyResult<()> {
+    let py = driver.py();
+    while let Some(callback) = core.get().next_callback(py) {
+        if let Some(hub) = driver.get().hub(py) {
+            hub.bind(py).get().watch().begin(py);
+        }
+        Step::run_callback(step, core, callback)?;
+    }
+    Ok(())
+}
+
 /// Runs turns on the hub's greenlet, until the hub is aborted.
 pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
     let py = hub.py();
@@ -284,14 +299,7 @@ pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
         this.check_failure(py)?;
         run_callback_part(&driver, &core)?;
         step::put_away(py)?;
-        if hub.get().detects_blocking() {
-            hub.call_method0(intern!(py, "block_detect_pre"))?;
-            let outcome = run_fiber_part(hub, &driver);
-            hub.call_method0(intern!(py, "block_detect_post"))?;
-            outcome?;
-        } else {
-            run_fiber_part(hub, &driver)?;
-        }
+        run_fiber_part(hub, &driver)?;
         if hub.get().is_stopping() {
             return Ok(());
         }
@@ -320,7 +328,11 @@ fn run_callback_part(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> 
             }
         };
         if let Some(carrier) = step.get().greenlet(py) {
-            greenlet::switch(&carrier)?;
+            let outcome = greenlet::switch(&carrier);
+            if let Some(hub) = this.hub(py) {
+                hub.bind(py).get().watch().end(py);
+            }
+            outcome?;
         }
         this.check_failure(py)?;
         let moved_on = this
@@ -353,6 +365,7 @@ fn run_fiber_part(hub: &Bound<'_, HubCore>, driver: &Bound<'_, Driver>) -> PyRes
         let Some(Some(work)) = work else {
             return Ok(());
         };
+        hub.get().watch().begin(py);
         fiber::run(hub, work)?;
         step::put_away(py)?;
         this.check_failure(py)?;

@@ -111,6 +111,7 @@ fn squelch(
     method: &Bound<'_, PyString>,
     subject: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
+    hub.get().watch().end(hub.py());
     let Err(error) = outcome else { return Ok(()) };
     if is_system(hub, &error)? {
         return Err(error);

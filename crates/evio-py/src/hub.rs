@@ -17,6 +17,7 @@ use crate::job::Job;
 use crate::listener::Listener;
 use crate::listeners::{Listeners, Rank};
 use crate::timer::GreenTimer;
+use crate::watch::Watch;
 use crate::{clock, context, run, step, wakeup};
 
 mod blocking;
@@ -35,7 +36,7 @@ pub(crate) struct HubCore {
     listeners: Listeners,
     running: Flag,
     stopping: Flag,
-    debug_blocking: Flag,
+    watch: Py<Watch>,
     canceled: GilCell<usize>,
 }
 
@@ -105,8 +106,8 @@ impl HubCore {
         self.stopping.get()
     }
 
-    pub(crate) fn detects_blocking(&self) -> bool {
-        self.debug_blocking.get()
+    pub(crate) fn watch(&self) -> &Watch {
+        self.watch.get()
     }
 
     pub(crate) fn greenlet_of<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -124,18 +125,18 @@ impl HubCore {
 #[pymethods]
 impl HubCore {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self {
+    #[pyo3(signature = (*args, **_kwargs))]
+    fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        Ok(Self {
             driver: GilCell::new(None),
             own: GilCell::new(None),
             foreign: GilCell::new(None),
             listeners: Listeners::new(),
             running: Flag::new(false),
             stopping: Flag::new(false),
-            debug_blocking: Flag::new(false),
+            watch: Py::new(args.py(), Watch::new())?,
             canceled: GilCell::new(0),
-        }
+        })
     }
 
     /// Gives the hub its driver: that of a loop of ours that runs in this thread, or a fresh one.
@@ -350,15 +351,10 @@ impl HubCore {
         PyList::new(py, timers)
     }
 
+    /// The note of what the hub is busy with.
     #[getter]
-    fn debug_blocking(&self) -> bool {
-        self.debug_blocking.get()
-    }
-
-    #[setter]
-    fn set_debug_blocking(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.debug_blocking.set(value.is_truthy()?);
-        Ok(())
+    fn _watch(&self, py: Python<'_>) -> Py<Watch> {
+        self.watch.clone_ref(py)
     }
 
     /// Number of cancelled timers that eventlet's own hubs would still hold.
@@ -388,6 +384,7 @@ impl HubCore {
         if let Some(foreign) = self.foreign.peek() {
             visit.call(&*foreign)?;
         }
+        visit.call(&self.watch)?;
         self.listeners.traverse(&visit)
     }
 

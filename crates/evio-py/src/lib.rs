@@ -32,6 +32,8 @@ mod run;
 mod step;
 mod timer;
 mod wakeup;
+#[allow(unsafe_code)] // Exceptions in other threads.
+mod watch;
 
 /// The extension module.
 #[pyo3::pymodule(gil_used = true)]
@@ -70,6 +72,8 @@ mod _evio {
     use crate::step::{ParkedCancel, Step};
     #[pymodule_export]
     use crate::timer::GreenTimer;
+    #[pymodule_export]
+    use crate::watch::Watch;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

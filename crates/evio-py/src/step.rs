@@ -322,14 +322,6 @@ impl Step {
             .map(|greenlet| greenlet.into_bound(py))
     }
 
-    /// Runs callbacks of the turn until it has no more.
-    pub(crate) fn run_callbacks(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
-        while let Some(callback) = core.get().next_callback(slf.py()) {
-            Self::run_callback(slf, core, callback)?;
-        }
-        Ok(())
-    }
-
     /// Runs one callback in its context and under the loop's identity.
     ///
     /// # Errors

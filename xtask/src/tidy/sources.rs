@@ -23,6 +23,10 @@ const UNSAFE_FILES: [(&str, &str); 8] = [
         "calls the C API of greenlet",
     ),
     (
+        "crates/evio-py/src/watch.rs",
+        "raises exceptions in other threads",
+    ),
+    (
         "crates/evio-reactor/benches/reactor.rs",
         "makes the bare system calls to compare with",
     ),
