@@ -13,6 +13,7 @@ from eventlet.hubs import timer
 
 import eventlet_asyncio
 import eventlet_asyncio.hub
+from eventlet_asyncio import _patches
 
 pytestmark = pytest.mark.usefixtures("hub")
 
@@ -39,6 +40,18 @@ def test_eventlet_takes_it_by_name(in_thread):
         return type(hubs.get_hub())
 
     assert in_thread(by_name) is eventlet_asyncio.hub.Hub
+
+
+def test_who_asks_for_it_while_it_is_made_gets_it(in_thread, monkeypatch):
+    def make():
+        seen = []
+        eventlet_asyncio.use_hub()
+        # As a signal handler may, whenever Python code runs.
+        monkeypatch.setattr(_patches, "apply", lambda: seen.append(hubs.get_hub()))
+        hub = hubs.get_hub()
+        return seen == [hub]
+
+    assert in_thread(make)
 
 
 def test_repr_says_what_drives_what(hub):

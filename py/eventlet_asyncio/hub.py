@@ -58,7 +58,9 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         self._attach()
         _thread_ends.end = _ThreadEnd(self)
         if "_post_initialize" not in eventlet.hubs.get_hub.__code__.co_consts:
-            # Before eventlet 0.36.2 nobody calls it.
+            # Before eventlet 0.36.2 nobody calls it. A signal handler that asks for the hub
+            # meanwhile must not make another.
+            vars(eventlet.hubs._threadlocal).setdefault("hub", self)
             self._post_initialize()
 
     def _post_initialize(self):
