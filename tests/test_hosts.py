@@ -7,6 +7,7 @@ import eventlet
 import greenlet
 import pytest
 from eventlet import event, hubs
+from eventlet.asyncio import spawn_for_awaitable
 from eventlet.green import socket as green_socket
 
 import eventlet_asyncio
@@ -61,6 +62,14 @@ def test_green_code_calls_async_code_on_every_hub(on_any_hub):
         return await_(slow("main"))
 
     assert on_any_hub(body) == "main"
+
+
+def test_eventlets_own_name_for_that_works_on_every_hub_once_a_loop_ran_there(on_any_hub):
+    def body():
+        assert await_(slow(1)) == 1
+        assert spawn_for_awaitable(slow(2)).wait() == 2
+
+    on_any_hub(body)
 
 
 def test_async_code_calls_green_code_on_every_hub(on_any_hub):
