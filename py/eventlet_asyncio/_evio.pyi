@@ -11,6 +11,7 @@ from typing import Any, Literal, final
 from typing_extensions import TypeVarTuple, Unpack, disjoint_base
 
 from eventlet import Timeout
+from eventlet.greenio import GreenSocket
 from eventlet.greenthread import GreenThread
 from greenlet import greenlet
 
@@ -41,6 +42,7 @@ __all__ = [
     "init_timeout",
     "method",
     "park",
+    "recv_loop",
     "restore",
     "sleep",
     "spawn",
@@ -112,6 +114,11 @@ def enter_timeout(timeout: Timeout, /) -> Timeout:
 
 def exit_timeout(timeout: Timeout, _kind: Any, value: Any, _traceback: Any, /) -> bool | None:
     """`Timeout.__exit__`, for which also the cancel counts by which it reached a task."""
+
+def recv_loop(
+    green: GreenSocket, receive: Callable[..., Any], empty: Any, /, *args: Any
+) -> Any:
+    """`GreenSocket._recv_loop`: call *receive* when there is something, or return *empty* after a reset."""
 
 def method(function: Callable[..., Any]) -> Any:
     """A method of a class made from a native function."""

@@ -365,6 +365,7 @@ TABLE = (
         },
     ),
     Methods("eventlet.greenthread:GreenThread", {"__init__": "init_green_thread"}),
+    Methods("eventlet.greenio.base:GreenSocket", {"_recv_loop": "recv_loop"}),
     Attribute([("eventlet.greenthread:GreenThread", "__await__")], _await),
     Code("eventlet.asyncio", "spawn_for_awaitable", _spawn_for_awaitable),
     CodeThatMayRun("eventlet.debug", "hub_prevent_multiple_readers", _hub_prevent_multiple_readers),

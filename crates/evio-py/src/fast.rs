@@ -12,6 +12,8 @@ use crate::hub::{self, HubCore};
 
 pub(crate) mod green_thread;
 pub(crate) mod sleep;
+#[allow(unsafe_code)] // Looks into a socket.
+pub(crate) mod socket;
 pub(crate) mod timeout;
 pub(crate) mod trampoline;
 

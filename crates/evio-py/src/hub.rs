@@ -11,6 +11,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use crate::cell::{Flag, GilCell, ThreadSlot};
 use crate::core::LoopCore;
 use crate::driver::{self, Driver};
+use crate::fast::socket::ReadyAtOnce;
 use crate::greenlet;
 use crate::host::ForeignLoop;
 use crate::job::Job;
@@ -34,6 +35,7 @@ pub(crate) struct HubCore {
     own: GilCell<Option<Py<LoopCore>>>,
     foreign: GilCell<Option<Py<ForeignLoop>>>,
     listeners: Listeners,
+    ready_at_once: ReadyAtOnce,
     running: Flag,
     stopping: Flag,
     watch: Py<Watch>,
@@ -102,6 +104,10 @@ impl HubCore {
         core.bind(py).get().engine(py, inspect)
     }
 
+    pub(crate) fn ready_at_once(&self) -> &ReadyAtOnce {
+        &self.ready_at_once
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.get()
     }
@@ -132,6 +138,7 @@ impl HubCore {
             own: GilCell::new(None),
             foreign: GilCell::new(None),
             listeners: Listeners::new(),
+            ready_at_once: ReadyAtOnce::new(),
             running: Flag::new(false),
             stopping: Flag::new(false),
             watch: Py::new(args.py(), Watch::new())?,

@@ -55,6 +55,8 @@ mod _evio {
     #[pymodule_export]
     use crate::fast::sleep::sleep;
     #[pymodule_export]
+    use crate::fast::socket::recv_loop;
+    #[pymodule_export]
     use crate::fast::timeout::{
         cancel_timeout, enter_timeout, exit_timeout, init_timeout, start_timeout,
     };

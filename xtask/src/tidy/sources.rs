@@ -18,6 +18,7 @@ const UNSAFE_FILES: [(&str, &str); 9] = [
         "crates/evio-py/src/context.rs",
         "enters and leaves contexts",
     ),
+    ("crates/evio-py/src/fast/socket.rs", "looks into a socket"),
     (
         "crates/evio-py/src/greenlet.rs",
         "calls the C API of greenlet",

@@ -6,6 +6,7 @@ use evio_loop::Direction;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyInt;
 
 use super::{Original, blocking_in_hub, hub_of_thread, is_hub};
 use crate::hub::HubCore;
@@ -26,20 +27,16 @@ pub(crate) fn trampoline<'py>(
     mark_as_closed: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = fd.py();
-    let timeout_exc = match timeout_exc {
-        Some(exception) => exception,
+    let exception = || match timeout_exc {
+        Some(exception) => Ok(exception),
         None => py
             .import("eventlet.timeout")?
-            .getattr(intern!(py, "Timeout"))?,
+            .getattr(intern!(py, "Timeout")),
     };
     let Some(hub) = hub_of_thread(py)? else {
-        let arguments = (fd, read, write, timeout, timeout_exc, mark_as_closed);
+        let arguments = (fd, read, write, timeout, exception()?, mark_as_closed);
         return ORIGINAL.call(arguments, None, py);
     };
-    let current = greenlet::current(py);
-    if is_hub(&hub, &current) {
-        return Err(blocking_in_hub());
-    }
     let wanted = |flag: Option<&Bound<'py, PyAny>>| flag.map_or(Ok(false), Bound::is_truthy);
     let direction = match (wanted(read)?, wanted(write)?) {
         (true, false) => Direction::Read,
@@ -56,29 +53,57 @@ pub(crate) fn trampoline<'py>(
         }
     };
     let fileno = number(fd)?;
-    let timer = timeout
-        .map(|timeout| HubCore::schedule_throw(&hub, timeout, &current, &timeout_exc))
-        .transpose()?;
-    let outcome = wait(&hub, &current, direction, fileno, mark_as_closed);
-    if let Some(timer) = timer {
-        timer.get().cancel(py);
+    match timeout {
+        Some(timeout) => wait(
+            &hub,
+            direction,
+            fileno,
+            Some((timeout, &exception()?)),
+            mark_as_closed,
+        ),
+        None => wait(&hub, direction, fileno, None, mark_as_closed),
     }
-    outcome
 }
 
 /// The number of a file object, or of what is a number already.
 fn number(fd: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     let py = fd.py();
-    match fd.extract() {
-        Ok(number) => Ok(number),
-        Err(_) => match context::attribute(fd, intern!(py, "fileno"))? {
-            Some(fileno) => fileno.call0()?.extract(),
-            None => fd.extract(),
-        },
+    if fd.is_instance_of::<PyInt>() {
+        return fd.extract();
+    }
+    match context::attribute(fd, intern!(py, "fileno"))? {
+        Some(fileno) => fileno.call0()?.extract(),
+        None => fd.extract(),
     }
 }
 
-fn wait<'py>(
+/// Blocks the running greenlet until a descriptor is ready, or raises an exception after some
+/// seconds.
+pub(super) fn wait<'py>(
+    hub: &Bound<'py, HubCore>,
+    direction: Direction,
+    fileno: RawFd,
+    timeout: Option<(&Bound<'py, PyAny>, &Bound<'py, PyAny>)>,
+    mark_as_closed: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let current = greenlet::current(hub.py());
+    if is_hub(hub, &current) {
+        return Err(blocking_in_hub());
+    }
+    let timer = match timeout {
+        Some((seconds, exception)) => {
+            Some(HubCore::schedule_throw(hub, seconds, &current, exception)?)
+        }
+        None => None,
+    };
+    let outcome = listen(hub, &current, direction, fileno, mark_as_closed);
+    if let Some(timer) = timer {
+        timer.get().cancel(hub.py());
+    }
+    outcome
+}
+
+fn listen<'py>(
     hub: &Bound<'py, HubCore>,
     current: &Bound<'py, PyAny>,
     direction: Direction,

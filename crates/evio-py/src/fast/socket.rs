@@ -1,0 +1,202 @@
+//! `GreenSocket._recv_loop`: what all receiving methods of a green socket do.
+
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::RawFd;
+
+use evio_loop::Direction;
+use pyo3::exceptions::{PyEOFError, PyOSError, PyTimeoutError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
+
+use super::{Original, hub_of_thread, trampoline};
+use crate::cell::GilCell;
+use crate::hub::HubCore;
+
+static ORIGINAL: Original = Original::new("eventlet.greenio.base:GreenSocket", "_recv_loop");
+
+/// What is looked at to see whether a socket is one whose methods are known.
+struct Classes {
+    green_socket: Py<PyAny>,
+    socket: Py<PyAny>,
+    closed: Py<PyAny>,
+}
+
+fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
+    static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
+    CLASSES.get_or_try_init(py, || {
+        let base = py.import("eventlet.greenio.base")?;
+        Ok(Classes {
+            green_socket: base.getattr("GreenSocket")?.unbind(),
+            socket: base.getattr("_original_socket")?.unbind(),
+            closed: base.getattr("IOClosed")?.unbind(),
+        })
+    })
+}
+
+/// Receives, and blocks greenly first when there is nothing.
+///
+/// eventlet finds that out by an exception, the dearest part of a green block. This looks before,
+/// unless there was something at once the last time.
+#[pyfunction]
+#[pyo3(signature = (green, receive, empty, /, *args))]
+pub(crate) fn recv_loop<'py>(
+    green: &Bound<'py, PyAny>,
+    receive: &Bound<'py, PyAny>,
+    empty: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = green.py();
+    if green
+        .getattr(intern!(py, "act_non_blocking"))?
+        .is_truthy()?
+    {
+        return receive.call1(args);
+    }
+    let classes = classes(py)?;
+    let fd = green.getattr(intern!(py, "fd"))?;
+    let known = green.get_type().is(&classes.green_socket) && fd.get_type().is(&classes.socket);
+    let hub = hub_of_thread(py)?.filter(|_| known);
+    let (Some(hub), true) = (hub, args.get_item(0)?.is_truthy()?) else {
+        let (green, receive) = (green.clone(), receive.clone());
+        let first = [green, receive, empty.clone()];
+        let all: Vec<_> = first.into_iter().chain(args.iter()).collect();
+        return ORIGINAL.call(PyTuple::new(py, all)?, None, py);
+    };
+    let no_flags = args.len() > 1 && args.get_item(args.len() - 1)?.eq(0)?;
+    let fileno = fd.call_method0(intern!(py, "fileno"))?.extract()?;
+    let ready = hub.get().ready_at_once();
+    let mut attempt = if no_flags && !ready.get(py, fileno) {
+        look(fileno).err()
+    } else {
+        None
+    };
+    ready.set(py, fileno, attempt.is_none());
+    loop {
+        let error = match attempt.take() {
+            Some(error) => error,
+            None => match receive.call1(args) {
+                Err(error) if error.is_instance_of::<PyOSError>(py) => match number(&error, py)? {
+                    Some(code) if blocks(code) || is_closed(code) => {
+                        io::Error::from_raw_os_error(code)
+                    }
+                    _ => return Err(error),
+                },
+                outcome => return outcome,
+            },
+        };
+        match error.raw_os_error() {
+            Some(code) if blocks(code) => {
+                ready.set(py, fileno, false);
+                wait(&hub, green, &classes.closed, fileno)?;
+            }
+            Some(code) if is_closed(code) => return Ok(empty.clone()),
+            Some(code) => {
+                let text = py
+                    .import("os")?
+                    .call_method1(intern!(py, "strerror"), (code,))?;
+                return Err(PyOSError::new_err((code, text.unbind())));
+            }
+            None => return Err(error.into()),
+        }
+    }
+}
+
+/// By descriptor, whether there was something to receive without a wait the last time.
+pub(crate) struct ReadyAtOnce(GilCell<Vec<u64>>);
+
+impl ReadyAtOnce {
+    pub(crate) fn new() -> Self {
+        Self(GilCell::new(Vec::new()))
+    }
+
+    fn place(fd: RawFd) -> (usize, u64) {
+        let fd = usize::try_from(fd).unwrap_or(0);
+        (fd / 64, 1 << (fd % 64))
+    }
+
+    fn get(&self, py: Python<'_>, fd: RawFd) -> bool {
+        let (word, bit) = Self::place(fd);
+        self.0.with(py, |words| {
+            words.get(word).is_some_and(|word| word & bit != 0)
+        })
+    }
+
+    fn set(&self, py: Python<'_>, fd: RawFd, ready: bool) {
+        let (word, bit) = Self::place(fd);
+        self.0.with(py, |words| {
+            if words.len() <= word {
+                words.resize(word + 1, 0);
+            }
+            words[word] = if ready {
+                words[word] | bit
+            } else {
+                words[word] & !bit
+            };
+        });
+    }
+}
+
+/// Whether something can be received, or why not; what only `receive` can find out is no error.
+fn look(fileno: RawFd) -> io::Result<()> {
+    let mut byte = 0_u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the buffer is a live byte, as long as the call says, and the kernel checks the number.
+    let received = unsafe { libc::recv(fileno, (&raw mut byte).cast::<c_void>(), 1, flags) };
+    if received >= 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EINTR | libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) => {
+            Ok(())
+        }
+        _ => Err(error),
+    }
+}
+
+/// On Linux a socket that is not connected yet is expected to block.
+fn blocks(code: i32) -> bool {
+    code == libc::EAGAIN || code == libc::EWOULDBLOCK || code == libc::ENOTCONN
+}
+
+fn is_closed(code: i32) -> bool {
+    matches!(code, libc::ECONNRESET | libc::ESHUTDOWN | libc::EPIPE)
+}
+
+fn number(error: &PyErr, py: Python<'_>) -> PyResult<Option<i32>> {
+    let value = error.value(py);
+    let number = value.getattr(intern!(py, "errno"))?;
+    number.extract()
+}
+
+fn wait<'py>(
+    hub: &Bound<'py, HubCore>,
+    green: &Bound<'py, PyAny>,
+    closed: &Py<PyAny>,
+    fileno: RawFd,
+) -> PyResult<()> {
+    let py = hub.py();
+    let name = intern!(py, "_closed");
+    if green.getattr(name)?.is_truthy()? {
+        return Err(PyEOFError::new_err(()));
+    }
+    let mark = green.getattr(intern!(py, "_mark_as_closed"))?;
+    let seconds = green.getattr(intern!(py, "_timeout"))?;
+    let outcome = if seconds.is_none() {
+        trampoline::wait(hub, Direction::Read, fileno, None, Some(&mark))
+    } else {
+        let late = PyTimeoutError::new_err("timed out").into_value(py);
+        let timeout = Some((&seconds, late.bind(py).as_any()));
+        trampoline::wait(hub, Direction::Read, fileno, timeout, Some(&mark))
+    };
+    match outcome {
+        Err(error) if error.matches(py, closed)? => {
+            green.setattr(name, true)?;
+            Err(PyEOFError::new_err(()))
+        }
+        outcome => outcome.map(drop),
+    }
+}
