@@ -20,7 +20,7 @@ threading = patcher.original("threading")
 # How often the work is looked at within the time that it may take.
 LOOKS = 4
 
-_watchers = weakref.WeakSet()
+_watchers: weakref.WeakSet = weakref.WeakSet()
 
 
 class Watcher:
