@@ -61,7 +61,7 @@ def test_a_function_is_changed_for_those_who_hold_it_and_put_back(function):
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in _patches.TABLE if isinstance(row, _patches.Function)], ids=lambda row: row.places[0][1]
+    "row", [row for row in _patches.TABLE if isinstance(row, _patches.Function)], ids=lambda row: ".".join(row.places[0])
 )
 def test_a_function_becomes_native_under_each_name_and_for_those_who_hold_it(row):
     module, name = row.places[0]
@@ -124,6 +124,7 @@ def test_every_kind_of_row_is_tested_here():
     assert {type(row) for row in _patches.TABLE} <= set(tested)
     codes = [row.places for row in _patches.TABLE if isinstance(row, _patches.Code)]
     assert codes == [
+        [("eventlet.corolocal", "_patch")],
         [("eventlet.asyncio", "spawn_for_awaitable")],
         [("eventlet.debug", "hub_prevent_multiple_readers")],
     ]

@@ -18,6 +18,7 @@ from greenlet import greenlet
 _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
+    "CallbackRun",
     "Crossing",
     "Driver",
     "FdListener",
@@ -38,9 +39,11 @@ __all__ = [
     "exit_timeout",
     "forget_thread",
     "forget_wakeup",
+    "get_ident",
     "init_green_thread",
     "init_timeout",
     "method",
+    "owner",
     "park",
     "recv_loop",
     "restore",
@@ -62,6 +65,12 @@ def forget_thread() -> None:
 
 def forget_wakeup() -> None:
     """Part, in a forked child, from what tells the parent of signals."""
+
+def owner() -> asyncio.Task[Any] | CallbackRun | greenlet:
+    """Whom green code takes for the running green thread."""
+
+def get_ident(gr: greenlet | None = None) -> int:
+    """A number for the running task or green thread, or for the greenlet that is given."""
 
 def park() -> Step | None:
     """Park the running step, if there is one, before its greenlet blocks in a hub that is not ours.
@@ -522,6 +531,10 @@ class Crossing:
     @property
     def awaiter_count(self) -> int:
         """How many wait."""
+
+@final
+class CallbackRun:
+    """Stands for one run of a callback that belongs to no task."""
 
 @final
 class Step:

@@ -59,21 +59,30 @@ class Methods(Attribute):
             setattr(owner, name, _evio.method(getattr(_evio, self._natives[name])))
 
 
+def _with_native(function, native):
+    """A function's code, with a native function in it that needs no name in other people's globals."""
+    code = function.__code__
+    constants = (native if constant == "native" else constant for constant in code.co_consts)
+    return code.replace(co_consts=tuple(constants))
+
+
 class Code:
     """Replaces what a function does, so that those who imported it by name are reached too.
 
     The code runs with the globals of the function that it is given to.
     """
 
-    def __init__(self, place, name, replacement):
+    def __init__(self, place, name, replacement, native=None):
         self.places = [(place, name)]
         self._replacement = replacement
+        self._native = native
         self._saved = None
 
     def apply(self):
         function = vars(_resolve(self.places[0][0]))[self.places[0][1]]
         self._saved = (function, function.__code__)
-        function.__code__ = self._replacement.__code__
+        native = self._native and getattr(_evio, self._native)
+        function.__code__ = _with_native(self._replacement, native)
 
     def undo(self):
         if self._saved is not None:
@@ -107,9 +116,10 @@ class _Asked(type):
 class Function:
     """Replaces a function by a native equal, also in the hands of those who took it by name before."""
 
-    def __init__(self, places, early):
+    def __init__(self, places, early, native=None):
         self.places = places
         self._early = early
+        self._native = native or places[0][1]
         self._saved = []
         self._original = None
 
@@ -122,16 +132,13 @@ class Function:
         self._original = types.FunctionType(
             function.__code__, function.__globals__, name, function.__defaults__
         )
-        native = getattr(_evio, name)
+        native = getattr(_evio, self._native)
         for place, _ in self.places:
             module = sys.modules.get(place)
             if module is not None and vars(module).get(name) is function:
                 self._saved.append((module, name, function))
                 setattr(module, name, native)
-        code = self._early.__code__
-        # As a constant it needs no name in globals that are eventlet's.
-        constants = (native if constant == "native" else constant for constant in code.co_consts)
-        function.__code__ = code.replace(co_consts=tuple(constants))
+        function.__code__ = _with_native(self._early, native)
 
     def undo(self):
         for module, name, function in self._saved:
@@ -316,6 +323,23 @@ def _trampoline(fd, read=None, write=None, timeout=None, timeout_exc=None, mark_
     return native(fd, read, write, timeout, timeout_exc, mark_as_closed)
 
 
+def _get_ident(gr=None):
+    native = "native"
+    return native(gr)
+
+
+def _dictionary_of_owner(local):
+    owner = "native"
+    owner = owner()
+    dictionaries = object.__getattribute__(local, "_local__greens")
+    if owner not in dictionaries:
+        dictionaries[owner] = {}
+        if type(local).__init__ is not object.__init__:
+            args, kwargs = object.__getattribute__(local, "_local__args")
+            local.__init__(*args, **kwargs)
+    object.__setattr__(local, "__dict__", dictionaries[owner])
+
+
 SLEEP = Function(
     [("eventlet.greenthread", "sleep"), ("eventlet", "sleep"), ("eventlet.green.time", "sleep")],
     _sleep,
@@ -351,6 +375,9 @@ TABLE = (
     SPAWN_N,
     TRAMPOLINE,
     StackChunks(),
+    Function([("eventlet.green.thread", "get_ident")], _get_ident),
+    Function([("eventlet.corolocal", "get_ident")], _get_ident),
+    Code("eventlet.corolocal", "_patch", _dictionary_of_owner, "owner"),
     Attribute([("asyncio.tasks", "events")], lambda: EventsOfTasks(asyncio.events)),
     Attribute([("asyncio.runners", "events")], lambda: EventsOfRunners(asyncio.events)),
     Attribute([("eventlet.hubs.hub:BaseHub", "switch")], _switch),

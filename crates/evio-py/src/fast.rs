@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::hub::{self, HubCore};
 
 pub(crate) mod green_thread;
+pub(crate) mod ident;
 pub(crate) mod sleep;
 #[allow(unsafe_code)] // Looks into a socket.
 pub(crate) mod socket;

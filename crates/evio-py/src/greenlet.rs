@@ -98,6 +98,16 @@ pub(crate) fn current(py: Python<'_>) -> Bound<'_, PyAny> {
     unsafe { Bound::from_owned_ptr(py, (api(py).get_current)()) }
 }
 
+/// As [`current`], where the interpreter may be on its way out.
+///
+/// # Errors
+///
+/// `RuntimeError` when the thread has no greenlets any more.
+pub(crate) fn try_current(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: as above; null comes with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, (api(py).get_current)()) }
+}
+
 /// A new greenlet that will run a callable, with a parent to which it returns.
 pub(crate) fn new<'py>(
     run: &Bound<'py, PyAny>,

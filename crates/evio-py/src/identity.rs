@@ -129,6 +129,18 @@ impl Identity {
         })
     }
 
+    /// The task that a loop runs in the running code.
+    pub(crate) fn current_task<'py>(
+        py: Python<'py>,
+        running_loop: &Py<PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let task = match &api(py)?.tasks {
+            Tasks::Swap { current, .. } => Some(current.bind(py).call1((running_loop,))?),
+            Tasks::EnterLeave { current, .. } => current.bind(py).get_item(running_loop)?,
+        };
+        Ok(task.filter(|task| !task.is_none()))
+    }
+
     /// The task whose step this is.
     pub(crate) fn task(&self) -> Option<&Py<PyAny>> {
         self.task.as_ref()

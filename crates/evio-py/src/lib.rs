@@ -53,6 +53,8 @@ mod _evio {
     #[pymodule_export]
     use crate::fast::green_thread::{init_green_thread, spawn, spawn_n};
     #[pymodule_export]
+    use crate::fast::ident::get_ident;
+    #[pymodule_export]
     use crate::fast::sleep::sleep;
     #[pymodule_export]
     use crate::fast::socket::recv_loop;
@@ -71,7 +73,7 @@ mod _evio {
     #[pymodule_export]
     use crate::listener::Listener;
     #[pymodule_export]
-    use crate::step::{ParkedCancel, Step};
+    use crate::step::{CallbackRun, ParkedCancel, Step};
     #[pymodule_export]
     use crate::timer::GreenTimer;
     #[pymodule_export]
@@ -88,6 +90,12 @@ mod _evio {
     #[pyfunction]
     fn current_step(py: Python<'_>) -> Option<Py<Step>> {
         crate::step::current(py)
+    }
+
+    /// Whom green code takes for the running green thread: a task, a callback's run or a greenlet.
+    #[pyfunction]
+    fn owner(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        crate::step::owner(py)
     }
 
     /// Lets go of what is kept for the running thread, as it ends.

@@ -74,11 +74,17 @@ pub(crate) struct Step {
     busy: Flag,
     /// How many callbacks were begun: names one of them.
     callbacks: GilCell<u64>,
+    /// Stands for a callback that is no task's, where green code asks who runs.
+    run: GilCell<Option<Py<CallbackRun>>>,
     parked: Flag,
     has_parked: Flag,
     parked_since: GilCell<u64>,
     parked_time: GilCell<u64>,
 }
+
+/// One run of a callback that belongs to no task.
+#[pyclass(frozen, weakref, module = "eventlet_asyncio._evio")]
+pub(crate) struct CallbackRun;
 
 /// The class of the greenlets that run steps.
 pub(crate) fn carrier_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
@@ -115,6 +121,31 @@ fn active(py: Python<'_>) -> Option<Py<Step>> {
 /// The step that runs, if the running code belongs to one.
 pub(crate) fn current(py: Python<'_>) -> Option<Py<Step>> {
     active(py).filter(|step| step.bind(py).get().busy.get())
+}
+
+/// Whom green code takes for the running green thread: the task in whose step it runs, something that
+/// stands for the callback, or the greenlet itself.
+pub(crate) fn owner(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let greenlet = greenlet::try_current(py)?;
+    let Some(step) = current(py) else {
+        return Ok(greenlet);
+    };
+    let this = step.bind(py).get();
+    let Some(core) = this.core.get(py) else {
+        return Ok(greenlet);
+    };
+    if !this.owns(&greenlet)? {
+        return Ok(greenlet);
+    }
+    if let Some(task) = Identity::current_task(py, &core.into_any())? {
+        return Ok(task);
+    }
+    if let Some(run) = this.run.get(py) {
+        return Ok(run.into_bound(py).into_any());
+    }
+    let run = Bound::new(py, CallbackRun)?;
+    drop(this.run.replace(py, Some(run.clone().unbind())));
+    Ok(run.into_any())
 }
 
 /// Puts away whatever identity is installed, for the step that it belongs to.
@@ -274,6 +305,7 @@ impl Step {
                 deferred: GilCell::new(Vec::new()),
                 busy: Flag::new(false),
                 callbacks: GilCell::new(0),
+                run: GilCell::new(None),
                 parked: Flag::new(false),
                 has_parked: Flag::new(false),
                 parked_since: GilCell::new(0),
@@ -297,6 +329,7 @@ impl Step {
     }
 
     fn begin_callback(&self, py: Python<'_>) {
+        drop(self.run.take(py));
         self.busy.set(true);
         self.callbacks.with(py, |callbacks| *callbacks += 1);
     }
@@ -567,6 +600,7 @@ impl Step {
         drop(self.saved.take(py));
         drop(self.blocked.take(py));
         drop(self.due_cancel.take(py));
+        drop(self.run.take(py));
         drop(self.deferred.take(py));
     }
 }
