@@ -5,6 +5,7 @@ What stands where:
     bridge   call across: future_to_greenlet, greenlet_to_future, await_, and the decorators
     hub      eventlet first: EVENTLET_HUB=eventlet_asyncio.hub, or use_hub()
     loop     asyncio first: run, new_event_loop, EventLoop, EventLoopPolicy, install
+    policy   whether async code may block greenly: green_in_async, no_green_block
 
 Importing this package changes nothing in other people's modules, and does not import eventlet
 before a name of the bridge or the hub is used: a program that is asyncio alone stays so. Making
@@ -21,7 +22,9 @@ _LAZY = {
     "async_to_sync": "bridge",
     "await_": "bridge",
     "future_to_greenlet": "bridge",
+    "green_in_async": "policy",
     "greenlet_to_future": "bridge",
+    "no_green_block": "policy",
     "spawn_for_awaitable": "bridge",
     "sync_to_async": "bridge",
     "use_hub": "hub",
@@ -34,9 +37,11 @@ __all__ = [
     "async_to_sync",
     "await_",
     "future_to_greenlet",
+    "green_in_async",
     "greenlet_to_future",
     "install",
     "new_event_loop",
+    "no_green_block",
     "run",
     "spawn_for_awaitable",
     "sync_to_async",

@@ -19,6 +19,8 @@ from eventlet_asyncio.loop import EventLoopPolicy as EventLoopPolicy
 from eventlet_asyncio.loop import install as install
 from eventlet_asyncio.loop import new_event_loop as new_event_loop
 from eventlet_asyncio.loop import run as run
+from eventlet_asyncio.policy import green_in_async as green_in_async
+from eventlet_asyncio.policy import no_green_block as no_green_block
 
 __all__ = [
     "EventLoop",
@@ -27,9 +29,11 @@ __all__ = [
     "async_to_sync",
     "await_",
     "future_to_greenlet",
+    "green_in_async",
     "greenlet_to_future",
     "install",
     "new_event_loop",
+    "no_green_block",
     "run",
     "spawn_for_awaitable",
     "sync_to_async",

@@ -34,6 +34,7 @@ __all__ = [
     "__version__",
     "cache_stack_chunks",
     "cancel_timeout",
+    "check_block",
     "current_step",
     "enter_timeout",
     "exit_timeout",
@@ -48,6 +49,7 @@ __all__ = [
     "recv_loop",
     "restore",
     "sleep",
+    "set_block_check",
     "spawn",
     "spawn_n",
     "start_timeout",
@@ -71,6 +73,12 @@ def owner() -> asyncio.Task[Any] | CallbackRun | greenlet:
 
 def get_ident(gr: greenlet | None = None) -> int:
     """A number for the running task or green thread, or for the greenlet that is given."""
+
+def set_block_check(check: Callable[[object, bool], object] | None) -> None:
+    """Have a function called before each green block, with whom blocks and whether that is in a step."""
+
+def check_block() -> None:
+    """Raise what stands against a green block of the running greenlet, if anything does."""
 
 def park() -> Step | None:
     """Park the running step, if there is one, before its greenlet blocks in a hub that is not ours.

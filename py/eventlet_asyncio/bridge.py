@@ -16,7 +16,7 @@ from eventlet.greenthread import GreenThread
 from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.timeout import Timeout
 
-from eventlet_asyncio import _evio
+from eventlet_asyncio import _evio, policy
 from eventlet_asyncio.loop import choose_hub
 
 _NO_TASK_OF_OURS = (
@@ -449,6 +449,21 @@ def await_(awaitable):
 
 def _await_as_task(awaitable, loop):
     """Waits in a plain green thread: the awaitable runs as a task, in the green thread's context."""
+    current = greenlet.getcurrent()
+    try:
+        _evio.check_block()
+    except BaseException:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise
+    policy._checked.add(current)
+    try:
+        return _wait_for_task(awaitable, loop)
+    finally:
+        policy._checked.discard(current)
+
+
+def _wait_for_task(awaitable, loop):
     with _Wakeup() as wakeup:
         future, leave_context = _ensure_future(awaitable, loop)
         crossing = None

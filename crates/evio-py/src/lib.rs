@@ -28,6 +28,7 @@ mod identity;
 mod job;
 mod listener;
 mod listeners;
+mod policy;
 mod run;
 mod step;
 mod timer;
@@ -73,6 +74,8 @@ mod _evio {
     #[pymodule_export]
     use crate::listener::Listener;
     #[pymodule_export]
+    use crate::policy::set_block_check;
+    #[pymodule_export]
     use crate::step::{CallbackRun, ParkedCancel, Step};
     #[pymodule_export]
     use crate::timer::GreenTimer;
@@ -96,6 +99,12 @@ mod _evio {
     #[pyfunction]
     fn owner(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         crate::step::owner(py)
+    }
+
+    /// Raises what stands against a green block of the running greenlet.
+    #[pyfunction]
+    fn check_block(py: Python<'_>) -> PyResult<()> {
+        crate::policy::check(&crate::greenlet::current(py))
     }
 
     /// Lets go of what is kept for the running thread, as it ends.

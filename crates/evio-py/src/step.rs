@@ -18,7 +18,7 @@ use crate::driver::Driver;
 use crate::greenlet::{self, Greenlet};
 use crate::handle::{Handle, Outcome};
 use crate::identity::Identity;
-use crate::{clock, context as contexts, driver};
+use crate::{clock, context as contexts, driver, policy};
 
 thread_local! {
     static ACTIVE: ThreadSlot<Step> = const { ThreadSlot::new() };
@@ -192,8 +192,13 @@ pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
 /// Parks the active step, if there is one, because the running greenlet is about to block greenly.
 ///
 /// The answer goes to [`unpark`] when the greenlet is switched to again.
+///
+/// # Errors
+///
+/// What the policy of the program raises, where the block is not welcome; nothing has changed then.
 pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     let py = current.py();
+    policy::check(current)?;
     let Some(step) = take_active() else {
         return Ok(None);
     };

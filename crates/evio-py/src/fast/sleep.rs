@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use super::{Original, blocking_in_hub, hub_of_thread, is_hub};
 use crate::hub::{self, HubCore};
 use crate::job::Job;
-use crate::{greenlet, step};
+use crate::{greenlet, policy, step};
 
 static ORIGINAL: Original = Original::new("eventlet.greenthread", "sleep");
 
@@ -36,7 +36,7 @@ pub(crate) fn sleep(py: Python<'_>, seconds: Option<&Bound<'_, PyAny>>) -> PyRes
     let core = HubCore::core(&hub)?;
     let key = HubCore::schedule(&core, deadline, Job::Wake(current.clone().unbind()))?;
     let mut next = None;
-    if deadline == 0 && !step::any_active() {
+    if deadline == 0 && !step::any_active() && !policy::is_set() {
         next = HubCore::next_yielded(&hub, &core);
         while let Some(dead) = next.take_if(|next| greenlet::is_dead(next)) {
             drop(dead);
