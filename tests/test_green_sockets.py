@@ -16,9 +16,13 @@ PLACE = ("eventlet.greenio.base:GreenSocket", "_recv_loop")
 
 
 @pytest.fixture(params=["native", "eventlets"], autouse=True)
-def receiving(request, hub, monkeypatch):
+def receiving(request, hub):
+    # Not monkeypatch: it might put the native one back after the hub has taken it away.
+    native = vars(GreenSocket)["_recv_loop"]
     if request.param == "eventlets":
-        monkeypatch.setattr(GreenSocket, "_recv_loop", _patches.original(*PLACE))
+        GreenSocket._recv_loop = _patches.original(*PLACE)
+    yield
+    GreenSocket._recv_loop = native
 
 
 @pytest.fixture

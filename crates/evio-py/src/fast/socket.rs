@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyEOFError, PyOSError, PyTimeoutError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyCFunction, PyTuple};
 
 use super::{Original, hub_of_thread, trampoline};
 use crate::cell::GilCell;
@@ -20,7 +20,6 @@ static ORIGINAL: Original = Original::new("eventlet.greenio.base:GreenSocket", "
 /// What is looked at to see whether a socket is one whose methods are known.
 struct Classes {
     green_socket: Py<PyAny>,
-    socket: Py<PyAny>,
     closed: Py<PyAny>,
 }
 
@@ -30,7 +29,6 @@ fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
         let base = py.import("eventlet.greenio.base")?;
         Ok(Classes {
             green_socket: base.getattr("GreenSocket")?.unbind(),
-            socket: base.getattr("_original_socket")?.unbind(),
             closed: base.getattr("IOClosed")?.unbind(),
         })
     })
@@ -57,7 +55,9 @@ pub(crate) fn recv_loop<'py>(
     }
     let classes = classes(py)?;
     let fd = green.getattr(intern!(py, "fd"))?;
-    let known = green.get_type().is(&classes.green_socket) && fd.get_type().is(&classes.socket);
+    // A method in C is the socket module's; TLS and others bring their own.
+    let known =
+        green.get_type().is(&classes.green_socket) && receive.is_instance_of::<PyCFunction>();
     let hub = hub_of_thread(py)?.filter(|_| known);
     let (Some(hub), true) = (hub, args.get_item(0)?.is_truthy()?) else {
         let (green, receive) = (green.clone(), receive.clone());

@@ -1,0 +1,102 @@
+"""What every green thread and task of the process is doing: `format_stacks`."""
+
+import asyncio
+import gc
+import sys
+import time
+import traceback
+
+import greenlet
+
+from eventlet_asyncio import _evio
+
+
+def format_stacks():
+    """Say of every green thread and task where it stands and what it waits for."""
+    objects = gc.get_objects()
+    # Not isinstance(), which asks proxies, and those may do anything.
+    greenlets = [thing for thing in objects if issubclass(type(thing), greenlet.greenlet)]
+    tasks = [thing for thing in objects if issubclass(type(thing), asyncio.Task)]
+    steps = [thing for thing in objects if issubclass(type(thing), _evio.Step)]
+    hubs = [thing for thing in objects if issubclass(type(thing), _evio.HubCore)]
+    del objects
+    parked = {step.task: step for step in steps if step.task is not None}
+    carriers = {step.carrier for step in steps}
+    own = carriers | {hub.greenlet for hub in hubs}
+    greenlets = [green for green in greenlets if not (green.dead or green in own)]
+    parts = [_section(green, *_green(green, hubs)) for green in greenlets]
+    for task in (task for task in tasks if not task.done()):
+        parts.append(_section(task, *_task(task, parked.get(task), hubs)))
+    for hub in hubs:
+        parts.append(f"{hub!r}: {_count(hub)}\n")
+    return "\n".join(parts)
+
+
+def _section(subject, state, frames):
+    lines = [f"{subject!r}: {state}\n"]
+    lines.extend(traceback.format_list(traceback.StackSummary.extract(frames)))
+    return "".join(lines)
+
+
+def _green(green, hubs):
+    if green is greenlet.getcurrent():
+        return "runs", _frames_below(sys._getframe(2))
+    if not green:
+        return "has not started", []
+    return _waits_for(green, hubs), _frames_below(green.gr_frame)
+
+
+def _task(task, step, hubs):
+    if step is not None:
+        blocked = step.blocked or step.carrier
+        return "blocks greenly, " + _waits_for(blocked, hubs), _frames_below(blocked.gr_frame)
+    if _evio.owner() is task:
+        return "runs", _frames_below(sys._getframe(2))
+    waiter = getattr(task, "_fut_waiter", None)
+    state = "is about to run" if waiter is None else f"awaits {waiter!r}"
+    return state, _frames_of_coroutine(task.get_coro())
+
+
+def _waits_for(green, hubs):
+    for hub in hubs:
+        for kind, listeners in (("read", hub.get_readers()), ("write", hub.get_writers())):
+            for listener in listeners:
+                if listener.greenlet is green:
+                    return f"waits to {kind} descriptor {listener.fileno}"
+        for due, timer in hub.timers:
+            if timer is green:
+                return f"sleeps for {max(0.0, due - time.monotonic()):.3f} s more"
+    frame = green.gr_frame
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("eventlet_asyncio"):
+        frame = frame.f_back
+    if frame is not None and "self" in frame.f_locals:
+        return f"waits in {frame.f_code.co_name}() of {frame.f_locals['self']!r}"
+    return "waits"
+
+
+def _frames_below(frame):
+    frames = list(traceback.walk_stack(frame)) if frame is not None else []
+    frames.reverse()
+    return frames
+
+
+def _frames_of_coroutine(coroutine):
+    """The frames of a suspended coroutine and of those that it awaits, outermost first."""
+    frames = []
+    while coroutine is not None:
+        for prefix in ("cr", "gi", "ag"):
+            frame = getattr(coroutine, f"{prefix}_frame", None)
+            if frame is not None:
+                frames.append((frame, frame.f_lineno))
+                coroutine = getattr(coroutine, f"{prefix}_await", None) or getattr(
+                    coroutine, f"{prefix}_yieldfrom", None
+                )
+                break
+        else:
+            break
+    return frames
+
+
+def _count(hub):
+    listeners = len(hub.get_readers()) + len(hub.get_writers())
+    return f"{listeners} descriptors watched, {len(hub.timers)} timers"

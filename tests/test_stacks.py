@@ -1,0 +1,106 @@
+"""format_stacks() tells of every green thread and task where it stands and what it waits for."""
+
+import asyncio
+import gc
+import re
+
+import eventlet
+import pytest
+from eventlet.green import socket
+
+import eventlet_asyncio
+from eventlet_asyncio.debug import format_stacks
+
+pytestmark = pytest.mark.usefixtures("hub")
+
+
+def sections():
+    """The text of each section by the name of the innermost function of this file, or the first line."""
+    found = {}
+    for part in format_stacks().split("\n\n"):
+        frames = re.findall(rf"{re.escape(__file__)}\", line \d+, in (\w+)", part)
+        found[frames[-1] if frames else part.splitlines()[0]] = part.splitlines()[0]
+    return found
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    gc.collect()
+    yield
+    gc.collect()
+
+
+def sleeps():
+    eventlet.sleep(60)
+
+
+def reads(a):
+    a.recv(1)
+
+
+def waits(event):
+    event.wait()
+
+
+async def awaits_more():
+    await asyncio.sleep(60)
+
+
+async def awaits():
+    await awaits_more()
+
+
+async def blocks():
+    eventlet.sleep(60)
+
+
+def test_green_threads():
+    a, b = socket.socketpair()
+    event = eventlet.Event()
+    greens = [eventlet.spawn(sleeps), eventlet.spawn(reads, a), eventlet.spawn_n(waits, event)]
+    eventlet.sleep(0)
+    greens.append(eventlet.spawn(sleeps))
+    found = sections()
+    assert re.search(r"GreenThread.*: sleeps for \d+\.\d+ s more$", found["sleeps"])
+    assert found["reads"].endswith(f": waits to read descriptor {a.fileno()}")
+    assert found["waits"].endswith(f"waits in wait() of {event!r}")
+    assert sum("has not started" in line for line in found.values()) == 1
+    assert sum(line.endswith(": runs") for line in found.values()) == 1
+    for green in greens:
+        eventlet.kill(green)
+    a.close()
+    b.close()
+
+
+def test_tasks():
+    async def main():
+        tasks = [
+            asyncio.create_task(awaits(), name="Awaiting"),
+            asyncio.create_task(blocks(), name="Blocking"),
+        ]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(awaits(), name="New"))
+        found = sections()
+        assert re.search("name='Awaiting'.*: awaits <Future pending", found["awaits_more"])
+        assert re.search("name='Blocking'.*: blocks greenly, sleeps for", found["blocks"])
+        assert re.search("name='New'.*: is about to run$", found["awaits"])
+        assert found["sections"].endswith(": runs")
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    eventlet_asyncio.run(main())
+
+
+def test_the_hub(hub):
+    green = eventlet.spawn(sleeps)
+    eventlet.sleep(0)
+    assert f"{hub!r}: 0 descriptors watched, 1 timers" in format_stacks()
+    green.kill()
+
+
+def test_what_has_ended_is_not_there():
+    green = eventlet.spawn(int)
+    green.wait()
+    assert repr(green) not in format_stacks()
