@@ -8,7 +8,7 @@ import time
 
 import eventlet
 import pytest
-from eventlet import debug, tpool
+from eventlet import debug, hubs, tpool
 
 import eventlet_asyncio
 
@@ -281,3 +281,10 @@ def test_what_asyncio_and_threads_do_is_formatted(hub):
     text = eventlet_asyncio.await_(task())
     assert "TASKS:" in text and "EVENTLOOP: <EventLoop" in text
     assert "THREADS:" in debug.format_threads_info()
+def test_hubs_are_formatted(hub, pair):
+    waiting = eventlet.spawn(hubs.trampoline, pair[0], read=True)
+    hub.schedule_call_global(60, print)
+    eventlet.sleep(0)
+    assert f"FdListener('read', {pair[0].fileno()}" in debug.format_hub_listeners()
+    assert "Timer(60, <built-in function print>" in debug.format_hub_timers()
+    waiting.kill()

@@ -89,7 +89,7 @@ def test_nothing_is_kept_of_a_green_thread_that_ended(spawn):
 @BOTH
 def test_a_green_thread_that_waits_to_start_is_a_timer_of_the_hub(spawn, hub):
     green = getattr(eventlet, spawn)(int)
-    assert green in [timer for _, timer in hub.timers]
+    assert green.switch in [timer.tpl[0] for _, timer in hub.timers]
     assert hub.get_timers_count() == 1
     eventlet.sleep(0)
 

@@ -23,6 +23,10 @@ LOOKS = 4
 _watchers: weakref.WeakSet = weakref.WeakSet()
 
 
+def run_bytecode():
+    """What this thread was to raise at its next bytecode is raised here."""
+
+
 class Watcher:
     """Watches the work of the running thread until it is stopped."""
 

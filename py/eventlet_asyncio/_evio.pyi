@@ -7,7 +7,7 @@ classes belong to the OS thread that made them, but for `call_soon_threadsafe`.
 import asyncio
 import contextvars
 from collections.abc import Callable
-from typing import Any, Literal, final
+from typing import Any, Literal, TextIO, final
 from typing_extensions import TypeVarTuple, Unpack, disjoint_base
 
 from eventlet import Timeout
@@ -341,9 +341,17 @@ class HubCore:
     def secondaries(self) -> dict[str, dict[int, list[FdListener]]]:
         """The further listeners of each descriptor, by "read" and "write"; a copy."""
 
-    @property
-    def timers(self) -> list[tuple[float, Any]]:
-        """Pending timers, each with its time in seconds, earliest first; a copy."""
+    def _timers(self) -> list[tuple[float, Any]]:
+        """Pending timers, each with its time in seconds, earliest first; for a green thread to be
+
+        switched to: the method, its arguments and its keyword arguments.
+        """
+
+    def _trace_listeners(self, state: bool) -> None:
+        """Whether listeners are to note the stack of who makes them."""
+
+    def timer_canceled(self, timer: Any) -> None:
+        """Let go of a timer of eventlet's own class that was cancelled."""
 
     @property
     def timers_canceled(self) -> int:
@@ -441,6 +449,13 @@ class FdListener:
     def mark_as_closed(self) -> Callable[[], object] | None: ...
     @property
     def greenlet(self) -> greenlet | None: ...
+    @property
+    def where_called(self) -> list[str]:
+        """The stack of who made the listener.
+
+        Raises AttributeError unless `eventlet.debug.hub_listener_stacks` was on then.
+        """
+
     def defang(self) -> None:
         """Call back no more, and tell the owner that the descriptor is closed."""
 
@@ -475,6 +490,13 @@ class Timer:
         """The call: function, arguments and keyword arguments.
 
         Raises AttributeError once the call was made or cancelled.
+        """
+
+    @property
+    def traceback(self) -> TextIO:
+        """The stack of who made the timer.
+
+        Raises AttributeError unless `eventlet.debug.hub_timer_stacks` was on then.
         """
 
     def __lt__(self, value: object, /) -> bool: ...

@@ -64,7 +64,7 @@ def _waits_for(green, hubs):
                 if listener.greenlet is green:
                     return f"waits to {kind} descriptor {listener.fileno}"
         for due, timer in hub.timers:
-            if timer is green:
+            if getattr(timer, "tpl", (None,))[0] == green.switch:
                 return f"sleeps for {max(0.0, due - time.monotonic()):.3f} s more"
     frame = green.gr_frame
     while frame is not None and frame.f_globals.get("__name__", "").startswith("eventlet_asyncio"):

@@ -1,13 +1,16 @@
 """The hub: eventlet's view of the engine. `EVENTLET_HUB=eventlet_asyncio.hub`, or `use_hub()`."""
 
 import errno
+import io
 import sys
+import traceback
 import weakref
 
 import eventlet.hubs
 from eventlet import patcher
 from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.hubs import hub as base
+from eventlet.hubs import timer
 
 from eventlet_asyncio import _evio
 
@@ -165,8 +168,27 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         """The listeners for writing."""
         return self.listeners[self.WRITE].values()
 
-    def timer_canceled(self, timer):
-        """A timer of eventlet's own class was cancelled: it will find that out when it is due."""
+    @property
+    def timers(self):
+        """Pending timers with their times, as eventlet's hubs list them."""
+        return [(due, self._as_timer(due, shown)) for due, shown in self._timers()]
+
+    def _as_timer(self, due, shown):
+        if type(shown) is not tuple:
+            return shown
+        switch = shown[0]
+        made = timer.Timer(max(due - self.clock(), 0), switch)
+        made.tpl = shown
+        if hasattr(made, "traceback"):
+            # Its stack is that of the green thread, which is where it blocks.
+            stack = traceback.format_stack(switch.__self__.gr_frame)
+            made.traceback = io.StringIO("".join(stack))
+        return made
+
+    def set_debug_listeners(self, value):
+        """Whether listeners say who made them."""
+        super().set_debug_listeners(value)
+        self._trace_listeners(bool(value))
 
     def default_sleep(self):
         """Seconds until the hub would look around with nothing to do: it never has to."""

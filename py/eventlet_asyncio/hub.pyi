@@ -87,8 +87,15 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
     def get_writers(self) -> ValuesView[_evio.FdListener]:
         """The first listener for writing of each descriptor."""
 
-    def timer_canceled(self, timer: Any) -> None:
-        """A timer of eventlet's own class was cancelled; nothing is due for that."""
+    @property
+    def timers(self) -> list[tuple[float, Any]]:
+        """Pending timers, each with its time in seconds, earliest first; a copy.
+
+        For a green thread that sleeps, or is about to start, a timer is made up.
+        """
+
+    def set_debug_listeners(self, value: object) -> None:
+        """Whether listeners show the stack of who made them."""
 
     def default_sleep(self) -> float:
         """Seconds that an idle hub of eventlet would sleep; ours sleeps until something happens."""

@@ -53,6 +53,7 @@ pub(crate) fn run(hub: &Bound<'_, HubCore>, work: Fiber) -> PyResult<()> {
         }
         Fiber::Run(Job::EventletTimer(timer)) => {
             let timer = timer.into_bound(py);
+            hub.get().forget_eventlet(&timer);
             let outcome = timer.call0().map(drop);
             squelch(hub, outcome, by_timer, &timer)
         }

@@ -150,6 +150,23 @@ pub(crate) fn has_own_methods(greenlet: &Bound<'_, PyAny>) -> bool {
     green_thread.is_ok_and(|green_thread| class.is(green_thread))
 }
 
+/// Whether a greenlet is of a class that has greenlet's own `switch`.
+///
+/// Those of other classes are to be entered by the method, which may do more.
+pub(crate) fn has_plain_switch(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static SWITCH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if has_own_methods(greenlet) {
+        return Ok(true);
+    }
+    let py = greenlet.py();
+    let name = intern!(py, "switch");
+    let plain = SWITCH.get_or_try_init(py, || {
+        let class = py.import("greenlet")?.getattr("greenlet")?;
+        class.getattr(name).map(Bound::unbind)
+    })?;
+    Ok(greenlet.get_type().getattr(name)?.is(plain))
+}
+
 /// Switches to a greenlet: returns when somebody switches back, with what they brought.
 pub(crate) fn switch<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = greenlet.py();

@@ -1,8 +1,9 @@
 //! The native core of the hub: eventlet's view of the engine.
 
+use std::collections::HashMap;
 use std::os::fd::RawFd;
 
-use evio_loop::{Direction, Engine, Lane};
+use evio_loop::{Direction, Engine, Lane, TimerKey};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -14,7 +15,7 @@ use crate::driver::{self, Driver};
 use crate::fast::socket::ReadyAtOnce;
 use crate::greenlet;
 use crate::host::ForeignLoop;
-use crate::job::Job;
+use crate::job::{Job, Shown};
 use crate::listener::Listener;
 use crate::listeners::{Listeners, Rank};
 use crate::timer::GreenTimer;
@@ -39,6 +40,9 @@ pub(crate) struct HubCore {
     running: Flag,
     stopping: Flag,
     watch: Py<Watch>,
+    traces_listeners: Flag,
+    /// Keys of the timers of eventlet's own class, by the address of each.
+    eventlet_timers: GilCell<HashMap<usize, TimerKey>>,
     canceled: GilCell<usize>,
 }
 
@@ -142,6 +146,8 @@ impl HubCore {
             running: Flag::new(false),
             stopping: Flag::new(false),
             watch: Py::new(args.py(), Watch::new())?,
+            traces_listeners: Flag::new(false),
+            eventlet_timers: GilCell::new(HashMap::new()),
             canceled: GilCell::new(0),
         })
     }
@@ -213,6 +219,8 @@ impl HubCore {
         if this.stopping.replace(false) {
             let jobs = this.engine(py, |engine| engine.drain_timers(Lane::Fiber));
             drop(jobs);
+            this.eventlet_timers.take(py);
+            this.set_timers_canceled(py, 0);
         }
         outcome
     }
@@ -242,15 +250,19 @@ impl HubCore {
 
     /// Takes a timer of eventlet's own class, and returns when it is due.
     fn add_timer(slf: &Bound<'_, Self>, timer: &Bound<'_, PyAny>) -> PyResult<f64> {
-        let py = slf.py();
-        let seconds: f64 = timer.getattr(intern!(py, "seconds"))?.extract()?;
-        let due = clock::seconds(clock::now(py)) + seconds;
-        Self::schedule(
-            &Self::core(slf)?,
-            after(py, seconds),
-            Job::EventletTimer(timer.clone().unbind()),
-        )?;
-        Ok(due)
+        Self::schedule_eventlet(slf, timer)
+    }
+
+    /// Lets go of a timer of eventlet's own class that was cancelled.
+    fn timer_canceled(slf: &Bound<'_, Self>, timer: &Bound<'_, PyAny>) {
+        let key = slf.get().forget_eventlet(timer);
+        let job = key.and_then(|key| Self::cancel_timer(slf, key));
+        drop(job);
+    }
+
+    /// Whether listeners are to say who made them.
+    fn _trace_listeners(&self, state: bool) {
+        self.traces_listeners.set(state);
     }
 
     fn add<'py>(
@@ -338,24 +350,21 @@ impl HubCore {
         self.listeners.by_type(py, Rank::Further)
     }
 
-    /// Pending timers with their times, as eventlet's hubs list them.
-    #[getter]
-    fn timers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let timers: Option<Vec<(f64, Py<PyAny>)>> = self.engine(py, |engine| {
-            let timers = engine.timers(Lane::Fiber).filter_map(|(deadline, job)| {
-                let timer = match job {
-                    Job::Timer(timer) => timer.clone_ref(py).into_any(),
-                    Job::Wake(object) | Job::EventletTimer(object) => object.clone_ref(py),
-                    Job::Start(start) => start.target.clone_ref(py),
-                    _ => return None,
-                };
-                Some((clock::seconds(deadline), timer))
-            });
-            timers.collect()
+    /// Pending timers with their times: timer objects, or callback, arguments and keyword arguments.
+    fn _timers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let timers: Option<Vec<(u64, Shown)>> = self.engine(py, |engine| {
+            let timers = engine.timers(Lane::Fiber);
+            timers
+                .filter_map(|(due, job)| Some((due, job.shown(py)?)))
+                .collect()
         });
         let mut timers = timers.unwrap_or_default();
-        timers.sort_by(|a, b| a.0.total_cmp(&b.0));
-        PyList::new(py, timers)
+        timers.sort_by_key(|(due, _)| *due);
+        let shown = PyList::empty(py);
+        for (due, timer) in timers {
+            shown.append((clock::seconds(due), timer.into_object(py)?))?;
+        }
+        Ok(shown)
     }
 
     /// The note of what the hub is busy with.

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::greenlet::Greenlet;
 use crate::handle::Handle;
@@ -33,7 +33,48 @@ pub(crate) struct Start {
     pub(crate) kwargs: Option<Py<PyDict>>,
 }
 
+/// What `hub.timers` shows of a job.
+pub(crate) enum Shown {
+    /// A timer object.
+    Timer(Py<PyAny>),
+    /// The switch that eventlet would have a timer object for.
+    Switch(Start),
+}
+
+impl Shown {
+    /// The timer object; or callback, arguments and keyword arguments.
+    pub(crate) fn into_object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        let start = match self {
+            Self::Timer(timer) => return Ok(timer.into_bound(py)),
+            Self::Switch(start) => start,
+        };
+        let switch = start.target.getattr(py, intern!(py, "switch"))?;
+        let kwargs = start.kwargs.unwrap_or_else(|| PyDict::new(py).unbind());
+        let call = (switch, start.args, kwargs).into_pyobject(py)?;
+        Ok(call.into_any())
+    }
+}
+
 impl Job {
+    pub(crate) fn shown(&self, py: Python<'_>) -> Option<Shown> {
+        let start = match self {
+            Self::Timer(timer) => return Some(Shown::Timer(timer.clone_ref(py).into_any())),
+            Self::EventletTimer(timer) => return Some(Shown::Timer(timer.clone_ref(py))),
+            Self::Wake(target) => Start {
+                target: target.clone_ref(py),
+                args: PyTuple::empty(py).unbind(),
+                kwargs: None,
+            },
+            Self::Start(start) => Start {
+                target: start.target.clone_ref(py),
+                args: start.args.clone_ref(py),
+                kwargs: start.kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py)),
+            },
+            _ => return None,
+        };
+        Some(Shown::Switch(start))
+    }
+
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Handle(handle) => visit.call(handle),

@@ -32,6 +32,7 @@ mod policy;
 mod run;
 mod step;
 mod timer;
+mod trace;
 mod wakeup;
 #[allow(unsafe_code)] // Exceptions in other threads.
 mod watch;

@@ -3,13 +3,14 @@
 use std::os::fd::RawFd;
 
 use evio_loop::{Direction, Key};
+use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::cell::{Flag, GilCell};
-use crate::fiber;
 use crate::greenlet::{self, Greenlet};
+use crate::{fiber, trace};
 
 /// Calls back when a descriptor is ready, until it is removed from its hub.
 #[pyclass(
@@ -30,6 +31,8 @@ pub(crate) struct Listener {
     wakes: Flag,
     key: GilCell<Option<Key>>,
     spent: Flag,
+    /// The stack of who made it, if somebody wants to know.
+    where_called: GilCell<Option<Py<PyAny>>>,
 }
 
 impl Listener {
@@ -54,6 +57,7 @@ impl Listener {
             wakes: Flag::new(false),
             key: GilCell::new(None),
             spent: Flag::new(false),
+            where_called: GilCell::new(None),
         }
     }
 
@@ -74,6 +78,7 @@ impl Listener {
             wakes: Flag::new(true),
             key: GilCell::new(None),
             spent: Flag::new(false),
+            where_called: GilCell::new(None),
         };
         Bound::new(greenlet.py(), listener)
     }
@@ -105,8 +110,25 @@ impl Listener {
         }
     }
 
+    /// Notes the stack of who makes it.
+    pub(crate) fn trace(&self, py: Python<'_>) -> PyResult<()> {
+        let stack = trace::stack(py)?.unbind();
+        drop(self.where_called.replace(py, Some(stack)));
+        Ok(())
+    }
+
     pub(crate) fn is_spent(&self) -> bool {
         self.spent.get()
+    }
+
+    fn objects(&self) -> [&GilCell<Option<Py<PyAny>>>; 5] {
+        [
+            &self.cb,
+            &self.tb,
+            &self.mark_as_closed,
+            &self.greenlet,
+            &self.where_called,
+        ]
     }
 
     pub(crate) fn fire(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -192,6 +214,14 @@ impl Listener {
         self.spent.set(spent);
     }
 
+    /// The stack of who made the listener, if `eventlet.debug.hub_listener_stacks` was on.
+    #[getter]
+    fn where_called(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.where_called
+            .get(py)
+            .ok_or_else(|| PyAttributeError::new_err("where_called"))
+    }
+
     /// Makes the listener harmless and tells the owner of the descriptor that it is closed.
     fn defang(&self, py: Python<'_>) -> PyResult<()> {
         self.wakes.set(false);
@@ -204,18 +234,23 @@ impl Listener {
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let py = slf.py();
         let this = slf.get();
-        let callback = slf.getattr("cb")?.repr()?.to_string();
-        let throwback = slf.getattr("tb")?.repr()?.to_string();
+        let of_it = |name: &str| PyResult::Ok(slf.getattr(name)?.repr()?.to_string());
+        let (cb, tb) = (of_it("cb")?, of_it("tb")?);
+        let what = format!("'{}', {}, {cb}, {tb}", this.evtype(), this.fileno);
+        let Some(stack) = this.where_called.get(py) else {
+            return Ok(format!("FdListener({what})"));
+        };
+        let (mark, greenlet) = (of_it("mark_as_closed")?, of_it("greenlet")?);
+        let lines = intern!(py, "").call_method1(intern!(py, "join"), (stack,))?;
         Ok(format!(
-            "FdListener({:?}, {}, {callback}, {throwback})",
-            this.evtype(),
-            this.fileno
+            "DebugListener({what}, {mark}, {greenlet})\n{lines}EndDebugFdListener"
         ))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for cell in [&self.cb, &self.tb, &self.mark_as_closed, &self.greenlet] {
+        for cell in self.objects() {
             if let Some(object) = cell.peek() {
                 visit.call(&*object)?;
             }
@@ -224,7 +259,7 @@ impl Listener {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        for cell in [&self.cb, &self.tb, &self.mark_as_closed, &self.greenlet] {
+        for cell in self.objects() {
             drop(cell.take(py));
         }
     }

@@ -1,6 +1,7 @@
 //! Timers of the hub: what `schedule_call_global` and `schedule_call_local` return.
 
 use evio_loop::TimerKey;
+use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -9,6 +10,7 @@ use crate::cell::{Flag, GilCell};
 use crate::fiber;
 use crate::greenlet::{self, Greenlet};
 use crate::hub::HubCore;
+use crate::trace;
 
 /// What a timer does when it is due.
 pub(crate) enum Due {
@@ -113,11 +115,12 @@ pub(crate) struct GreenTimer {
     seconds: Py<PyAny>,
     scheduled_time: f64,
     local_to: GilCell<Option<Greenlet>>,
-    is_local: bool,
     due: GilCell<Option<Due>>,
     hub: GilCell<Option<Py<HubCore>>>,
     key: GilCell<Option<TimerKey>>,
     called: Flag,
+    /// Where it was made, if somebody wants to know.
+    traceback: Option<Py<PyAny>>,
 }
 
 impl GreenTimer {
@@ -127,17 +130,21 @@ impl GreenTimer {
         scheduled_time: f64,
         due: Due,
         local_to: Option<Greenlet>,
-    ) -> Self {
-        Self {
+    ) -> PyResult<Self> {
+        let py = hub.py();
+        let traceback = trace::wants_timers(py)?
+            .then(|| trace::stack_in_file(py))
+            .transpose()?;
+        Ok(Self {
             seconds: seconds.clone().unbind(),
             scheduled_time,
-            is_local: local_to.is_some(),
             local_to: GilCell::new(local_to),
             due: GilCell::new(Some(due)),
             hub: GilCell::new(Some(hub.clone().unbind())),
             key: GilCell::new(None),
             called: Flag::new(false),
-        }
+            traceback: traceback.map(Bound::unbind),
+        })
     }
 
     pub(crate) fn set_key(&self, py: Python<'_>, key: TimerKey) {
@@ -218,9 +225,18 @@ impl GreenTimer {
             .with(py, |due| due.as_ref().map(|due| due.clone_ref(py)));
         match due {
             Some(due) => due.into_tuple(py),
-            None => Err(pyo3::exceptions::PyAttributeError::new_err(
+            None => Err(PyAttributeError::new_err(
                 "the timer was called or cancelled and has no call left",
             )),
+        }
+    }
+
+    /// The stack of who made the timer, in a text file, if `eventlet.debug.hub_timer_stacks` was on.
+    #[getter]
+    fn traceback(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match &self.traceback {
+            Some(traceback) => Ok(traceback.clone_ref(py)),
+            None => Err(PyAttributeError::new_err("traceback")),
         }
     }
 
@@ -239,20 +255,25 @@ impl GreenTimer {
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let py = slf.py();
         let this = slf.get();
-        let name = if this.is_local { "LocalTimer" } else { "Timer" };
-        let seconds = this.seconds.bind(py).repr()?;
-        let call = match slf.getattr("tpl") {
-            Ok(call) => call.get_item(0)?.repr()?.to_string(),
-            Err(_) => "called".to_owned(),
+        let seconds = this.seconds.bind(py);
+        let stacks = trace::wants_timers(py)?;
+        let call = slf.getattr(intern!(py, "tpl")).ok();
+        let part = |index: usize| match &call {
+            Some(call) => call.get_item(index),
+            None => Ok(py.None().into_bound(py)),
         };
-        Ok(format!(
-            "<{name} at {:#x} ({seconds}, {call})>",
-            slf.as_ptr() as usize
-        ))
+        let (callback, args, kwargs) = (part(0)?, part(1)?, part(2)?);
+        let mut text = format!("Timer({seconds}, {callback}, *{args}, **{kwargs})");
+        if let Some(traceback) = this.traceback.as_ref().filter(|_| stacks) {
+            let lines = traceback.bind(py).call_method0(intern!(py, "getvalue"))?;
+            text += &format!("\n{lines}");
+        }
+        Ok(text)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.seconds)?;
+        visit.call(&self.traceback)?;
         if let Some(due) = self.due.peek() {
             if let Some(due) = due.as_ref() {
                 due.traverse(&visit)?;

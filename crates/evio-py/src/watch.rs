@@ -5,7 +5,7 @@ use std::ffi::c_ulong;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::cell::{Flag, GilCell};
 use crate::clock;
@@ -18,8 +18,8 @@ struct Work {
     number: u64,
     /// When it began, in nanoseconds; `None` while the hub itself runs or waits.
     since: Option<u64>,
-    /// What is to be raised in it.
-    struck: Option<Py<PyType>>,
+    /// What is to be raised in it, and whether a signal handler does that.
+    struck: Option<(Py<PyType>, bool)>,
 }
 
 /// One piece of a hub's work at a time, while somebody watches.
@@ -59,14 +59,14 @@ impl Watch {
         if !self.watched.get() {
             return;
         }
-        let (struck, thread) = self.work.with(py, |work| {
+        let struck = self.work.with(py, |work| {
             work.since = None;
-            (work.struck.take(), work.thread)
+            work.struck.take()
         });
-        if struck.is_some() {
-            raise_in(py, thread, None);
+        match struck {
+            Some((class, false)) => take_raised(class.bind(py)),
+            other => drop(other),
         }
-        drop(struck);
     }
 }
 
@@ -101,7 +101,7 @@ impl Watch {
         let py = class.py();
         let (old, thread) = self.work.with(py, |work| {
             let under_way = work.since.is_some() && work.number == number;
-            let struck = under_way.then(|| class.clone().unbind());
+            let struck = under_way.then(|| (class.clone().unbind(), by_signal));
             (
                 std::mem::replace(&mut work.struck, struck),
                 under_way.then_some(work.thread),
@@ -109,19 +109,20 @@ impl Watch {
         });
         drop(old);
         match thread {
-            Some(thread) if !by_signal => raise_in(py, thread, Some(class)),
+            Some(thread) if !by_signal => raise_in(thread, class),
             other => other.is_some(),
         }
     }
 
     /// What is to be raised in the work under way, for the signal handler that raises it.
     fn take_struck(&self, py: Python<'_>) -> Option<Py<PyType>> {
-        self.work.with(py, |work| work.struck.take())
+        let struck = self.work.with(py, |work| work.struck.take());
+        struck.map(|(class, _)| class)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.work.peek() {
-            Some(work) => visit.call(&work.struck),
+            Some(work) => visit.call(work.struck.as_ref().map(|(class, _)| class)),
             None => Ok(()),
         }
     }
@@ -131,10 +132,25 @@ impl Watch {
     }
 }
 
-/// Has a thread raise an exception at its next bytecode, or withdraws that.
-fn raise_in(_py: Python<'_>, thread: c_ulong, class: Option<&Bound<'_, PyType>>) -> bool {
-    let class = class.map_or(std::ptr::null_mut(), Bound::as_ptr);
-    // SAFETY: attached; the class is live, and the interpreter takes a reference of its own; null
-    // withdraws.
-    unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, class) == 1 }
+/// Has a thread raise an exception at its next bytecode.
+fn raise_in(thread: c_ulong, class: &Bound<'_, PyType>) -> bool {
+    // SAFETY: attached; the class is live, and the interpreter takes a reference of its own.
+    unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, class.as_ptr()) == 1 }
+}
+
+/// Has an exception raised here and now, and forgets it, if this thread was to raise it at its next
+/// bytecode.
+///
+/// It cannot be withdrawn: CPython would look for it for ever.
+fn take_raised(class: &Bound<'_, PyType>) {
+    let py = class.py();
+    let run = || {
+        let module = py.import("eventlet_asyncio._blocking")?;
+        module.call_method0(intern!(py, "run_bytecode"))
+    };
+    if let Err(error) = run() {
+        if !error.matches(py, class).unwrap_or(false) {
+            error.write_unraisable(py, None);
+        }
+    }
 }

@@ -3,12 +3,12 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyTuple};
 
 use super::{Original, hub_of_thread, with_first};
 use crate::hub::HubCore;
 use crate::job::{Job, Start};
-use crate::{context, greenlet};
+use crate::{context, greenlet, trace};
 
 static SPAWN: Original = Original::new("eventlet.greenthread", "spawn");
 static SPAWN_N: Original = Original::new("eventlet.greenthread", "spawn_n");
@@ -83,6 +83,12 @@ fn start<'py>(
 ) -> PyResult<()> {
     let py = hub.py();
     green.setattr(intern!(py, "gr_context"), context::copy(py)?)?;
+    if !greenlet::has_plain_switch(green)? || trace::wants_timers(py)? {
+        let seconds = PyInt::new(py, 0).into_any();
+        let switch = green.getattr(intern!(py, "switch"))?;
+        return HubCore::schedule_call(hub, &seconds, &switch, args, kwargs.as_ref(), None)
+            .map(drop);
+    }
     HubCore::notice_foreign(hub)?;
     let start = Start {
         target: green.clone().unbind(),

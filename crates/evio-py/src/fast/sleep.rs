@@ -1,6 +1,8 @@
 //! `eventlet.sleep`.
 
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::{PyFloat, PyTuple};
 
 use super::{Original, blocking_in_hub, hub_of_thread, is_hub};
 use crate::hub::{self, HubCore};
@@ -32,6 +34,9 @@ pub(crate) fn sleep(py: Python<'_>, seconds: Option<&Bound<'_, PyAny>>) -> PyRes
             Err(blocking_in_hub())
         };
     }
+    if !greenlet::has_plain_switch(&current)? {
+        return sleep_by_timer(&hub, delay, &current);
+    }
     let deadline = hub::after(py, delay);
     let core = HubCore::core(&hub)?;
     let key = HubCore::schedule(&core, deadline, Job::Wake(current.clone().unbind()))?;
@@ -46,5 +51,21 @@ pub(crate) fn sleep(py: Python<'_>, seconds: Option<&Bound<'_, PyAny>>) -> PyRes
     let outcome = HubCore::block(&hub, &current, next);
     let job = HubCore::cancel_timer(&hub, key);
     drop(job);
+    outcome.map(drop)
+}
+
+/// The same for a greenlet whose class may have a `switch` of its own, by which it wants to be woken.
+fn sleep_by_timer<'py>(
+    hub: &Bound<'py, HubCore>,
+    delay: f64,
+    current: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    let py = hub.py();
+    let seconds = PyFloat::new(py, delay).into_any();
+    let switch = current.getattr(intern!(py, "switch"))?;
+    let args = PyTuple::empty(py);
+    let timer = HubCore::schedule_call(hub, &seconds, &switch, args, None, None)?;
+    let outcome = HubCore::block(hub, current, None);
+    timer.get().cancel(py);
     outcome.map(drop)
 }

@@ -110,7 +110,19 @@ fn listen<'py>(
     fileno: RawFd,
     mark_as_closed: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let listener = Listener::of_greenlet(direction, fileno, mark_as_closed, current)?;
+    let listener = if greenlet::has_plain_switch(current)? {
+        Listener::of_greenlet(direction, fileno, mark_as_closed, current)?
+    } else {
+        let py = current.py();
+        let switch = current.getattr(intern!(py, "switch"))?;
+        let throw = current.getattr(intern!(py, "throw"))?;
+        let mark = mark_as_closed.map_or_else(|| py.None().into_bound(py), Bound::clone);
+        let current = current.clone();
+        Bound::new(
+            py,
+            Listener::new(direction, fileno, &switch, &throw, &mark, current),
+        )?
+    };
     HubCore::listen(hub, &listener)?;
     let outcome = HubCore::block(hub, current, None);
     HubCore::unlisten(hub, &listener);

@@ -23,6 +23,9 @@ impl HubCore {
                 "Invalid file descriptor: {fileno}"
             )));
         }
+        if this.traces_listeners.get() {
+            listener.get().trace(py)?;
+        }
         this.listeners.refuse_second(listener)?;
         Self::notice_foreign(slf)?;
         let core = Self::core(slf)?;

@@ -52,8 +52,31 @@ impl HubCore {
         });
     }
 
+    /// Takes a timer of eventlet's own class, and returns when it is due.
+    pub(super) fn schedule_eventlet(
+        slf: &Bound<'_, Self>,
+        timer: &Bound<'_, PyAny>,
+    ) -> PyResult<f64> {
+        let py = slf.py();
+        let seconds: f64 = timer.getattr(intern!(py, "seconds"))?.extract()?;
+        let due = clock::seconds(clock::now(py)) + seconds;
+        let job = Job::EventletTimer(timer.clone().unbind());
+        let key = Self::schedule(&Self::core(slf)?, after(py, seconds), job)?;
+        slf.get().eventlet_timers.with(py, |timers| {
+            timers.insert(timer.as_ptr() as usize, key);
+        });
+        Ok(due)
+    }
+
+    /// The key of a timer of eventlet's own class, which is no longer pending.
+    pub(crate) fn forget_eventlet(&self, timer: &Bound<'_, PyAny>) -> Option<TimerKey> {
+        let address = timer.as_ptr() as usize;
+        self.eventlet_timers
+            .with(timer.py(), |timers| timers.remove(&address))
+    }
+
     /// A call that eventlet schedules.
-    pub(super) fn schedule_call<'py>(
+    pub(crate) fn schedule_call<'py>(
         slf: &Bound<'py, Self>,
         seconds: &Bound<'py, PyAny>,
         callback: &Bound<'py, PyAny>,
@@ -103,7 +126,7 @@ impl HubCore {
         let delay: f64 = seconds.extract()?;
         let deadline = after(py, delay);
         let scheduled_time = clock::seconds(clock::now(py)) + delay;
-        let timer = GreenTimer::new(slf, seconds, scheduled_time, due, local_to);
+        let timer = GreenTimer::new(slf, seconds, scheduled_time, due, local_to)?;
         let timer = Bound::new(py, timer)?;
         Self::notice_foreign(slf)?;
         let key = Self::schedule(
