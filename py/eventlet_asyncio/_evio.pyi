@@ -32,6 +32,7 @@ __all__ = [
     "TimerHandle",
     "Watch",
     "__version__",
+    "after_fork",
     "cache_stack_chunks",
     "cancel_timeout",
     "check_block",
@@ -39,7 +40,6 @@ __all__ = [
     "enter_timeout",
     "exit_timeout",
     "forget_thread",
-    "forget_wakeup",
     "get_ident",
     "init_green_thread",
     "init_timeout",
@@ -59,14 +59,14 @@ __all__ = [
 
 __version__: str
 
+def after_fork() -> None:
+    """Part, in a forked child, from what tells the parent of signals; the step that forked has its loop again."""
+
 def current_step() -> Step | None:
     """The step that runs; None outside asyncio callbacks."""
 
 def forget_thread() -> None:
     """Let go of what is kept for the running OS thread, as it ends."""
-
-def forget_wakeup() -> None:
-    """Part, in a forked child, from what tells the parent of signals."""
 
 def owner() -> asyncio.Task[Any] | CallbackRun | greenlet:
     """Whom green code takes for the running green thread."""

@@ -289,11 +289,12 @@ def install():
 
 
 def _after_fork_in_child():
+    # First: a poller takes a descriptor for a moment, which this gives back.
+    _evio.after_fork()
     # Those last that watch the others' descriptors: rebuilding gives these new descriptions.
     for loop in sorted(_loops, key=EventLoop._has_hub):
         if not loop.is_closed():
             loop._rebuild()
-    _evio.forget_wakeup()
 
 
 _watching_forks = False

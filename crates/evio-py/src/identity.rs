@@ -141,6 +141,12 @@ impl Identity {
         Ok(task.filter(|task| !task.is_none()))
     }
 
+    /// Makes a loop the running one again in a forked child, where asyncio has forgotten it.
+    pub(crate) fn remind(running_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = running_loop.py();
+        set_running_loop(py, api(py)?, running_loop)
+    }
+
     /// The task whose step this is.
     pub(crate) fn task(&self) -> Option<&Py<PyAny>> {
         self.task.as_ref()

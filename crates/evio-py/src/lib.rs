@@ -114,10 +114,12 @@ mod _evio {
         crate::hub::forget_thread();
     }
 
-    /// In a forked child, parts from what tells the parent of signals.
+    /// In a forked child, parts from what tells the parent of signals, and gives the step that forked
+    /// its running loop back.
     #[pyfunction]
-    fn forget_wakeup(py: Python<'_>) -> PyResult<()> {
-        crate::wakeup::after_fork(py)
+    fn after_fork(py: Python<'_>) -> PyResult<()> {
+        crate::wakeup::after_fork(py)?;
+        crate::step::after_fork(py)
     }
 
     /// Parks the running step, if there is one, before its greenlet blocks in a hub not ours.

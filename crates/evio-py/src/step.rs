@@ -167,6 +167,15 @@ pub(crate) fn put_away(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
+/// In a forked child, gives the step that forked its running loop back.
+pub(crate) fn after_fork(py: Python<'_>) -> PyResult<()> {
+    let core = active(py).and_then(|step| step.bind(py).get().core.get(py));
+    match core {
+        Some(core) => Identity::remind(core.bind(py)),
+        None => Ok(()),
+    }
+}
+
 /// Installs the identity of a step that is about to be switched to past its own park.
 ///
 /// `kill()` leaves the caller's step that way: what wakes it is a plain `greenlet.switch`.

@@ -182,7 +182,7 @@ pub(crate) fn drain(py: Python<'_>) -> Vec<u8> {
     signals
 }
 
-/// In a forked child, whose loops watch the parent's ends no more: parts from them.
+/// In a forked child, parts from the parent's ends. Its loops watch them no more once rebuilt.
 pub(crate) fn after_fork(py: Python<'_>) -> PyResult<()> {
     let ours = ENDS.with(py, |ends| ends.as_ref().map(|(_, far)| far.as_raw_fd()));
     FORKS.fetch_add(1, Ordering::Relaxed);
