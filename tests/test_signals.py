@@ -213,6 +213,14 @@ def test_a_loop_that_is_gone_is_told_no_more(loop):
     assert log == ["remains"]
 
 
+def test_the_last_loop_may_go_in_another_thread(in_thread):
+    gone = eventlet_asyncio.new_event_loop()
+    gone.add_signal_handler(signal.SIGWINCH, print)
+    in_thread(gone.close)
+    strike(signal.SIGWINCH)
+    assert signal.getsignal(signal.SIGWINCH) is signal.SIG_DFL
+
+
 # One loop.
 
 

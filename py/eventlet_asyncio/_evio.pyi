@@ -32,6 +32,7 @@ __all__ = [
     "TimerHandle",
     "Watch",
     "__version__",
+    "abandon_step",
     "after_fork",
     "cache_stack_chunks",
     "cancel_timeout",
@@ -58,6 +59,9 @@ __all__ = [
 ]
 
 __version__: str
+
+def abandon_step() -> None:
+    """Leave the running step without running loop and task if its hub is no longer the thread's."""
 
 def after_fork() -> None:
     """Part, in a forked child, from what tells the parent of signals; the step that forked has its loop again."""

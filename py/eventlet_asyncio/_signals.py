@@ -13,8 +13,13 @@ _loops: dict = {}  # The loops that handle each signal.
 
 
 def _deliver(number, _frame):
-    for loop in tuple(_loops.get(number, ())):
+    loops = tuple(_loops.get(number, ()))
+    for loop in loops:
         loop._handle_signal(number)
+    if not loops:
+        # The last one ended in a thread that could not say so.
+        _set_default(number)
+        signal.raise_signal(number)
 
 
 def add(loop, number):
@@ -33,13 +38,16 @@ def remove(loop, number):
     """Tell a loop no more; after the last one the signal does what it does by default."""
     loops = _loops.get(number, set())
     loops.discard(loop)
-    if loops:
-        return
-    default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-    try:
-        signal.signal(number, default)
-    except OSError as error:
-        raise _refused(number, error) from None
+    if not loops:
+        try:
+            _set_default(number)
+        except ValueError:
+            # Only the main thread can: when the signal comes.
+            pass
+
+
+def _set_default(number):
+    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def _refused(number, error):

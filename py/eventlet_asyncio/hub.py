@@ -25,6 +25,7 @@ def is_available():
 def use_hub():
     """Use this hub in the thread; call it before `eventlet.monkey_patch()` and before any green call."""
     eventlet.hubs.use_hub(sys.modules[__name__])
+    _evio.abandon_step()
 
 
 class _ThreadEnd:

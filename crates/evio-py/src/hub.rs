@@ -166,7 +166,10 @@ impl HubCore {
                     parent.map(|parent| parent.into_bound(py)),
                 )
             }
-            None => (Driver::create(py, None)?, None),
+            None => {
+                step::abandon(py)?;
+                (Driver::create(py, None)?, None)
+            }
         };
         let parent = parent.unwrap_or_else(|| greenlet::current(py));
         let hub = greenlet::new(&run, &parent)?;

@@ -114,6 +114,12 @@ mod _evio {
         crate::hub::forget_thread();
     }
 
+    /// Leaves the running step without running loop and task when its hub is no longer the thread's.
+    #[pyfunction]
+    fn abandon_step(py: Python<'_>) -> PyResult<()> {
+        crate::step::abandon(py)
+    }
+
     /// In a forked child, parts from what tells the parent of signals, and gives the step that forked
     /// its running loop back.
     #[pyfunction]

@@ -17,6 +17,7 @@ use crate::core::{Callback, LoopCore};
 use crate::driver::Driver;
 use crate::greenlet::{self, Greenlet};
 use crate::handle::{Handle, Outcome};
+use crate::hub::{self, HubCore};
 use crate::identity::Identity;
 use crate::{clock, context as contexts, driver, policy};
 
@@ -169,11 +170,32 @@ pub(crate) fn put_away(py: Python<'_>) -> PyResult<()> {
 
 /// In a forked child, gives the step that forked its running loop back.
 pub(crate) fn after_fork(py: Python<'_>) -> PyResult<()> {
+    // Without a hub it could not step aside for `asyncio.run()`, which a child wants more.
+    if !hub::of_thread(py)?.is_some_and(|hub| hub.is_instance_of::<HubCore>()) {
+        return Ok(());
+    }
     let core = active(py).and_then(|step| step.bind(py).get().core.get(py));
     match core {
         Some(core) => Identity::remind(core.bind(py)),
         None => Ok(()),
     }
+}
+
+/// Leaves the active step without an identity if another hub than the thread's drives it: a program
+/// that chooses a hub anew, as forked children do, leaves the old one's work behind.
+pub(crate) fn abandon(py: Python<'_>) -> PyResult<()> {
+    let Some(driver) = active(py).and_then(|step| step.bind(py).get().driver.get(py)) else {
+        return Ok(());
+    };
+    let Some(hub) = driver.bind(py).get().hub(py) else {
+        return Ok(());
+    };
+    if !hub::of_thread(py)?.is_some_and(|chosen| chosen.is(&hub)) {
+        if let Some(step) = take_active() {
+            step.bind(py).get().take_off(py)?;
+        }
+    }
+    Ok(())
 }
 
 /// Installs the identity of a step that is about to be switched to past its own park.
