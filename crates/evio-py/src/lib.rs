@@ -5,6 +5,7 @@
 //! and switches greenlets. ARCHITECTURE.md in the repository has the map.
 #![deny(unsafe_code)]
 
+mod cancel;
 #[allow(unsafe_code)] // A cell that the interpreter's lock guards.
 mod cell;
 #[allow(unsafe_code)] // CPython's arena allocator.
@@ -43,6 +44,8 @@ mod _evio {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::cancel::ParkedCancel;
+    #[pymodule_export]
     use crate::chunks::cache_stack_chunks;
     #[pymodule_export]
     use crate::context::method;
@@ -77,7 +80,7 @@ mod _evio {
     #[pymodule_export]
     use crate::policy::set_block_check;
     #[pymodule_export]
-    use crate::step::{CallbackRun, ParkedCancel, Step};
+    use crate::step::{CallbackRun, Step};
     #[pymodule_export]
     use crate::timer::GreenTimer;
     #[pymodule_export]
