@@ -265,3 +265,39 @@ def test_the_memory_of_ended_green_threads_is_used_again():
         assert faults() > 900
     finally:
         _evio.cache_stack_chunks(True)
+
+
+@pytest.mark.parametrize("base", [greenlet, greenthread.GreenThread])
+def test_the_switch_of_a_subclass_is_called_at_every_wake(hub, pair, base):
+    class Counted(base):
+        switches = 0
+
+        def switch(self, *args, **kwargs):
+            self.switches += 1
+            return super().switch(*args, **kwargs)
+
+    left, right = pair
+
+    def blocks():
+        eventlet.sleep(0)
+        eventlet.sleep(0.001)
+        trampoline(left, read=True)
+        left.recv(1)
+        with pytest.raises(eventlet.Timeout), eventlet.Timeout(0.001):
+            trampoline(left, read=True)
+        trampoline(left, write=True)
+        ended.append(getcurrent())
+
+    ended = []
+    if base is greenlet:
+        counted = Counted(blocks, hub.greenlet)
+        hub.schedule_call_global(0, counted.switch)
+    else:
+        counted = Counted(hub.greenlet)
+        hub.schedule_call_global(0, counted.switch, blocks, (), {})
+    right.send(b"x")
+    while not ended:
+        eventlet.sleep(0)
+    assert ended == [counted]
+    # Its begin, two sleeps and two descriptors; the Timeout was thrown.
+    assert counted.switches == 5
