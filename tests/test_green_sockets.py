@@ -214,3 +214,23 @@ def test_a_subclass_has_its_own_say(pair):
     later(b.send, b"1")
     assert mine.recv(10) == b"1"
     assert log == ["waits"]
+
+
+@pytest.mark.parametrize(
+    "receive",
+    [
+        lambda a: a.recv(-1),
+        lambda a: a.recv("x"),
+        lambda a: a.recv(1.5),
+        lambda a: a.recv(1 << 62),
+        lambda a: a.recv(1, 0.0),
+        lambda a: a.recv_into(b"read-only"),
+        lambda a: a.recv_into(bytearray(4), 10),
+        lambda a: a.recvfrom_into(bytearray(4), 10),
+        lambda a: a.recv_into(memoryview(bytearray(4))[::2]),
+    ],
+)
+def test_wrong_arguments_are_told_before_any_wait(pair, receive):
+    a, _ = pair
+    with pytest.raises((TypeError, ValueError, MemoryError, BufferError, OverflowError)):
+        receive(a)

@@ -1,10 +1,12 @@
 """What the first hub changes in other people's modules, each row made with that hub and taken back."""
 
 import asyncio
+import functools
 import importlib
 import os
 import subprocess
 import sys
+import threading
 from unittest.mock import Mock
 
 import eventlet
@@ -78,6 +80,21 @@ def test_a_function_becomes_native_under_each_name_and_for_those_who_hold_it(row
     assert held.__code__ is code
     for module, name in row.places:
         assert place(module, name) is held
+
+
+def test_a_function_that_the_program_has_wrapped_stays(monkeypatch):
+    original = greenthread.sleep
+
+    @functools.wraps(original)
+    def wrapped(seconds=0):
+        original(seconds)
+
+    code = wrapped.__code__
+    monkeypatch.setattr(greenthread, "sleep", wrapped)
+    make_hub()
+    assert greenthread.sleep is wrapped
+    assert wrapped.__code__ is code
+    greenthread.sleep(0)
 
 
 def test_a_function_of_the_programs_own_stays(monkeypatch):
@@ -162,6 +179,24 @@ def test_asyncio_gets_the_original_modules_and_gives_them_back(monkeypatch):
     assert asyncio.base_events.threading is patcher.original("threading")
     _patches.undo()
     assert asyncio.base_events.threading is green
+
+
+def test_threads_that_make_their_first_hubs_at_once_find_all_of_it(in_thread):
+    """The changes take a while; nobody goes on with half of them."""
+    found = []
+
+    def look():
+        make_hub()
+        found.append([place(owner, name) for owner, name in ATTRIBUTES])
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [found[0]] * 4
+    make_hub()
+    assert found[0] == [place(owner, name) for owner, name in ATTRIBUTES]
 
 
 def test_a_second_hub_changes_nothing_more(in_thread):

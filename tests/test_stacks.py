@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import re
+import threading
 
 import eventlet
 import pytest
@@ -104,3 +105,42 @@ def test_what_has_ended_is_not_there():
     green = eventlet.spawn(int)
     green.wait()
     assert repr(green) not in format_stacks()
+
+
+def test_what_cannot_be_shown_spoils_nothing_else():
+    class Odd(eventlet.Event):
+        def __repr__(self):
+            raise LookupError
+
+    odd = Odd()
+    green = eventlet.spawn(waits, odd)
+    eventlet.sleep(0)
+    found = sections()
+    assert re.search(r"<Odd at 0x\w+, whose repr\(\) raises LookupError>", found["waits"])
+    green.kill()
+
+
+def test_tasks_that_are_being_made_are_left_alone():
+    """In debug mode Python code runs while a task is made."""
+
+    async def main():
+        asyncio.get_running_loop().set_debug(True)
+        for _ in range(300):
+            await asyncio.create_task(asyncio.sleep(0))
+        over.set()
+
+    def looks():
+        while not over.is_set():
+            format_stacks()
+            looked.append(1)
+
+    over = threading.Event()
+    looked = []
+    thread = threading.Thread(target=looks)
+    thread.start()
+    try:
+        eventlet_asyncio.run(main())
+    finally:
+        over.set()
+        thread.join()
+    assert looked

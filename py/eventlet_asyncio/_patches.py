@@ -125,8 +125,10 @@ class Function:
 
     def apply(self):
         place, name = self.places[0]
-        function = vars(_resolve(place))[name]
-        if not isinstance(function, types.FunctionType):
+        module = _resolve(place)
+        function = vars(module)[name]
+        own = isinstance(function, types.FunctionType) and function.__globals__ is vars(module)
+        if not own or function.__closure__ is not None:
             # Somebody has put something of their own there.
             return
         self._original = types.FunctionType(
@@ -400,26 +402,31 @@ TABLE = (
 
 _applied = False
 
+#: Threads that make their first hubs at once wait for the changes to be whole.
+_lock = patcher.original("threading").RLock()
+
 
 def apply():
     """Make the changes of the table, once."""
     global _applied
-    if not _applied:
-        _applied = True
-        for patch in TABLE:
-            patch.apply()
-    else:
-        # Modules of asyncio may have been imported, or patched, since.
-        ORIGINAL_MODULES.apply()
+    with _lock:
+        if not _applied:
+            _applied = True
+            for patch in TABLE:
+                patch.apply()
+        else:
+            # Modules of asyncio may have been imported, or patched, since.
+            ORIGINAL_MODULES.apply()
 
 
 def undo():
     """Take all changes back; for tests, and for programs that are done with eventlet."""
     global _applied
-    if _applied:
-        _applied = False
-        for patch in reversed(TABLE):
-            patch.undo()
+    with _lock:
+        if _applied:
+            _applied = False
+            for patch in reversed(TABLE):
+                patch.undo()
 
 
 def original(place, name):

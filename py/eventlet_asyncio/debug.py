@@ -14,9 +14,9 @@ from eventlet_asyncio import _evio
 def format_stacks():
     """Say of every green thread and task where it stands and what it waits for."""
     objects = gc.get_objects()
-    # Not isinstance(), which asks proxies, and those may do anything.
+    # Not isinstance(), which asks proxies, and those may do anything. Nor tasks: the collector
+    # knows also those that are being made, which crash who asks them.
     greenlets = [thing for thing in objects if issubclass(type(thing), greenlet.greenlet)]
-    tasks = [thing for thing in objects if issubclass(type(thing), asyncio.Task)]
     steps = [thing for thing in objects if issubclass(type(thing), _evio.Step)]
     hubs = [thing for thing in objects if issubclass(type(thing), _evio.HubCore)]
     del objects
@@ -25,15 +25,36 @@ def format_stacks():
     own = carriers | {hub.greenlet for hub in hubs}
     greenlets = [green for green in greenlets if not (green.dead or green in own)]
     parts = [_section(green, *_green(green, hubs)) for green in greenlets]
-    for task in (task for task in tasks if not task.done()):
+    for task in _tasks():
         parts.append(_section(task, *_task(task, parked.get(task), hubs)))
     for hub in hubs:
-        parts.append(f"{hub!r}: {_count(hub)}\n")
+        parts.append(f"{_repr(hub)}: {_count(hub)}\n")
     return "\n".join(parts)
 
 
+def _tasks():
+    """All tasks of all loops that are not done: what asyncio.all_tasks() asks for one loop."""
+    registries = [
+        getattr(asyncio.tasks, name, ()) for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks")
+    ]
+    while True:
+        try:
+            tasks = [task for registry in registries for task in tuple(registry)]
+        except RuntimeError:
+            # Another thread makes tasks meanwhile.
+            continue
+        return [task for task in tasks if not task.done()]
+
+
+def _repr(thing):
+    try:
+        return repr(thing)
+    except Exception as error:
+        return f"<{type(thing).__name__} at {id(thing):#x}, whose repr() raises {type(error).__name__}>"
+
+
 def _section(subject, state, frames):
-    lines = [f"{subject!r}: {state}\n"]
+    lines = [f"{_repr(subject)}: {state}\n"]
     lines.extend(traceback.format_list(traceback.StackSummary.extract(frames)))
     return "".join(lines)
 
@@ -53,7 +74,7 @@ def _task(task, step, hubs):
     if _evio.owner() is task:
         return "runs", _frames_below(sys._getframe(2))
     waiter = getattr(task, "_fut_waiter", None)
-    state = "is about to run" if waiter is None else f"awaits {waiter!r}"
+    state = "is about to run" if waiter is None else f"awaits {_repr(waiter)}"
     return state, _frames_of_coroutine(task.get_coro())
 
 
@@ -70,7 +91,7 @@ def _waits_for(green, hubs):
     while frame is not None and frame.f_globals.get("__name__", "").startswith("eventlet_asyncio"):
         frame = frame.f_back
     if frame is not None and "self" in frame.f_locals:
-        return f"waits in {frame.f_code.co_name}() of {frame.f_locals['self']!r}"
+        return f"waits in {frame.f_code.co_name}() of {_repr(frame.f_locals['self'])}"
     return "waits"
 
 

@@ -5,17 +5,21 @@ use std::io;
 use std::os::fd::RawFd;
 
 use evio_loop::Direction;
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyEOFError, PyOSError, PyTimeoutError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyCFunction, PyTuple};
+use pyo3::types::{PyCFunction, PyInt, PyTuple};
 
 use super::{Original, hub_of_thread, trampoline};
 use crate::cell::GilCell;
 use crate::hub::HubCore;
 
 static ORIGINAL: Original = Original::new("eventlet.greenio.base:GreenSocket", "_recv_loop");
+
+/// More than this, in bytes, there may be no memory for.
+const MODEST: usize = 1 << 24;
 
 /// What is looked at to see whether a socket is one whose methods are known.
 struct Classes {
@@ -65,10 +69,9 @@ pub(crate) fn recv_loop<'py>(
         let all: Vec<_> = first.into_iter().chain(args.iter()).collect();
         return ORIGINAL.call(PyTuple::new(py, all)?, None, py);
     };
-    let no_flags = args.len() > 1 && args.get_item(args.len() - 1)?.eq(0)?;
     let fileno = fd.call_method0(intern!(py, "fileno"))?.extract()?;
     let ready = hub.get().ready_at_once();
-    let mut attempt = if no_flags && !ready.get(py, fileno) {
+    let mut attempt = if can_look(args)? && !ready.get(py, fileno) {
         look(fileno).err()
     } else {
         None
@@ -136,6 +139,28 @@ impl ReadyAtOnce {
                 words[word] & !bit
             };
         });
+    }
+}
+
+/// Whether a call takes what is there first: no flags, and nothing wrong with its arguments, of which
+/// the program must be told before any wait.
+fn can_look(args: &Bound<'_, PyTuple>) -> PyResult<bool> {
+    let exactly = |place: usize| -> PyResult<Option<usize>> {
+        let value = args.get_item(place)?;
+        let int = value.cast_exact::<PyInt>().ok();
+        Ok(int.and_then(|int| int.extract().ok()))
+    };
+    match args.len() {
+        2 => Ok(exactly(0)?.is_some_and(|size| size <= MODEST) && exactly(1)? == Some(0)),
+        3 => {
+            let Ok(buffer) = PyBuffer::<u8>::get(&args.get_item(0)?) else {
+                return Ok(false);
+            };
+            let whole = !buffer.readonly() && buffer.is_c_contiguous();
+            let fits = exactly(1)?.is_some_and(|size| size <= buffer.item_count());
+            Ok(whole && fits && exactly(2)? == Some(0))
+        }
+        _ => Ok(false),
     }
 }
 
