@@ -48,6 +48,7 @@ __all__ = [
     "owner",
     "park",
     "recv_loop",
+    "reserve_wakeup",
     "restore",
     "sleep",
     "set_block_check",
@@ -89,6 +90,9 @@ def park() -> Step | None:
 
     Running loop and current task are taken from the running code and kept for the step.
     """
+
+def reserve_wakeup() -> None:
+    """Have descriptors to spare, which a forked child that can open none gives to its pollers."""
 
 def restore(carrier: greenlet) -> None:
     """Give a step its identity back before something is thrown at its carrier."""
@@ -210,7 +214,7 @@ class TimerHandle(Handle):
 class LoopCore:
     """The native half of EventLoop: its engine, and the scheduling calls of asyncio."""
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> LoopCore: ...
+    def __new__(cls, *args: Any, **_kwargs: Any) -> LoopCore: ...
     def time(self) -> float:
         """Seconds on the loop's clock, which is `time.monotonic()`."""
 

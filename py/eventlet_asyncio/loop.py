@@ -295,6 +295,7 @@ def _after_fork_in_child():
     for loop in sorted(_loops, key=EventLoop._has_hub):
         if not loop.is_closed():
             loop._rebuild()
+    _evio.reserve_wakeup()
 
 
 _watching_forks = False

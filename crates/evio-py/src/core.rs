@@ -281,11 +281,12 @@ fn thread_ident(py: Python<'_>) -> PyResult<u64> {
 #[pymethods]
 impl LoopCore {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*args, **_kwargs))]
     fn new(
-        _args: &Bound<'_, PyTuple>,
+        args: &Bound<'_, PyTuple>,
         _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
     ) -> PyResult<Self> {
+        wakeup::reserve(args.py());
         let engine = Engine::new().map_err(|error| errors::reactor(&error, -1))?;
         let waker = GilCell::new(Some(engine.waker()));
         Ok(Self {

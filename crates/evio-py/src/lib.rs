@@ -117,6 +117,12 @@ mod _evio {
         crate::hub::forget_thread();
     }
 
+    /// Has descriptors to spare for the next fork.
+    #[pyfunction]
+    fn reserve_wakeup(py: Python<'_>) {
+        crate::wakeup::reserve(py);
+    }
+
     /// Leaves the running step without running loop and task when its hub is no longer the thread's.
     #[pyfunction]
     fn abandon_step(py: Python<'_>) -> PyResult<()> {

@@ -151,6 +151,11 @@ fn exchange(py: Python<'_>, fd: RawFd) -> PyResult<Option<RawFd>> {
     }
 }
 
+/// Makes the ends while there are descriptors: where none is left, a forked child has these to spare.
+pub(crate) fn reserve(py: Python<'_>) {
+    far_end(py);
+}
+
 fn far_end(py: Python<'_>) -> Option<RawFd> {
     ENDS.with(py, |ends| {
         if ends.is_none() {
