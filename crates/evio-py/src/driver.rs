@@ -118,6 +118,18 @@ impl Driver {
         drop(self.idle.take(py));
     }
 
+    /// Lets go of the hub and of its greenlet, unless that is parked: who holds neither is no part
+    /// of a circle, and the hub ends with its thread instead of in the garbage collector.
+    pub(crate) fn release_hub(&self, py: Python<'_>) {
+        let parked = self
+            .greenlet(py)
+            .is_some_and(|greenlet| greenlet::is_active(greenlet.bind(py)));
+        if !parked {
+            self.set_hub(py, None);
+            self.set_greenlet(py, None);
+        }
+    }
+
     /// For the `repr` of a loop.
     pub(crate) fn describe(&self, py: Python<'_>) -> String {
         if self.hub.with(py, |hub| hub.is_some()) {

@@ -185,6 +185,7 @@ impl HubCore {
         let this = slf.get();
         if let Some(driver) = this.driver.get(py) {
             driver.bind(py).get().abandon(py);
+            driver.bind(py).get().release_hub(py);
         }
         drop(this.listeners.clear(py));
         let own = this.own.take(py);
