@@ -301,3 +301,26 @@ def test_the_switch_of_a_subclass_is_called_at_every_wake(hub, pair, base):
     assert ended == [counted]
     # Its begin, two sleeps and two descriptors; the Timeout was thrown.
     assert counted.switches == 5
+
+
+@pytest.mark.parametrize("how", ["timer", "listener"])
+def test_a_yield_lets_the_call_go_on_that_switched_to_who_yields(hub, pair, how):
+    me = getcurrent()
+    went_on = []
+
+    def calls(*_):
+        if how == "listener":
+            hub.remove(listener)
+        me.switch()
+        went_on.append(None)
+
+    pair[1].send(b"x")
+    for number in range(50):
+        if how == "timer":
+            hub.schedule_call_global(0, calls)
+        else:
+            listener = hub.add(hub.READ, pair[0].fileno(), calls, None, None)
+        hub.switch()
+        assert len(went_on) == number
+        eventlet.sleep(0)
+        assert len(went_on) == number + 1

@@ -48,18 +48,18 @@ pub(crate) fn run(hub: &Bound<'_, HubCore>, work: Fiber) -> PyResult<()> {
         }
         Fiber::Run(Job::Timer(timer)) => {
             let timer = timer.into_bound(py);
-            let outcome = GreenTimer::fire(&timer);
+            let outcome = hub.get().calling(|| GreenTimer::fire(&timer));
             squelch(hub, outcome, by_timer, timer.as_any())
         }
         Fiber::Run(Job::EventletTimer(timer)) => {
             let timer = timer.into_bound(py);
             hub.get().forget_eventlet(&timer);
-            let outcome = timer.call0().map(drop);
+            let outcome = hub.get().calling(|| timer.call0().map(drop));
             squelch(hub, outcome, by_timer, &timer)
         }
         Fiber::Ready(listener) => {
             let listener = listener.into_bound(py);
-            let outcome = Listener::fire(&listener);
+            let outcome = hub.get().calling(|| Listener::fire(&listener));
             HubCore::rearm(hub, &listener);
             let fd = listener.get().fd().into_pyobject(py)?;
             squelch(hub, outcome, intern!(py, "squelch_exception"), &fd)

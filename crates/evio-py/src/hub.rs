@@ -38,6 +38,8 @@ pub(crate) struct HubCore {
     listeners: Listeners,
     ready_at_once: ReadyAtOnce,
     running: Flag,
+    /// Whether its greenlet is inside a call, which goes on when somebody switches there.
+    calling: Flag,
     stopping: Flag,
     watch: Py<Watch>,
     traces_listeners: Flag,
@@ -116,6 +118,18 @@ impl HubCore {
         self.stopping.get()
     }
 
+    pub(crate) fn is_calling(&self) -> bool {
+        self.calling.get()
+    }
+
+    /// Makes a call on the hub's greenlet that may switch to others before it has ended.
+    pub(crate) fn calling<T>(&self, call: impl FnOnce() -> T) -> T {
+        self.calling.set(true);
+        let outcome = call();
+        self.calling.set(false);
+        outcome
+    }
+
     pub(crate) fn watch(&self) -> &Watch {
         self.watch.get()
     }
@@ -144,6 +158,7 @@ impl HubCore {
             listeners: Listeners::new(),
             ready_at_once: ReadyAtOnce::new(),
             running: Flag::new(false),
+            calling: Flag::new(false),
             stopping: Flag::new(false),
             watch: Py::new(args.py(), Watch::new())?,
             traces_listeners: Flag::new(false),

@@ -73,7 +73,11 @@ impl HubCore {
     ) -> Option<Bound<'py, PyAny>> {
         let py = slf.py();
         let this = slf.get();
-        if this.is_stopping() || this.watch().is_watched() || core.get().is_stopping() {
+        if this.is_stopping()
+            || this.is_calling()
+            || this.watch().is_watched()
+            || core.get().is_stopping()
+        {
             return None;
         }
         let is_wake = |job: &Job| matches!(job, Job::Wake(_));
