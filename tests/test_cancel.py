@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 
 import eventlet
 import greenlet
@@ -526,3 +527,55 @@ def test_a_cancelled_task_that_waits_by_await_cancels_what_it_waits_for():
 
     eventlet_asyncio.run(main())
     assert log == ["inner cancelled", "inner clean", "outer"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="before 3.11 tasks do not count their cancels")
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cancel_beside_a_timeout_of_the_same_turn_is_not_lost(hub, first):
+    async def child():
+        with eventlet.Timeout(0.001):
+            await asyncio.sleep(60)
+
+    async def main():
+        task = asyncio.create_task(child())
+        await asyncio.sleep(0)
+        time.sleep(0.002)
+        if first:
+            task.cancel()
+        else:
+            asyncio.get_running_loop().call_soon(task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    eventlet_asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="before 3.11 tasks do not count their cancels")
+def test_a_timeout_takes_its_cancel_back_however_the_block_ends(hub):
+    async def swallows():
+        with eventlet.Timeout(0.001):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
+
+    async def converts():
+        with pytest.raises(LookupError), eventlet.Timeout(0.001):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                raise LookupError from None
+
+    async def two():
+        with pytest.raises(eventlet.Timeout), eventlet.Timeout(0.001), eventlet.Timeout(0.001):
+            time.sleep(0.002)
+            await asyncio.sleep(60)
+
+    async def main():
+        for scenario in (swallows, converts, two):
+            await scenario()
+            assert asyncio.current_task().cancelling() == 0
+            assert not hasattr(asyncio.current_task(), "_thrown")
+            await asyncio.sleep(0)
+
+    eventlet_asyncio.run(main())

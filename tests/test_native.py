@@ -94,6 +94,10 @@ def test_a_green_thread_that_waits_to_start_is_a_timer_of_the_hub(spawn, hub):
     eventlet.sleep(0)
 
 
+def test_a_green_thread_without_a_parent_has_who_made_it():
+    assert greenthread.GreenThread(None).parent is getcurrent()
+
+
 def test_a_subclass_of_green_thread_begins_as_eventlets():
     class Mine(greenthread.GreenThread):
         def main(self, function, args, kwargs):
@@ -165,6 +169,18 @@ def test_methods_of_a_subclass_of_timeout_are_called():
     with Mine(60):
         pass
     assert log == ["start", "cancel"]
+
+
+def test_a_timeout_is_left_by_keywords():
+    timeout = eventlet.Timeout(60)
+    assert timeout.__exit__(typ=None, value=None, tb=None) is None
+    assert not timeout.pending
+
+
+@pytest.mark.parametrize("seconds", [None, "1"])
+def test_a_sleep_must_be_a_number(seconds):
+    with pytest.raises(TypeError):
+        eventlet.sleep(seconds)
 
 
 def test_a_timeout_must_be_a_number():

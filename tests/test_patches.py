@@ -52,9 +52,12 @@ def test_a_name_is_replaced_by_the_first_hub_and_put_back(owner, name):
 
 
 @pytest.mark.parametrize(
-    "function", [eventlet.asyncio.spawn_for_awaitable, debug.hub_prevent_multiple_readers]
+    "row",
+    [row for row in _patches.TABLE if isinstance(row, _patches.Code)],
+    ids=lambda row: ".".join(row.places[0]),
 )
-def test_a_function_is_changed_for_those_who_hold_it_and_put_back(function):
+def test_a_function_is_changed_for_those_who_hold_it_and_put_back(row):
+    function = place(*row.places[0])
     before = function.__code__
     make_hub()
     assert function.__code__ is not before
@@ -63,7 +66,9 @@ def test_a_function_is_changed_for_those_who_hold_it_and_put_back(function):
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in _patches.TABLE if isinstance(row, _patches.Function)], ids=lambda row: ".".join(row.places[0])
+    "row",
+    [row for row in _patches.TABLE if isinstance(row, _patches.Function)],
+    ids=lambda row: ".".join(row.places[0]),
 )
 def test_a_function_becomes_native_under_each_name_and_for_those_who_hold_it(row):
     module, name = row.places[0]
@@ -74,12 +79,42 @@ def test_a_function_becomes_native_under_each_name_and_for_those_who_hold_it(row
     for module, name in row.places:
         assert place(module, name) is native
     assert native in held.__code__.co_consts
+    if name == "get_ident":
+        assert held() == native()
+    if name == "sleep":
+        held(0)
     original = _patches.original(module, name)
     assert (original.__code__, original.__defaults__) == (code, held.__defaults__)
     _patches.undo()
     assert held.__code__ is code
     for module, name in row.places:
         assert place(module, name) is held
+
+
+@pytest.mark.parametrize("name", ["__init__", "start", "__exit__"])
+def test_a_class_whose_method_the_program_has_replaced_stays(monkeypatch, name):
+    original = vars(eventlet.Timeout)[name]
+    called = []
+
+    def mine(*args, **kwargs):
+        called.append(name)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(eventlet.Timeout, name, mine)
+    make_hub()
+    with eventlet.Timeout(60):
+        pass
+    assert called == [name]
+
+
+def test_what_the_program_has_put_over_a_change_stays(monkeypatch):
+    make_hub()
+    monkeypatch.setattr(eventlet, "spawn", mine := Mock())
+    monkeypatch.setattr(greenthread.GreenThread, "__await__", method := Mock())
+    _patches.undo()
+    assert eventlet.spawn is mine
+    assert greenthread.GreenThread.__await__ is method
+    assert greenthread.spawn is not _evio.spawn
 
 
 def test_a_function_that_the_program_has_wrapped_stays(monkeypatch):
@@ -139,12 +174,6 @@ def test_every_kind_of_row_is_tested_here():
         _patches.OriginalModules,
     )
     assert {type(row) for row in _patches.TABLE} <= set(tested)
-    codes = [row.places for row in _patches.TABLE if isinstance(row, _patches.Code)]
-    assert codes == [
-        [("eventlet.corolocal", "_patch")],
-        [("eventlet.asyncio", "spawn_for_awaitable")],
-        [("eventlet.debug", "hub_prevent_multiple_readers")],
-    ]
 
 
 def test_the_policy_is_set_by_the_first_hub_and_put_back():

@@ -10,6 +10,7 @@ import pytest
 from eventlet.green import socket
 
 import eventlet_asyncio
+from eventlet_asyncio import await_, future_to_greenlet
 from eventlet_asyncio.debug import format_stacks
 
 pytestmark = pytest.mark.usefixtures("hub")
@@ -97,7 +98,7 @@ def test_tasks():
 def test_the_hub(hub):
     green = eventlet.spawn(sleeps)
     eventlet.sleep(0)
-    assert f"{hub!r}: 0 descriptors watched, 1 timers" in format_stacks()
+    assert f"{hub!r}: 0 listeners, 1 timers" in format_stacks()
     green.kill()
 
 
@@ -105,6 +106,40 @@ def test_what_has_ended_is_not_there():
     green = eventlet.spawn(int)
     green.wait()
     assert repr(green) not in format_stacks()
+
+
+def test_green_code_that_waits_for_async_code():
+    async def slow():
+        await asyncio.sleep(60)
+
+    def green_await():
+        await_(slow())
+
+    async def main():
+        greens = [eventlet.spawn(green_await), future_to_greenlet(slow())]
+        await asyncio.sleep(0.001)
+        assert re.search(r"waits for <Task pending.*slow", sections()["green_await"])
+        assert len(re.findall(r"GreenThread.*waits for <Task pending.*slow", format_stacks())) == 2
+        for green in greens:
+            green.kill()
+        await asyncio.sleep(0.001)
+
+    eventlet_asyncio.run(main())
+
+
+def test_every_reader_of_a_descriptor():
+    a, b = socket.socketpair()
+    eventlet.debug.hub_prevent_multiple_readers(False)
+    try:
+        greens = [eventlet.spawn(reads, a) for _ in range(2)]
+        eventlet.sleep(0)
+        assert format_stacks().count(f": waits to read descriptor {a.fileno()}\n") == 2
+        for green in greens:
+            green.kill()
+    finally:
+        eventlet.debug.hub_prevent_multiple_readers(True)
+        a.close()
+        b.close()
 
 
 def test_what_cannot_be_shown_spoils_nothing_else():

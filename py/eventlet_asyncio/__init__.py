@@ -2,10 +2,11 @@
 
 What stands where:
 
-    bridge   call across: future_to_greenlet, greenlet_to_future, await_, and the decorators
-    hub      eventlet first: EVENTLET_HUB=eventlet_asyncio.hub, or use_hub()
-    loop     asyncio first: run, new_event_loop, EventLoop, EventLoopPolicy, install
-    policy   whether async code may block greenly: green_in_async, no_green_block
+    bridge        call across: future_to_greenlet, greenlet_to_future, await_, and the decorators
+    hub           eventlet first: EVENTLET_HUB=eventlet_asyncio.hub, or use_hub()
+    loop          asyncio first: run, new_event_loop, EventLoop, EventLoopPolicy, install
+    green_blocks  whether async code may block greenly: green_in_async, no_green_block
+    debug         what every green thread and task is doing: debug.format_stacks
 
 Importing this package changes nothing in other people's modules, and does not import eventlet
 before a name of the bridge or the hub is used: a program that is asyncio alone stays so. Making
@@ -22,9 +23,9 @@ _LAZY = {
     "async_to_sync": "bridge",
     "await_": "bridge",
     "future_to_greenlet": "bridge",
-    "green_in_async": "policy",
+    "green_in_async": "green_blocks",
     "greenlet_to_future": "bridge",
-    "no_green_block": "policy",
+    "no_green_block": "green_blocks",
     "spawn_for_awaitable": "bridge",
     "sync_to_async": "bridge",
     "use_hub": "hub",
@@ -50,6 +51,8 @@ __all__ = [
 
 
 def __getattr__(name):
+    if name == "debug":
+        return importlib.import_module(f"{__name__}.debug")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

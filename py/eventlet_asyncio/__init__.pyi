@@ -7,6 +7,7 @@ the other returns, raises, is cancelled or is killed is specified in docs/behavi
 """
 
 from eventlet_asyncio import _extension as _extension
+from eventlet_asyncio import debug as debug
 from eventlet_asyncio.bridge import async_to_sync as async_to_sync
 from eventlet_asyncio.bridge import await_ as await_
 from eventlet_asyncio.bridge import future_to_greenlet as future_to_greenlet
@@ -19,8 +20,8 @@ from eventlet_asyncio.loop import EventLoopPolicy as EventLoopPolicy
 from eventlet_asyncio.loop import install as install
 from eventlet_asyncio.loop import new_event_loop as new_event_loop
 from eventlet_asyncio.loop import run as run
-from eventlet_asyncio.policy import green_in_async as green_in_async
-from eventlet_asyncio.policy import no_green_block as no_green_block
+from eventlet_asyncio.green_blocks import green_in_async as green_in_async
+from eventlet_asyncio.green_blocks import no_green_block as no_green_block
 
 __all__ = [
     "EventLoop",

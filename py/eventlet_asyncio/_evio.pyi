@@ -137,7 +137,7 @@ def cancel_timeout(timeout: Timeout, /) -> None:
 def enter_timeout(timeout: Timeout, /) -> Timeout:
     """`Timeout.__enter__`."""
 
-def exit_timeout(timeout: Timeout, _kind: Any, value: Any, _traceback: Any, /) -> bool | None:
+def exit_timeout(timeout: Timeout, typ: Any, value: Any, tb: Any) -> bool | None:
     """`Timeout.__exit__`, for which also the cancel counts by which it reached a task."""
 
 def recv_loop(
@@ -154,7 +154,7 @@ def cache_stack_chunks(enabled: bool) -> None:
     Does nothing on Python 3.10.
     """
 
-def sleep(seconds: float | None = None) -> None:
+def sleep(seconds: float = 0.0) -> None:
     """`eventlet.sleep`: let others run until at least so many seconds have passed.
 
     In a thread whose hub is not ours it is eventlet's own function.
@@ -268,7 +268,6 @@ class LoopCore:
         Raises TypeError if *when* is None, RuntimeError if the loop is closed.
         """
 
-    def _add_callback(self, handle: Handle) -> None: ...
     def _timer_handle_cancelled(self, _handle: Any) -> None: ...
     def _write_to_self(self) -> None: ...
     def _add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> Handle: ...

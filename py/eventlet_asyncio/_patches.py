@@ -31,32 +31,45 @@ class Attribute:
         for place, name in self.places:
             owner = _resolve(place)
             if name in vars(owner):
-                self._saved.append((owner, name, vars(owner)[name]))
-                setattr(owner, name, replacement)
+                self._replace(owner, name, replacement)
+
+    def _replace(self, owner, name, replacement):
+        self._saved.append((owner, name, vars(owner)[name], replacement))
+        setattr(owner, name, replacement)
 
     def undo(self):
         while self._saved:
-            setattr(*self._saved.pop())
+            owner, name, value, replacement = self._saved.pop()
+            # What somebody has put there since stays.
+            if vars(owner)[name] is replacement:
+                setattr(owner, name, value)
 
     def original(self, place, name):
-        for owner, saved_name, value in self._saved:
+        for owner, saved_name, value, _ in self._saved:
             if saved_name == name and owner is _resolve(place):
                 return value
         return vars(_resolve(place))[name]
 
 
 class Methods(Attribute):
-    """Replaces methods of a class by native functions."""
+    """Replaces methods of a class by native functions, unless the program has replaced one of them."""
 
     def __init__(self, place, natives):
         super().__init__([(place, name) for name in natives], None)
         self._natives = natives
 
     def apply(self):
-        for place, name in self.places:
-            owner = _resolve(place)
-            self._saved.append((owner, name, vars(owner)[name]))
-            setattr(owner, name, _evio.method(getattr(_evio, self._natives[name])))
+        owner = _resolve(self.places[0][0])
+        module = sys.modules[owner.__module__]
+        if all(_is_of(vars(owner)[name], module) for name in self._natives):
+            for name, native in self._natives.items():
+                self._replace(owner, name, _evio.method(getattr(_evio, native)))
+
+
+def _is_of(function, module):
+    """Whether a function is the one that a module has made, and nobody's wrapper of it."""
+    own = isinstance(function, types.FunctionType) and function.__globals__ is vars(module)
+    return own and function.__closure__ is None
 
 
 def _with_native(function, native):
@@ -127,8 +140,7 @@ class Function:
         place, name = self.places[0]
         module = _resolve(place)
         function = vars(module)[name]
-        own = isinstance(function, types.FunctionType) and function.__globals__ is vars(module)
-        if not own or function.__closure__ is not None:
+        if not _is_of(function, module):
             # Somebody has put something of their own there.
             return
         self._original = types.FunctionType(
@@ -145,7 +157,8 @@ class Function:
     def undo(self):
         for module, name, function in self._saved:
             function.__code__ = self._original.__code__
-            setattr(module, name, function)
+            if vars(module)[name] is getattr(_evio, self._native):
+                setattr(module, name, function)
         self._saved.clear()
 
     def original(self, place, name):
@@ -330,6 +343,11 @@ def _get_ident(gr=None):
     return native(gr)
 
 
+def _get_own_ident():
+    native = "native"
+    return native()
+
+
 def _dictionary_of_owner(local):
     owner = "native"
     owner = owner()
@@ -378,7 +396,7 @@ TABLE = (
     TRAMPOLINE,
     StackChunks(),
     Function([("eventlet.green.thread", "get_ident")], _get_ident),
-    Function([("eventlet.corolocal", "get_ident")], _get_ident),
+    Function([("eventlet.corolocal", "get_ident")], _get_own_ident),
     Code("eventlet.corolocal", "_patch", _dictionary_of_owner, "owner"),
     Attribute([("asyncio.tasks", "events")], lambda: EventsOfTasks(asyncio.events)),
     Attribute([("asyncio.runners", "events")], lambda: EventsOfRunners(asyncio.events)),

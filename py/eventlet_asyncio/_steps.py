@@ -28,13 +28,14 @@ class Carrier(greenlet):
         step = self.step
         task = _current_task() if _evio.current_step() is step else step.task
         if task is not None:
-            return functools.partial(_throw_into, self, super().throw, task)
+            cancels = task.cancelling() if sys.version_info >= (3, 11) else 0
+            return functools.partial(_throw_into, self, super().throw, task, cancels)
         if step is not None and step.busy:
             return functools.partial(_throw_into_callback, step, super().throw, step.callback)
         return super().throw
 
 
-def _throw_into(carrier, throw, task, *exception):
+def _throw_into(carrier, throw, task, cancels, *exception):
     if task.done():
         return None
     step = carrier.step
@@ -45,7 +46,8 @@ def _throw_into(carrier, throw, task, *exception):
         _evio.restore(carrier)
         return throw(*exception)
     # Suspended at an await: asyncio's own way in is a cancel, which timeout_exit() makes good.
-    task._thrown = exception[0] if exception else None
+    strike = exception[0] if exception else None, cancels
+    task._thrown = [*getattr(task, "_thrown", ()), strike]
     task.cancel()
     return None
 
@@ -81,14 +83,21 @@ def parking(switch):
 
 
 def timeout_exit(timeout, value):
-    """What eventlet.Timeout.__exit__ makes of an exception: a task may bring the cancel that stood for it."""
+    """Ends a Timeout: a task may bring the cancel that stood for it, which is then taken back.
+
+    As with asyncio.timeout(), a cancel that somebody else asked for meanwhile goes on.
+    """
     raised = timeout if timeout.exception in (None, True, False) else timeout.exception
-    if isinstance(value, asyncio.CancelledError):
-        task = _current_task()
-        if task is not None and getattr(task, "_thrown", None) is raised:
-            del task._thrown
-            if sys.version_info >= (3, 11):
-                task.uncancel()
+    task = _current_task()
+    strikes = getattr(task, "_thrown", ())
+    for strike in strikes:
+        if strike[0] is raised:
+            strikes.remove(strike)
+            if not strikes:
+                del task._thrown
+            others = sys.version_info >= (3, 11) and task.uncancel() > strike[1]
+            if others or not isinstance(value, asyncio.CancelledError):
+                break
             if timeout.exception is not False:
                 raise raised from value
             return True

@@ -16,7 +16,7 @@ from eventlet.greenthread import GreenThread
 from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.timeout import Timeout
 
-from eventlet_asyncio import _evio, policy
+from eventlet_asyncio import _evio, green_blocks
 from eventlet_asyncio.loop import choose_hub
 
 _NO_TASK_OF_OURS = (
@@ -456,11 +456,8 @@ def _await_as_task(awaitable, loop):
         if inspect.iscoroutine(awaitable):
             awaitable.close()
         raise
-    policy._checked.add(current)
-    try:
+    with green_blocks._checked_already(current):
         return _wait_for_task(awaitable, loop)
-    finally:
-        policy._checked.discard(current)
 
 
 def _wait_for_task(awaitable, loop):

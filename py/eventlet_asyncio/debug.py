@@ -24,9 +24,10 @@ def format_stacks():
     carriers = {step.carrier for step in steps}
     own = carriers | {hub.greenlet for hub in hubs}
     greenlets = [green for green in greenlets if not (green.dead or green in own)]
-    parts = [_section(green, *_green(green, hubs)) for green in greenlets]
+    waits = _known_waits(hubs)
+    parts = [_section(green, *_green(green, waits)) for green in greenlets]
     for task in _tasks():
-        parts.append(_section(task, *_task(task, parked.get(task), hubs)))
+        parts.append(_section(task, *_task(task, parked.get(task), waits)))
     for hub in hubs:
         parts.append(f"{_repr(hub)}: {_count(hub)}\n")
     return "\n".join(parts)
@@ -37,13 +38,14 @@ def _tasks():
     registries = [
         getattr(asyncio.tasks, name, ()) for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks")
     ]
-    while True:
+    for _ in range(1000):
         try:
             tasks = [task for registry in registries for task in tuple(registry)]
         except RuntimeError:
             # Another thread makes tasks meanwhile.
             continue
         return [task for task in tasks if not task.done()]
+    return []
 
 
 def _repr(thing):
@@ -59,18 +61,18 @@ def _section(subject, state, frames):
     return "".join(lines)
 
 
-def _green(green, hubs):
+def _green(green, waits):
     if green is greenlet.getcurrent():
         return "runs", _frames_below(sys._getframe(2))
     if not green:
         return "has not started", []
-    return _waits_for(green, hubs), _frames_below(green.gr_frame)
+    return _waits_for(green, waits), _frames_below(green.gr_frame)
 
 
-def _task(task, step, hubs):
+def _task(task, step, waits):
     if step is not None:
         blocked = step.blocked or step.carrier
-        return "blocks greenly, " + _waits_for(blocked, hubs), _frames_below(blocked.gr_frame)
+        return "blocks greenly, " + _waits_for(blocked, waits), _frames_below(blocked.gr_frame)
     if _evio.owner() is task:
         return "runs", _frames_below(sys._getframe(2))
     waiter = getattr(task, "_fut_waiter", None)
@@ -78,17 +80,35 @@ def _task(task, step, hubs):
     return state, _frames_of_coroutine(task.get_coro())
 
 
-def _waits_for(green, hubs):
+def _known_waits(hubs):
+    """What the hubs know of those who wait in them, by greenlet."""
+    waits = {}
     for hub in hubs:
-        for kind, listeners in (("read", hub.get_readers()), ("write", hub.get_writers())):
-            for listener in listeners:
-                if listener.greenlet is green:
-                    return f"waits to {kind} descriptor {listener.fileno}"
-        for due, timer in hub.timers:
-            if getattr(timer, "tpl", (None,))[0] == green.switch:
-                return f"sleeps for {max(0.0, due - time.monotonic()):.3f} s more"
+        for due, shown in hub._timers():
+            callback = shown[0] if type(shown) is tuple else getattr(shown, "tpl", (None,))[0]
+            if getattr(callback, "__name__", None) == "switch":
+                left = max(0.0, due - time.monotonic())
+                waits[callback.__self__] = f"sleeps for {left:.3f} s more"
+        for listener in _listeners(hub):
+            waits[listener.greenlet] = f"waits to {listener.evtype} descriptor {listener.fileno}"
+    return waits
+
+
+def _listeners(hub):
+    for kind in ("read", "write"):
+        yield from hub.listeners[kind].values()
+        for further in hub.secondaries[kind].values():
+            yield from further
+
+
+def _waits_for(green, waits):
+    if green in waits:
+        return waits[green]
     frame = green.gr_frame
     while frame is not None and frame.f_globals.get("__name__", "").startswith("eventlet_asyncio"):
+        future = frame.f_locals.get("future")
+        if future is not None:
+            return f"waits for {_repr(future)}"
         frame = frame.f_back
     if frame is not None and "self" in frame.f_locals:
         return f"waits in {frame.f_code.co_name}() of {_repr(frame.f_locals['self'])}"
@@ -119,5 +139,4 @@ def _frames_of_coroutine(coroutine):
 
 
 def _count(hub):
-    listeners = len(hub.get_readers()) + len(hub.get_writers())
-    return f"{listeners} descriptors watched, {len(hub.timers)} timers"
+    return f"{sum(1 for _ in _listeners(hub))} listeners, {len(hub._timers())} timers"

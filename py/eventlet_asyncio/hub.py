@@ -102,7 +102,7 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         """Blocking is noticed by a watcher: no turn need begin with an alarm."""
 
     def block_detect_post(self):
-        """Nor end with one."""
+        """Does nothing, as `block_detect_pre()`."""
 
     def __repr__(self):
         return f"<{type(self).__name__} at {id(self):#x} driving {self.loop!r}>"
@@ -197,5 +197,5 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
 
     def sleep_until(self):
         """When the next timer is due, or None."""
-        timers = self.timers
+        timers = self._timers()
         return timers[0][0] if timers else None

@@ -5,7 +5,6 @@ inherited from asyncio.SelectorEventLoop, whose selector and self-pipe are never
 inherited methods that expect them find here:
 
     _selector        a view of the engine's watchers, for the transports' reprs
-    _csock, _ssock   None: the engine has a waker, and signals come by way of `_signals`
     _ready,          the empty containers of asyncio.BaseEventLoop; the engine has its own
     _scheduled
 """
@@ -46,12 +45,10 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
 
     # For the end of a loop whose making was interrupted.
     _signal_handlers = ()
-    _ssock = _csock = None
 
     def __init__(self):
         base_events.BaseEventLoop.__init__(self)
         self._selector = _SelectorView(self)
-        self._ssock = self._csock = None
         self._internal_fds = 1  # The engine's waker.
         self._transports = weakref.WeakValueDictionary()
         self._signal_handlers = {}

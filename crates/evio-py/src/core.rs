@@ -390,13 +390,6 @@ impl LoopCore {
         Self::call_at(slf, &now.add(delay)?, callback, args, context)
     }
 
-    fn _add_callback(slf: &Bound<'_, Self>, handle: &Bound<'_, Handle>) -> PyResult<()> {
-        if handle.get().is_cancelled() {
-            return Ok(());
-        }
-        Self::push(slf, handle.clone())
-    }
-
     fn _timer_handle_cancelled(&self, _handle: &Bound<'_, PyAny>) {}
 
     fn _write_to_self(&self, py: Python<'_>) {

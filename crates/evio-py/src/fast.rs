@@ -1,6 +1,6 @@
-//! Native equals of eventlet's hot functions, of identical behaviour.
+//! Native equals of eventlet's hot functions; docs/patches.md says where they differ.
 //!
-//! In a thread whose hub is not ours each of them calls eventlet's own.
+//! Those that need a hub call eventlet's own where the thread's is not ours.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;

@@ -125,6 +125,10 @@ pub(crate) fn init(
     parent: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     greenlet.setattr(intern!(greenlet.py(), "run"), run)?;
+    if parent.is_none() {
+        // That of its making, which is whoever ran then.
+        return Ok(());
+    }
     set_parent(greenlet, parent)
 }
 

@@ -5,6 +5,7 @@
 //! and switches greenlets. ARCHITECTURE.md in the repository has the map.
 #![deny(unsafe_code)]
 
+mod block_check;
 mod cancel;
 #[allow(unsafe_code)] // A cell that the interpreter's lock guards.
 mod cell;
@@ -29,7 +30,6 @@ mod identity;
 mod job;
 mod listener;
 mod listeners;
-mod policy;
 mod run;
 mod step;
 mod timer;
@@ -43,6 +43,8 @@ mod watch;
 mod _evio {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::block_check::set_block_check;
     #[pymodule_export]
     use crate::cancel::ParkedCancel;
     #[pymodule_export]
@@ -78,8 +80,6 @@ mod _evio {
     #[pymodule_export]
     use crate::listener::Listener;
     #[pymodule_export]
-    use crate::policy::set_block_check;
-    #[pymodule_export]
     use crate::step::{CallbackRun, Step};
     #[pymodule_export]
     use crate::timer::GreenTimer;
@@ -108,7 +108,7 @@ mod _evio {
     /// Raises what stands against a green block of the running greenlet.
     #[pyfunction]
     fn check_block(py: Python<'_>) -> PyResult<()> {
-        crate::policy::check(&crate::greenlet::current(py))
+        crate::block_check::check(&crate::greenlet::current(py))
     }
 
     /// Lets go of what is kept for the running thread, as it ends.

@@ -19,7 +19,7 @@ use crate::greenlet::{self, Greenlet};
 use crate::handle::{Handle, Outcome};
 use crate::hub::{self, HubCore};
 use crate::identity::Identity;
-use crate::{clock, context as contexts, driver, policy};
+use crate::{block_check, clock, context as contexts, driver};
 
 thread_local! {
     static ACTIVE: ThreadSlot<Step> = const { ThreadSlot::new() };
@@ -170,6 +170,9 @@ pub(crate) fn put_away(py: Python<'_>) -> PyResult<()> {
 
 /// In a forked child, gives the step that forked its running loop back.
 pub(crate) fn after_fork(py: Python<'_>) -> PyResult<()> {
+    // The other threads are not here.
+    let mine = ACTIVE.with(|slot| slot.get(py).is_some());
+    ACTIVE_THREADS.store(usize::from(mine), Ordering::Relaxed);
     // Without a hub it could not step aside for `asyncio.run()`, which a child wants more.
     if !hub::of_thread(py)?.is_some_and(|hub| hub.is_instance_of::<HubCore>()) {
         return Ok(());
@@ -226,10 +229,10 @@ pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
 ///
 /// # Errors
 ///
-/// What the policy of the program raises, where the block is not welcome; nothing has changed then.
+/// What the program raises against green blocks where they are not welcome; nothing has changed then.
 pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     let py = current.py();
-    policy::check(current)?;
+    block_check::check(current)?;
     let Some(step) = take_active() else {
         return Ok(None);
     };

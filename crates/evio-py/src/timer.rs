@@ -201,7 +201,7 @@ impl GreenTimer {
 
     /// Whether the call is still to be made.
     #[getter]
-    fn pending(&self, py: Python<'_>) -> bool {
+    pub(crate) fn pending(&self, py: Python<'_>) -> bool {
         !self.called.get() && !self.greenlet_is_gone(py)
     }
 

@@ -7,41 +7,33 @@ use pyo3::types::{PyFloat, PyTuple};
 use super::{Original, blocking_in_hub, hub_of_thread, is_hub};
 use crate::hub::{self, HubCore};
 use crate::job::Job;
-use crate::{greenlet, policy, step};
+use crate::{block_check, greenlet, step};
 
 static ORIGINAL: Original = Original::new("eventlet.greenthread", "sleep");
 
 /// Yields to others until at least `seconds` have passed.
 #[pyfunction]
-#[pyo3(signature = (seconds = None))]
-pub(crate) fn sleep(py: Python<'_>, seconds: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+#[pyo3(signature = (seconds = 0.0))]
+pub(crate) fn sleep(py: Python<'_>, seconds: f64) -> PyResult<()> {
     let Some(hub) = hub_of_thread(py)? else {
-        return match seconds {
-            Some(seconds) => ORIGINAL.call((seconds,), None, py),
-            None => ORIGINAL.call((), None, py),
-        }
-        .map(drop);
-    };
-    let delay: f64 = match seconds {
-        Some(seconds) => seconds.extract()?,
-        None => 0.0,
+        return ORIGINAL.call((seconds,), None, py).map(drop);
     };
     let current = greenlet::current(py);
     if is_hub(&hub, &current) {
-        return if delay <= 0.0 {
+        return if seconds <= 0.0 {
             Ok(())
         } else {
             Err(blocking_in_hub())
         };
     }
     if !greenlet::has_plain_switch(&current)? {
-        return sleep_by_timer(&hub, delay, &current);
+        return sleep_by_timer(&hub, seconds, &current);
     }
-    let deadline = hub::after(py, delay);
+    let deadline = hub::after(py, seconds);
     let core = HubCore::core(&hub)?;
     let key = HubCore::schedule(&core, deadline, Job::Wake(current.clone().unbind()))?;
     let mut next = None;
-    if deadline == 0 && !step::any_active() && !policy::is_set() {
+    if deadline == 0 && !step::any_active() && !block_check::is_set() {
         next = HubCore::next_yielded(&hub, &core);
         while let Some(dead) = next.take_if(|next| greenlet::is_dead(next)) {
             drop(dead);

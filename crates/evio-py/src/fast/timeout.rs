@@ -73,20 +73,29 @@ pub(crate) fn enter_timeout<'py>(timeout: &Bound<'py, PyAny>) -> PyResult<Bound<
 
 /// `Timeout.__exit__`, which a task may also reach by the cancel that stood for the timeout.
 #[pyfunction]
-#[pyo3(signature = (timeout, _kind, value, _traceback, /))]
+#[pyo3(signature = (timeout, typ, value, tb))]
 pub(crate) fn exit_timeout<'py>(
     timeout: &Bound<'py, PyAny>,
-    _kind: &Bound<'py, PyAny>,
+    typ: &Bound<'py, PyAny>,
     value: &Bound<'py, PyAny>,
-    _traceback: &Bound<'py, PyAny>,
+    tb: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     static EXIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let _ = (typ, tb);
     let py = timeout.py();
-    match Attributes::of(timeout)? {
+    let attributes = Attributes::of(timeout)?;
+    let timer = attributes.get(intern!(py, "timer"))?;
+    // One that is still to come has struck nobody.
+    let quiet = timer.is_some_and(|timer| {
+        timer
+            .cast::<GreenTimer>()
+            .is_ok_and(|timer| timer.get().pending(py))
+    });
+    match attributes {
         attributes @ Attributes::Plain(_) => cancel(&attributes)?,
         Attributes::Other(_) => drop(timeout.call_method0(intern!(py, "cancel"))?),
     }
-    if value.is_none() {
+    if quiet && value.is_none() {
         return Ok(py.None().into_bound(py));
     }
     let exit = EXIT.get_or_try_init(py, || {

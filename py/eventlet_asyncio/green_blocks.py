@@ -20,6 +20,14 @@ _stretches: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _checked = set()
 
 
+#: Greenlets that show a warning of a green block.
+_warned = set()
+
+
+class _BlocksInWarning(RuntimeError):
+    pass
+
+
 def green_in_async(mode):
     """Say what happens when an async function or callback blocks greenly; return what was said before."""
     global _mode
@@ -28,6 +36,15 @@ def green_in_async(mode):
     before, _mode = _mode, mode
     _arm()
     return before
+
+
+@contextlib.contextmanager
+def _checked_already(current):
+    _checked.add(current)
+    try:
+        yield
+    finally:
+        _checked.discard(current)
 
 
 @contextlib.contextmanager
@@ -50,7 +67,11 @@ def _arm():
 
 
 def _check(owner, in_step):
-    if greenlet.getcurrent() in _checked:
+    current = greenlet.getcurrent()
+    if current in _warned:
+        # What is to wake the greenlet from the block that is warned of would wake it from this one.
+        raise _BlocksInWarning(f"{_describe(owner)} would block greenly while a warning is shown")
+    if current in _checked:
         return
     if owner in _stretches:
         raise RuntimeError(
@@ -64,7 +85,16 @@ def _check(owner, in_step):
             f"{_describe(owner)} would block greenly, which green_in_async() forbids in async code: "
             "await eventlet_asyncio.sync_to_async(function)(...) instead"
         )
-    frame = _caller()
+    _warned.add(current)
+    try:
+        _warn(owner, _caller())
+    except _BlocksInWarning:
+        pass
+    finally:
+        _warned.discard(current)
+
+
+def _warn(owner, frame):
     warnings.warn_explicit(
         f"{_describe(owner)} blocks greenly: other code runs before it goes on",
         RuntimeWarning,

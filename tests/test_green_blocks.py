@@ -116,6 +116,23 @@ def test_a_warning_names_the_task_and_the_line():
     assert "blocks greenly" in str(warning.message)
 
 
+def test_what_shows_the_warning_cannot_block(monkeypatch):
+    green_in_async("warn")
+    shown = []
+
+    def show(*_):
+        with pytest.raises(RuntimeError, match="while a warning is shown"):
+            eventlet.sleep(0.001)
+        shown.append(1)
+        eventlet.sleep(0.001)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", show)
+        eventlet_asyncio.run(in_task(lambda: eventlet.sleep(0)))
+    assert shown == [1]
+
+
 def test_another_word():
     with pytest.raises(ValueError, match='"allow", "warn" or "raise"'):
         green_in_async("never")
