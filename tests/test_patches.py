@@ -172,8 +172,27 @@ def test_every_kind_of_row_is_tested_here():
         _patches.CodeThatMayRun,
         _patches.Policy,
         _patches.OriginalModules,
+        _patches.Primitives,
     )
     assert {type(row) for row in _patches.TABLE} <= set(tested)
+
+
+def test_the_primitives_are_replaced_by_the_first_hub_and_put_back():
+    row = next(row for row in _patches.TABLE if isinstance(row, _patches.Primitives))
+    missing = object()
+
+    def standing():
+        return [
+            vars(_patches._resolve(owner)).get(name, missing) for owner, name in row.places
+        ]
+
+    kill, cancel = eventlet.kill, greenthread.cancel
+    before = [*standing(), kill.__code__, cancel.__code__]
+    make_hub()
+    during = [*standing(), kill.__code__, cancel.__code__]
+    assert not any(old is new for old, new in zip(before, during))
+    _patches.undo()
+    assert [*standing(), kill.__code__, cancel.__code__] == before
 
 
 def test_the_policy_is_set_by_the_first_hub_and_put_back():

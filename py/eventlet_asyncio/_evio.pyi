@@ -23,6 +23,7 @@ __all__ = [
     "Driver",
     "FdListener",
     "ForeignLoop",
+    "Guard",
     "Handle",
     "HubCore",
     "LoopCore",
@@ -34,29 +35,48 @@ __all__ = [
     "__version__",
     "abandon_step",
     "after_fork",
+    "any_of",
+    "append_if_room",
     "cache_stack_chunks",
     "cancel_timeout",
     "check_block",
+    "count_done",
     "current_step",
+    "discharge",
+    "end_thread",
+    "enlist",
     "enter_timeout",
+    "exchange",
     "exit_timeout",
-    "forget_thread",
+    "first_for_permit",
     "get_ident",
+    "hub_of_thread",
+    "hub_to_wait_in",
     "init_green_thread",
     "init_timeout",
+    "is_here",
+    "join_event",
+    "leave_semaphore",
     "method",
     "owner",
     "park",
     "recv_loop",
+    "reopen_join",
     "reserve_wakeup",
     "restore",
-    "sleep",
+    "send_event",
     "set_block_check",
+    "sleep",
     "spawn",
     "spawn_n",
     "start_timeout",
+    "take_permit",
+    "take_permit_or_join",
+    "take_permit_or_rejoin",
     "trampoline",
     "unpark",
+    "wake",
+    "wake_for_permit",
 ]
 
 __version__: str
@@ -70,8 +90,8 @@ def after_fork() -> None:
 def current_step() -> Step | None:
     """The step that runs; None outside asyncio callbacks."""
 
-def forget_thread() -> None:
-    """Let go of what is kept for the running OS thread, as it ends."""
+def end_thread() -> None:
+    """Let go of what is kept for the running OS thread, as it ends: no greenlet of it runs any more."""
 
 def owner() -> asyncio.Task[Any] | CallbackRun | greenlet:
     """Whom green code takes for the running green thread."""
@@ -153,6 +173,80 @@ def cache_stack_chunks(enabled: bool) -> None:
 
     Does nothing on Python 3.10.
     """
+
+# Threads. A greenlet can only be switched to in its own OS thread.
+
+def enlist(hub: object) -> int:
+    """Make a hub the one that other threads find for greenlets of this thread; gives the thread's key."""
+
+def discharge(hub: int, key: int) -> None:
+    """Forget a hub, by its `id()`, that has ended, unless its thread has another by now."""
+
+def is_here(greenlet: object) -> bool:
+    """Whether a greenlet belongs to this thread."""
+
+def hub_of_thread() -> Any | None:
+    """The hub of this thread, of whatever kind; None if it has none."""
+
+def hub_to_wait_in() -> Any:
+    """The hub of this thread, made if there is none, that other threads can find from now on."""
+
+def wake(greenlet: object, callback: Callable[..., object], /, *args: object) -> bool:
+    """Have the hub of a greenlet's thread call back in its next turn.
+
+    False when that thread has ended, or has no hub that is known.
+    """
+
+# Parts of eventlet's primitives, done in one piece: no other thread comes in between.
+
+def join_event(event: object, waiter: greenlet) -> bool:
+    """Register who is about to wait for an Event, unless that was sent."""
+
+def send_event(event: object, result: object, exception: tuple[Any, ...] | None) -> bool:
+    """Give an Event its result and wake all who wait; False when it was sent before."""
+
+def take_permit(semaphore: object) -> bool:
+    """Take a permit of a Semaphore, if there is one."""
+
+def take_permit_or_join(semaphore: object, waiter: greenlet) -> bool:
+    """Take a permit if there is one and nobody waits for it; else register who is about to wait."""
+
+def take_permit_or_rejoin(semaphore: object, waiter: greenlet) -> bool:
+    """Take a permit if there is one; else register who was woken in vain as the next again."""
+
+def leave_semaphore(semaphore: object, waiter: greenlet, taken: bool) -> None:
+    """Unregister who has ended its wait; without a permit it passes on the wake that it may have got."""
+
+def wake_for_permit(semaphore: object) -> None:
+    """Have the first woken who waits for a permit, in its own thread."""
+
+def first_for_permit(semaphore: object) -> greenlet | None:
+    """Unregister the first who waits for a permit that is there, if it belongs to this thread.
+
+    One of another thread is woken there instead.
+    """
+
+def append_if_room(queue: object, item: object, counted: bool) -> bool:
+    """Append an item to the container of a bounded Queue, if there is room, and count it first."""
+
+def reopen_join(queue: object) -> None:
+    """Make `join()` of a Queue wait again, if there are items that were not worked on."""
+
+def count_done(queue: object) -> bool:
+    """Count an item that was worked on, and end `join()` with the last; False if that is one too many."""
+
+def any_of(members: set[Any]) -> Any | None:
+    """One member of a set, or None."""
+
+def exchange(object: object, name: str, value: object) -> Any:
+    """Put another value into an attribute, and give the old one."""
+
+@final
+class Guard:
+    """Makes calls one at a time, whatever Python code they run."""
+
+    def call(self, function: Callable[..., Any], first: object, second: object = ...) -> Any:
+        """Call a function, when no other thread is about a call."""
 
 def sleep(seconds: float = 0.0) -> None:
     """`eventlet.sleep`: let others run until at least so many seconds have passed.

@@ -14,7 +14,7 @@ import types
 from eventlet import patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
-from eventlet_asyncio import _evio
+from eventlet_asyncio import _evio, _primitives
 from eventlet_asyncio._stdlib import Events
 
 
@@ -179,6 +179,34 @@ class StackChunks:
         _evio.cache_stack_chunks(False)
 
 
+class Primitives:
+    """Gives eventlet's Event, Semaphore, Queue and GreenThread what they need between threads."""
+
+    places = tuple((place, name) for place, name, _ in _primitives.REPLACEMENTS)
+
+    def __init__(self, *functions):
+        self.functions = functions
+        self._saved = []
+
+    def apply(self):
+        for place, name, replacement in _primitives.REPLACEMENTS:
+            owner = _resolve(place)
+            self._saved.append((owner, name, vars(owner).get(name)))
+            setattr(owner, name, replacement)
+        for function in self.functions:
+            function.apply()
+
+    def undo(self):
+        for function in self.functions:
+            function.undo()
+        while self._saved:
+            owner, name, value = self._saved.pop()
+            if value is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
+
+
 class Policy:
     """Makes asyncio.run() and its kin take loops of ours, unless a policy of the program's is set."""
 
@@ -308,6 +336,18 @@ def _spawn_for_awaitable(coroutine):
     return eventlet_asyncio.spawn_for_awaitable(coroutine)
 
 
+def _kill(g, *throw_args):
+    from eventlet_asyncio import _primitives
+
+    _primitives.kill(g, *throw_args)
+
+
+def _cancel(g, *throw_args):
+    from eventlet_asyncio import _primitives
+
+    _primitives.cancel(g, *throw_args)
+
+
 def _hub_prevent_multiple_readers(state=True):
     from eventlet.hubs import asyncio, get_hub, hub
 
@@ -413,6 +453,10 @@ TABLE = (
     ),
     Methods("eventlet.greenthread:GreenThread", {"__init__": "init_green_thread"}),
     Methods("eventlet.greenio.base:GreenSocket", {"_recv_loop": "recv_loop"}),
+    Primitives(
+        Code("eventlet.greenthread", "kill", _kill),
+        Code("eventlet.greenthread", "cancel", _cancel),
+    ),
     Attribute([("eventlet.greenthread:GreenThread", "__await__")], _await),
     Code("eventlet.asyncio", "spawn_for_awaitable", _spawn_for_awaitable),
     CodeThatMayRun("eventlet.debug", "hub_prevent_multiple_readers", _hub_prevent_multiple_readers),

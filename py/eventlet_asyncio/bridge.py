@@ -16,7 +16,7 @@ from eventlet.greenthread import GreenThread
 from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.timeout import Timeout
 
-from eventlet_asyncio import _evio, green_blocks
+from eventlet_asyncio import _evio, _threads, green_blocks
 from eventlet_asyncio.loop import choose_hub
 
 _NO_TASK_OF_OURS = (
@@ -50,7 +50,7 @@ def home_loop():
     hub = get_hub()
     if isinstance(hub, asyncio_hub.Hub):
         return hub.loop
-    return _guest_loop(hub)
+    return _threads.guest_loop(hub)
 
 
 def _on_green_side(loop):
@@ -77,17 +77,6 @@ def can_step_aside(loop):
         and _evio.current_step() is not None
         and green_home_loop() is not None
     )
-
-
-def _guest_loop(hub):
-    """A loop of ours that lives in a green thread of somebody else's hub."""
-    from eventlet_asyncio.loop import EventLoop
-
-    loop = getattr(hub, "_eventlet_asyncio_loop", None)
-    if loop is None or loop.is_closed():
-        loop = hub._eventlet_asyncio_loop = EventLoop()
-        greenthread.spawn_n(loop.run_forever)
-    return loop
 
 
 class _Wakeup:
@@ -212,6 +201,8 @@ class FutureGreenThread(GreenThread):
     def throw(self, *throw_args):
         if self or self.dead:
             return super().throw(*throw_args)
+        if not _evio.is_here(self):
+            return _evio.wake(self, self.throw, *throw_args)
         # Thrown at a greenlet that never ran, an exception would come out in the hub.
         self._crossing.kill(_exception(throw_args))
         self._crossing.add_awaiter(self._report)
@@ -228,6 +219,9 @@ class FutureGreenThread(GreenThread):
 
     def kill(self, *throw_args):
         """Kill the green thread: the awaitable is cancelled, and wait() returns after its cleanup."""
+        if not _evio.is_here(self):
+            _evio.wake(self, self.kill, *throw_args)
+            return None
         if self.dead and not self._crossing.done():
             self._crossing.kill(_exception(throw_args))
             return None

@@ -7,14 +7,11 @@ import traceback
 import weakref
 
 import eventlet.hubs
-from eventlet import patcher
 from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.hubs import hub as base
 from eventlet.hubs import timer
 
-from eventlet_asyncio import _evio
-
-threading = patcher.original("threading")
+from eventlet_asyncio import _evio, _primitives, _threads
 
 
 def is_available():
@@ -28,20 +25,16 @@ def use_hub():
     _evio.abandon_step()
 
 
-class _ThreadEnd:
-    """Lives as long as its thread, and closes what the thread's hub holds of the system."""
+class _End:
+    """Ends a hub with its thread."""
 
     def __init__(self, hub):
         self._hub = weakref.ref(hub)
 
-    def __del__(self, forget_thread=_evio.forget_thread):
-        forget_thread()
+    def __call__(self, thread_ended):
         hub = self._hub()
         if hub is not None:
-            hub._end()
-
-
-_thread_ends = threading.local()
+            hub._end(thread_ended)
 
 
 class Hub(_evio.HubCore, asyncio_hub.Hub):
@@ -60,7 +53,7 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         self._blocking = None
         self.debug_blocking_resolution = 1
         self._attach()
-        _thread_ends.end = _ThreadEnd(self)
+        _threads.ThreadEnd.call(_End(self))
         if "_post_initialize" not in eventlet.hubs.get_hub.__code__.co_consts:
             # Before eventlet 0.36.2 nobody calls it. A signal handler that asks for the hub
             # meanwhile must not make another.
@@ -110,12 +103,15 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
     def __del__(self):
         self._end()
 
-    def _end(self):
+    def _end(self, thread_ended=False):
         self.debug_blocking = False
+        timers = [timer for _, timer in self.timers] if thread_ended else ()
         own = self._detach()
         if own is not None and not sys.is_finalizing():
+            if timers:
+                _primitives.pass_on(timers)
             own._owner = None
-            own._close()
+            own._close_without_thread()
 
     def _make_loop(self):
         from eventlet_asyncio.loop import EventLoop

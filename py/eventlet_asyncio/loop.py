@@ -50,6 +50,7 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
         base_events.BaseEventLoop.__init__(self)
         self._selector = _SelectorView(self)
         self._internal_fds = 1  # The engine's waker.
+        self._pid = os.getpid()
         self._transports = weakref.WeakValueDictionary()
         self._signal_handlers = {}
         if sys.version_info >= (3, 13):
@@ -105,6 +106,16 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
                 "this loop belongs to the hub of its thread and ends with it: "
                 "close only loops that you made"
             )
+        self._close()
+
+    def _close_without_thread(self):
+        """Close the loop of a thread that has ended, or that a forked child does not have."""
+        if self.is_closed():
+            return
+        if os.getpid() != self._pid:
+            # The parent goes on with the poller, and must not find it changed.
+            self._rebuild()
+        self._thread_id = None
         self._close()
 
     def _close(self):
@@ -292,6 +303,7 @@ def _after_fork_in_child():
     for loop in sorted(_loops, key=EventLoop._has_hub):
         if not loop.is_closed():
             loop._rebuild()
+            loop._pid = os.getpid()
     _evio.reserve_wakeup()
 
 

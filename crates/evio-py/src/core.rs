@@ -90,8 +90,11 @@ impl LoopCore {
 
     /// Marks the loop as running in this thread, or as not running.
     pub(crate) fn set_running(&self, py: Python<'_>, running: bool) -> PyResult<()> {
-        let thread = if running { thread_ident(py)? } else { 0 };
-        self.thread.store(thread, Ordering::Relaxed);
+        self.set_thread_id(if running {
+            Some(thread_ident(py)?)
+        } else {
+            None
+        });
         Ok(())
     }
 
@@ -265,7 +268,7 @@ pub(crate) fn closed_loop() -> PyErr {
     PyRuntimeError::new_err("Event loop is closed")
 }
 
-fn thread_ident(py: Python<'_>) -> PyResult<u64> {
+pub(crate) fn thread_ident(py: Python<'_>) -> PyResult<u64> {
     // The C function itself: monkey patching replaces its names in `threading` and `_thread`.
     static GET_IDENT: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
     GET_IDENT
@@ -521,7 +524,7 @@ impl LoopCore {
     }
 
     #[setter(_thread_id)]
-    fn set_thread_id(&self, value: Option<u64>) {
+    pub(crate) fn set_thread_id(&self, value: Option<u64>) {
         self.thread.store(value.unwrap_or(0), Ordering::Relaxed);
     }
 

@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::cell::{Flag, GilCell, ThreadSlot};
-use crate::core::LoopCore;
+use crate::core::{self, LoopCore};
 use crate::driver::{self, Driver};
 use crate::fast::socket::ReadyAtOnce;
 use crate::greenlet;
@@ -20,7 +20,7 @@ use crate::listener::Listener;
 use crate::listeners::{Listeners, Rank};
 use crate::timer::GreenTimer;
 use crate::watch::Watch;
-use crate::{clock, context, run, step, wakeup};
+use crate::{clock, context, run, step, threads, wakeup};
 
 mod blocking;
 mod hosting;
@@ -46,6 +46,9 @@ pub(crate) struct HubCore {
     /// Keys of the timers of eventlet's own class, by the address of each.
     eventlet_timers: GilCell<HashMap<usize, TimerKey>>,
     canceled: GilCell<usize>,
+    /// The ident of the hub's thread, and by what other threads find the hub.
+    home: GilCell<(u64, usize)>,
+    ended: Flag,
 }
 
 thread_local! {
@@ -130,6 +133,11 @@ impl HubCore {
         outcome
     }
 
+    /// Whether the hub, or its thread, has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
     pub(crate) fn watch(&self) -> &Watch {
         self.watch.get()
     }
@@ -164,12 +172,16 @@ impl HubCore {
             traces_listeners: Flag::new(false),
             eventlet_timers: GilCell::new(HashMap::new()),
             canceled: GilCell::new(0),
+            home: GilCell::new((0, 0)),
+            ended: Flag::new(false),
         })
     }
 
     /// Gives the hub its driver: that of a loop of ours that runs in this thread, or a fresh one.
     fn _attach(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
+        let home = (core::thread_ident(py)?, threads::enlist(slf)?);
+        slf.get().home.replace(py, home);
         let run = slf.getattr(intern!(py, "run"))?;
         let (driver, parent) = match run::outermost(py) {
             Some(driver) => {
@@ -198,6 +210,12 @@ impl HubCore {
     fn _detach(slf: &Bound<'_, Self>) -> Option<Py<LoopCore>> {
         let py = slf.py();
         let this = slf.get();
+        this.ended.set(true);
+        threads::discharge(
+            py,
+            slf.as_ptr() as usize,
+            this.home.with(py, |(_, key)| *key),
+        );
         if let Some(driver) = this.driver.get(py) {
             driver.bind(py).get().abandon(py);
             driver.bind(py).get().release_hub(py);

@@ -30,8 +30,10 @@ mod identity;
 mod job;
 mod listener;
 mod listeners;
+mod primitives;
 mod run;
 mod step;
+mod threads;
 mod timer;
 mod trace;
 mod wakeup;
@@ -80,7 +82,15 @@ mod _evio {
     #[pymodule_export]
     use crate::listener::Listener;
     #[pymodule_export]
+    use crate::primitives::{
+        Guard, any_of, append_if_room, count_done, exchange, first_for_permit, join_event,
+        leave_semaphore, reopen_join, send_event, take_permit, take_permit_or_join,
+        take_permit_or_rejoin, wake_for_permit,
+    };
+    #[pymodule_export]
     use crate::step::{CallbackRun, Step};
+    #[pymodule_export]
+    use crate::threads::{discharge, enlist, hub_of_thread, hub_to_wait_in, is_here, py_wake};
     #[pymodule_export]
     use crate::timer::GreenTimer;
     #[pymodule_export]
@@ -111,10 +121,11 @@ mod _evio {
         crate::block_check::check(&crate::greenlet::current(py))
     }
 
-    /// Lets go of what is kept for the running thread, as it ends.
+    /// Lets go of what is kept for the running thread, as it ends: no greenlet of it runs any more.
     #[pyfunction]
-    fn forget_thread() {
+    fn end_thread() {
         crate::hub::forget_thread();
+        crate::threads::set_ended(true);
     }
 
     /// Has descriptors to spare for the next fork.

@@ -34,7 +34,12 @@ impl HubCore {
         let own = slf
             .call_method0(intern!(py, "_make_loop"))?
             .cast_into::<LoopCore>()?;
-        own.get().set_running(py, true)?;
+        if let Some(first) = slf.get().own.get(py) {
+            // Another thread, which has work for this hub, was faster.
+            return Ok(first.into_bound(py));
+        }
+        let (thread, _) = slf.get().home.with(py, |home| *home);
+        own.get().set_thread_id(Some(thread));
         drop(slf.get().own.replace(py, Some(own.clone().unbind())));
         Ok(own)
     }

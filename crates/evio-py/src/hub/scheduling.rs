@@ -75,6 +75,16 @@ impl HubCore {
             .with(timer.py(), |timers| timers.remove(&address))
     }
 
+    /// A call in the hub's next turn; any thread may ask for it.
+    pub(crate) fn call_soon(
+        slf: &Bound<'_, Self>,
+        callback: &Bound<'_, PyAny>,
+        args: Bound<'_, PyTuple>,
+    ) -> PyResult<()> {
+        let now = 0u8.into_pyobject(slf.py())?;
+        Self::schedule_call(slf, &now.into_any(), callback, args, None, None).map(drop)
+    }
+
     /// A call that eventlet schedules.
     pub(crate) fn schedule_call<'py>(
         slf: &Bound<'py, Self>,

@@ -1,0 +1,87 @@
+"""Threads whose hub is eventlet's own: how another thread has a call made there, and how they end."""
+
+import sys
+import weakref
+
+from eventlet import greenthread, patcher
+from eventlet.hubs import asyncio as asyncio_hub
+
+from eventlet_asyncio import _evio, _stdlib
+
+threading = patcher.original("threading")
+
+
+class ThreadEnd:
+    """Lives as long as its thread, and then ends what the thread's hub holds of the system."""
+
+    _of_thread = threading.local()
+
+    def __init__(self, end):
+        self._end = end
+        self._thread = _stdlib.get_ident()
+        self._replaced = False
+
+    def __del__(self, get_ident=_stdlib.get_ident, end_thread=_evio.end_thread):
+        # In a forked child the thread is gone, and its end is told to the one that forked.
+        ended = not self._replaced and self._thread == get_ident()
+        if ended:
+            end_thread()
+        self._end(ended)
+
+    @classmethod
+    def call(cls, end):
+        """Have a function called when this thread ends, or when another takes its place."""
+        old = getattr(cls._of_thread, "end", None)
+        if old is not None:
+            old._replaced = True
+        cls._of_thread.end = cls(end)
+
+
+def guest_loop(hub):
+    """A loop of ours that lives in a green thread of somebody else's hub."""
+    from eventlet_asyncio.loop import EventLoop
+
+    loop = getattr(hub, "_eventlet_asyncio_loop", None)
+    if loop is None or loop.is_closed():
+        loop = hub._eventlet_asyncio_loop = EventLoop()
+        ThreadEnd.call(_Dismissal(hub, loop))
+        greenthread.spawn_n(loop.run_forever)
+    return loop
+
+
+class _Dismissal:
+    """Ends what we keep in a hub of eventlet's, with its thread or with the hub."""
+
+    def __init__(self, hub, loop):
+        self._hub = id(hub)
+        self._key = _evio.enlist(hub)
+        self._loop = loop
+
+    def __call__(self, _thread_ended):
+        _evio.discharge(self._hub, self._key)
+        if not sys.is_finalizing():
+            self._loop._close_without_thread()
+
+
+def enlist_foreign(hub):
+    """Make sure that other threads can have a hub of eventlet's wake what is about to wait in it."""
+    if not isinstance(hub, asyncio_hub.Hub):
+        guest_loop(hub)
+    elif not hasattr(hub, "_eventlet_asyncio_enlisted"):
+        hub._eventlet_asyncio_enlisted = True
+        _evio.enlist(hub)
+
+
+def call_in_foreign(hub, here, callback, args):
+    """Have a hub of eventlet's make a call in its next turn; whether it will."""
+    if here:
+        hub.schedule_call_global(0, callback, *args)
+        return True
+    # Its timers are not for other threads, and it does not notice that there are more of them.
+    loop = hub.loop if isinstance(hub, asyncio_hub.Hub) else hub._eventlet_asyncio_loop
+    try:
+        loop.call_soon_threadsafe(hub.schedule_call_global, 0, callback, *args)
+    except RuntimeError:
+        # Closed: the thread has ended.
+        return False
+    return True
