@@ -12,29 +12,45 @@ threading = patcher.original("threading")
 
 
 class ThreadEnd:
-    """Lives as long as its thread, and then ends what the thread's hub holds of the system."""
+    """Lives as long as its thread, and then ends what its hub and its loops hold of the system."""
 
     _of_thread = threading.local()
 
-    def __init__(self, end):
-        self._end = end
+    def __init__(self):
         self._thread = _stdlib.get_ident()
-        self._replaced = False
+        self._end_hub = None
+        self._loops = weakref.WeakSet()
+
+    @classmethod
+    def _here(cls):
+        if not hasattr(cls._of_thread, "end"):
+            cls._of_thread.end = cls()
+        return cls._of_thread.end
+
+    @classmethod
+    def call(cls, end_hub):
+        """Have a function called when this thread ends, or when another takes its place."""
+        here = cls._here()
+        replaced, here._end_hub = here._end_hub, end_hub
+        if replaced is not None:
+            replaced(thread_ended=False)
+
+    @classmethod
+    def close(cls, loop):
+        """Have a loop closed that still runs when this thread ends, as in a green thread it may."""
+        cls._here()._loops.add(loop)
 
     def __del__(self, get_ident=_stdlib.get_ident, end_thread=_evio.end_thread):
         # In a forked child the thread is gone, and its end is told to the one that forked.
-        ended = not self._replaced and self._thread == get_ident()
+        ended = self._thread == get_ident() and not sys.is_finalizing()
         if ended:
             end_thread()
-        self._end(ended)
-
-    @classmethod
-    def call(cls, end):
-        """Have a function called when this thread ends, or when another takes its place."""
-        old = getattr(cls._of_thread, "end", None)
-        if old is not None:
-            old._replaced = True
-        cls._of_thread.end = cls(end)
+        if self._end_hub is not None:
+            self._end_hub(thread_ended=ended)
+        if not sys.is_finalizing():
+            for loop in list(self._loops):
+                if loop.is_running():
+                    loop._close_without_thread(leave=ended)
 
 
 def guest_loop(hub):
@@ -57,10 +73,10 @@ class _Dismissal:
         self._key = _evio.enlist(hub)
         self._loop = loop
 
-    def __call__(self, _thread_ended):
+    def __call__(self, thread_ended):
         _evio.discharge(self._hub, self._key)
         if not sys.is_finalizing():
-            self._loop._close_without_thread()
+            self._loop._close_without_thread(leave=thread_ended)
 
 
 def enlist_foreign(hub):

@@ -106,6 +106,8 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
     def _end(self, thread_ended=False):
         self.debug_blocking = False
         timers = [timer for _, timer in self.timers] if thread_ended else ()
+        if thread_ended:
+            self._leave()
         own = self._detach()
         if own is not None and not sys.is_finalizing():
             if timers:

@@ -71,6 +71,10 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
             return self._run_in_hub()
         self._check_running()
         choose_hub()
+        if "eventlet.hubs" in sys.modules:
+            from eventlet_asyncio import _threads
+
+            _threads.ThreadEnd.close(self)
         self._set_coroutine_origin_tracking(self._debug)
         try:
             self._run()
@@ -108,10 +112,12 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
             )
         self._close()
 
-    def _close_without_thread(self):
-        """Close the loop of a thread that has ended, or that a forked child does not have."""
+    def _close_without_thread(self, leave=False):
+        """Close the loop of a thread that ends, or that a forked child does not have."""
         if self.is_closed():
             return
+        if leave:
+            self._leave()
         if os.getpid() != self._pid:
             # The parent goes on with the poller, and must not find it changed.
             self._rebuild()

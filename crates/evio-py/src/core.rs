@@ -447,6 +447,14 @@ impl LoopCore {
         crate::run::run_forever(slf)
     }
 
+    /// Ends the greenlets that drive the loop, as their thread ends.
+    fn _leave(&self, py: Python<'_>) -> PyResult<()> {
+        match self.driver.get(py) {
+            Some(driver) => driver.bind(py).get().leave(py),
+            None => Ok(()),
+        }
+    }
+
     /// Gives up the engine and everything scheduled.
     fn _release(&self, py: Python<'_>) {
         let mut engine = self.engine.take(py);

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use evio_loop::{Host, Plan, Waited, Waiter, Work};
+use evio_loop::{Host, Plan, Waited, Work};
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -18,7 +18,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use crate::cell::GilCell;
 use crate::core::LoopCore;
 use crate::greenlet::{self, Greenlet};
-use crate::host::{EventletHub, Hosted, Interpreter};
+use crate::host::{EventletHub, ForeignLoop, Interpreter};
 use crate::hub::HubCore;
 use crate::job::Job;
 use crate::step::{self, Step};
@@ -110,6 +110,26 @@ impl Driver {
                 greenlet::exit(&carrier)?;
             }
         }
+        Ok(())
+    }
+
+    /// Ends the greenlets that drive, as their thread ends: what is on the stack of one that is parked
+    /// would stay alive, and the garbage collector does not see it.
+    pub(crate) fn leave(&self, py: Python<'_>) -> PyResult<()> {
+        self.set_caller(py, None);
+        self.dismiss(py)?;
+        if let Some(holder) = self.greenlet(py) {
+            let holder = holder.into_bound(py);
+            // What is in the middle of a callback is the program's.
+            if self.hub(py).is_some() || !step::is_busy(&holder)? {
+                greenlet::set_parent(&holder, &greenlet::current(py))?;
+                greenlet::exit(&holder)?;
+            }
+        }
+        if let Some(core) = self.core(py) {
+            core.bind(py).get().set_driver(py, None);
+        }
+        self.set_hub(py, None);
         Ok(())
     }
 
@@ -398,40 +418,62 @@ fn begin_turn(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> PyResul
         let Plan::Poll(timeout) = plan else {
             return this.open_engine(py, |engine| engine.begin(now, None));
         };
-        let mut waiter = this.take_waiter(py)?;
         this.set_waiting(true);
-        let waited = wait(driver, core, &mut waiter, timeout);
+        let parked = park(driver, core, timeout);
+        // Not before: a thread may end while this one is parked, and that must not keep the poller.
+        let mut waiter = match this.take_waiter(py) {
+            Ok(waiter) => waiter,
+            Err(closed) => {
+                this.set_waiting(false);
+                return parked.and(Err(closed));
+            }
+        };
+        let timeout = match parked {
+            Ok(Parked::Nowhere(timeout)) => timeout,
+            _ => Some(Duration::ZERO),
+        };
+        let polled = Interpreter(py).wait(&mut waiter, timeout);
         this.set_waiting(false);
         let now = clock::now(py);
         if let Some(()) = this.engine(py, |engine| engine.begin(now, Some(&mut waiter))) {
             this.give_waiter(py, waiter);
         }
-        let waited = waited?;
+        let parked = parked?;
+        polled?;
         py.check_signals()?;
-        if waited == Waited::Polled {
+        if !matches!(parked, Parked::Until(Waited::Suspended)) {
             return Ok(());
         }
     }
 }
 
-/// Waits by the host that the driver has now.
-fn wait(
+/// What came of leaving a wait to the host.
+enum Parked {
+    /// The host is the kernel: the wait is still to come.
+    Nowhere(Option<Duration>),
+    /// It is over.
+    Until(Waited),
+}
+
+/// Waits by the host that the driver has now, if that is another than the kernel.
+fn park(
     driver: &Bound<'_, Driver>,
     core: &Bound<'_, LoopCore>,
-    waiter: &mut Waiter,
     timeout: Option<Duration>,
-) -> PyResult<Waited> {
+) -> PyResult<Parked> {
     let py = driver.py();
-    if let Some(mut hub) = EventletHub::of_driver(driver, core)? {
-        return hub.wait(waiter, timeout);
+    if let Some(hub) = EventletHub::of_driver(driver, core)? {
+        step::put_away(py)?;
+        return hub.park(timeout).map(|()| Parked::Until(Waited::Polled));
     }
     if let Some(hub) = driver.get().hub(py) {
         if let Some(foreign) = HubCore::foreign_host(hub.bind(py))? {
-            return Hosted(&foreign).wait(waiter, timeout);
+            if let Some(waited) = ForeignLoop::park(&foreign, timeout)? {
+                return Ok(Parked::Until(waited));
+            }
         }
     }
-    let timeout = heed_signals(core, timeout)?;
-    Interpreter(py).wait(waiter, timeout)
+    heed_signals(core, timeout).map(Parked::Nowhere)
 }
 
 /// Sees to it that a signal ends a wait in the kernel, and returns how long that may be.

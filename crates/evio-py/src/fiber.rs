@@ -114,7 +114,7 @@ fn squelch(
 ) -> PyResult<()> {
     hub.get().watch().end(hub.py());
     let Err(error) = outcome else { return Ok(()) };
-    if is_system(hub, &error)? {
+    if hub.get().has_left() || is_system(hub, &error)? {
         return Err(error);
     }
     let info = exc_info(hub.py(), error)?;

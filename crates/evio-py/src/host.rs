@@ -63,7 +63,8 @@ impl<'a, 'py> EventletHub<'a, 'py> {
         Ok((!runs_it).then_some(Self { hub, core }))
     }
 
-    fn park(&self, timeout: Option<Duration>) -> PyResult<()> {
+    /// Waits like a green thread; the poller is to be looked at afterwards.
+    pub(crate) fn park(&self, timeout: Option<Duration>) -> PyResult<()> {
         let py = self.hub.py();
         let current = greenlet::current(py);
         let switch = current.getattr(intern!(py, "switch"))?;
@@ -92,20 +93,6 @@ impl<'a, 'py> EventletHub<'a, 'py> {
             timer.call_method("cancel", (), None::<&Bound<'_, PyDict>>)?;
         }
         switched.map(drop)
-    }
-}
-
-impl Host for EventletHub<'_, '_> {
-    type Error = PyErr;
-
-    fn wait(&mut self, waiter: &mut Waiter, timeout: Option<Duration>) -> PyResult<Waited> {
-        let py = self.hub.py();
-        step::put_away(py)?;
-        let parked = self.park(timeout);
-        let polled = waiter.block(Some(Duration::ZERO));
-        parked?;
-        polled.map_err(|error| errors::reactor(&error, -1))?;
-        Ok(Waited::Polled)
     }
 }
 
@@ -175,6 +162,30 @@ impl ForeignLoop {
             .map(drop)
     }
 
+    /// Goes back to the loop until it calls again, unless it did not call.
+    pub(crate) fn park(
+        slf: &Bound<'_, Self>,
+        timeout: Option<Duration>,
+    ) -> PyResult<Option<Waited>> {
+        let py = slf.py();
+        let Some(caller) = slf.get().caller.take(py) else {
+            return Ok(None);
+        };
+        // The loop has its turn too, even when there is work left here.
+        let busy = timeout == Some(Duration::ZERO);
+        if busy {
+            Self::call_soon(slf)?;
+        } else {
+            Self::set_deadline(slf, timeout)?;
+        }
+        greenlet::switch(caller.bind(py))?;
+        Ok(Some(if busy {
+            Waited::Polled
+        } else {
+            Waited::Suspended
+        }))
+    }
+
     pub(crate) fn is_running(&self, py: Python<'_>) -> PyResult<bool> {
         let running_loop = self.running_loop.bind(py);
         running_loop
@@ -242,35 +253,5 @@ impl ForeignLoop {
         drop(self.hub.take(py));
         drop(self.caller.take(py));
         drop(self.timer.take(py));
-    }
-}
-
-/// One wait of a hub whose host is a loop that is not ours.
-pub(crate) struct Hosted<'a, 'py>(pub(crate) &'a Bound<'py, ForeignLoop>);
-
-impl Host for Hosted<'_, '_> {
-    type Error = PyErr;
-
-    fn wait(&mut self, waiter: &mut Waiter, timeout: Option<Duration>) -> PyResult<Waited> {
-        let py = self.0.py();
-        let Some(caller) = self.0.get().caller.take(py) else {
-            return Interpreter(py).wait(waiter, timeout);
-        };
-        // The loop has its turn too, even when there is work left here.
-        let busy = timeout == Some(Duration::ZERO);
-        if busy {
-            ForeignLoop::call_soon(self.0)?;
-        } else {
-            ForeignLoop::set_deadline(self.0, timeout)?;
-        }
-        greenlet::switch(caller.bind(py))?;
-        waiter
-            .block(Some(Duration::ZERO))
-            .map_err(|error| errors::reactor(&error, -1))?;
-        Ok(if busy {
-            Waited::Polled
-        } else {
-            Waited::Suspended
-        })
     }
 }

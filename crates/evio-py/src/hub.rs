@@ -49,6 +49,7 @@ pub(crate) struct HubCore {
     /// The ident of the hub's thread, and by what other threads find the hub.
     home: GilCell<(u64, usize)>,
     ended: Flag,
+    left: Flag,
 }
 
 thread_local! {
@@ -133,6 +134,11 @@ impl HubCore {
         outcome
     }
 
+    /// Whether the hub's greenlet is ending with its thread.
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.get()
+    }
+
     /// Whether the hub, or its thread, has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.get()
@@ -174,6 +180,7 @@ impl HubCore {
             canceled: GilCell::new(0),
             home: GilCell::new((0, 0)),
             ended: Flag::new(false),
+            left: Flag::new(false),
         })
     }
 
@@ -227,6 +234,17 @@ impl HubCore {
         }
         drop(wakeup::release(py));
         own
+    }
+
+    /// Ends the hub's greenlet, as its thread ends.
+    fn _leave(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        slf.get().left.set(true);
+        drop(slf.get().foreign.take(py));
+        match slf.get().driver.get(py) {
+            Some(driver) => driver.bind(py).get().leave(py),
+            None => Ok(()),
+        }
     }
 
     /// Blocks the running greenlet and lets others run, until somebody switches to it.
