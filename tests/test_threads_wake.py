@@ -279,50 +279,6 @@ def test_permits_are_given_in_the_order_of_waiting_across_threads(threads):
     assert order == list(range(10))
 
 
-def test_a_waiter_whose_thread_has_ended_is_passed_over(threads):
-    it = semaphore.Semaphore(0)
-    items = queue.Queue()
-
-    def leaves_waiters():
-        eventlet.spawn(it.acquire)
-        eventlet.spawn(items.get)
-        eventlet.sleep(0)
-
-    threads.start("ours", leaves_waiters)()
-    permit = threads.start("ours", it.acquire)
-    item = threads.start("ours", items.get)
-    until(lambda: len(it._waiters) == 2 and items.getting() == 2)
-    it.release()
-    items.put("item")
-    assert permit() is True
-    assert item() == "item"
-
-
-def test_wakes_that_are_under_way_to_a_thread_that_ends_reach_the_next(threads):
-    it = semaphore.Semaphore(0)
-    items = queue.Queue()
-    done = threading.Event()
-
-    def ends_at_once():
-        eventlet.spawn(it.acquire)
-        eventlet.spawn(items.get)
-        eventlet.sleep(0)
-        # Nothing switches from here to the end.
-        until(done.is_set)
-
-    ending = threads.start("ours", ends_at_once)
-    until(lambda: it._waiters and items.getting())
-    permit = threads.start("ours", it.acquire)
-    item = threads.start("ours", items.get)
-    until(lambda: len(it._waiters) == 2 and items.getting() == 2)
-    it.release()
-    items.put("item")
-    done.set()
-    ending()
-    assert permit() is True
-    assert item() == "item"
-
-
 def test_a_wake_does_not_wait_for_a_thread_that_is_busy(threads):
     items = queue.Queue()
     busy = threading.Event()

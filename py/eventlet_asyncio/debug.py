@@ -105,7 +105,7 @@ def _waits_for(green, waits):
     if green in waits:
         return waits[green]
     frame = green.gr_frame
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("eventlet_asyncio"):
+    while frame is not None and _is_inner(frame):
         future = frame.f_locals.get("future")
         if future is not None:
             return f"waits for {_repr(future)}"
@@ -113,6 +113,14 @@ def _waits_for(green, waits):
     if frame is not None and "self" in frame.f_locals:
         return f"waits in {frame.f_code.co_name}() of {_repr(frame.f_locals['self'])}"
     return "waits"
+
+
+def _is_inner(frame):
+    """Whether a frame is ours, and none of a method that stands for one of eventlet's."""
+    module = frame.f_globals.get("__name__", "")
+    if module == "eventlet_asyncio._primitives":
+        return frame.f_code.co_name.startswith("_")
+    return module.startswith("eventlet_asyncio")
 
 
 def _frames_below(frame):

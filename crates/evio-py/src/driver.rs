@@ -138,14 +138,16 @@ impl Driver {
         drop(self.idle.take(py));
     }
 
-    /// Lets go of the hub and of its greenlet, unless that is parked: who holds neither is no part
-    /// of a circle, and the hub ends with its thread instead of in the garbage collector.
+    /// Lets go of the hub, unless its greenlet is parked, and of that if it never ran: who holds neither
+    /// is no part of a circle, and the hub ends with its thread instead of in the garbage collector.
     pub(crate) fn release_hub(&self, py: Python<'_>) {
-        let parked = self
-            .greenlet(py)
-            .is_some_and(|greenlet| greenlet::is_active(greenlet.bind(py)));
-        if !parked {
+        let Some(greenlet) = self.greenlet(py) else {
+            return;
+        };
+        if !greenlet::is_active(greenlet.bind(py)) {
             self.set_hub(py, None);
+        }
+        if !greenlet::has_started(greenlet.bind(py)) {
             self.set_greenlet(py, None);
         }
     }

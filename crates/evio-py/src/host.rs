@@ -15,7 +15,7 @@ use crate::driver::Driver;
 use crate::greenlet::Greenlet;
 use crate::hub::HubCore;
 use crate::identity::Identity;
-use crate::{errors, greenlet, hub, step};
+use crate::{errors, greenlet, hub, step, threads};
 
 /// The kernel, waited for with the interpreter's lock released.
 pub(crate) struct Interpreter<'py>(pub(crate) Python<'py>);
@@ -86,6 +86,10 @@ impl<'a, 'py> EventletHub<'a, 'py> {
             )?),
         };
         let switched = self.hub.call_method0(intern!(py, "switch"));
+        if threads::has_ended() {
+            // The hub is gone, and eventlet's timers would ask for another.
+            return switched.map(drop);
+        }
         if let Some(listener) = listener {
             self.hub.call_method1(intern!(py, "remove"), (listener,))?;
         }

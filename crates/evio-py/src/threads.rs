@@ -32,7 +32,8 @@ pub(crate) fn set_ended(ended: bool) {
     ENDED.with(|flag| flag.set(ended));
 }
 
-fn has_ended() -> bool {
+/// Whether the running thread is ending, and has no hub any more.
+pub(crate) fn has_ended() -> bool {
     ENDED.with(Cell::get)
 }
 
