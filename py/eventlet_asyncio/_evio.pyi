@@ -142,29 +142,22 @@ def trampoline(
 
 def init_green_thread(green: GreenThread, /, parent: greenlet) -> None:
     """`GreenThread.__init__`."""
-
 def init_timeout(
     timeout: Timeout, /, seconds: float | None = None, exception: Any = None
 ) -> None:
     """`Timeout.__init__`: begins at once, unless *seconds* is None."""
-
 def start_timeout(timeout: Timeout, /) -> Timeout:
     """`Timeout.start`. AssertionError when it is pending."""
-
 def cancel_timeout(timeout: Timeout, /) -> None:
     """`Timeout.cancel`."""
-
 def enter_timeout(timeout: Timeout, /) -> Timeout:
     """`Timeout.__enter__`."""
-
 def exit_timeout(timeout: Timeout, typ: Any, value: Any, tb: Any) -> bool | None:
     """`Timeout.__exit__`, for which also the cancel counts by which it reached a task."""
-
 def recv_loop(
     green: GreenSocket, receive: Callable[..., Any], empty: Any, /, *args: Any
 ) -> Any:
     """`GreenSocket._recv_loop`: call *receive* when there is something, or return *empty* after a reset."""
-
 def method(function: Callable[..., Any]) -> Any:
     """A method of a class made from a native function."""
 
@@ -192,52 +185,37 @@ def hub_to_wait_in() -> Any:
     """The hub of this thread, made if there is none, that other threads can find from now on."""
 
 def wake(greenlet: object, callback: Callable[..., object], /, *args: object) -> bool:
-    """Have the hub of a greenlet's thread call back in its next turn.
-
-    False when that thread has ended, or has no hub that is known.
-    """
+    """Have the hub of a greenlet's thread call back in its next turn; False when none is known."""
 
 # Parts of eventlet's primitives, done in one piece: no other thread comes in between.
 
 def join_event(event: object, waiter: greenlet) -> bool:
     """Register who is about to wait for an Event, unless that was sent."""
-
 def send_event(event: object, result: object, exception: tuple[Any, ...] | None) -> bool:
     """Give an Event its result and wake all who wait; False when it was sent before."""
-
 def take_permit(semaphore: object) -> bool:
     """Take a permit of a Semaphore, if there is one."""
-
 def take_permit_or_join(semaphore: object, waiter: greenlet) -> bool:
     """Take a permit if there is one and nobody waits for it; else register who is about to wait."""
-
 def take_permit_or_rejoin(semaphore: object, waiter: greenlet) -> bool:
     """Take a permit if there is one; else register who was woken in vain as the next again."""
-
 def leave_semaphore(semaphore: object, waiter: greenlet, taken: bool) -> None:
     """Unregister who has ended its wait; without a permit it passes on the wake that it may have got."""
-
 def wake_for_permit(semaphore: object) -> None:
     """Have the first woken who waits for a permit, in its own thread."""
-
 def first_for_permit(semaphore: object) -> greenlet | None:
     """Unregister the first who waits for a permit that is there, if it belongs to this thread.
 
     One of another thread is woken there instead.
     """
-
 def append_if_room(queue: object, item: object, counted: bool) -> bool:
     """Append an item to the container of a bounded Queue, if there is room, and count it first."""
-
 def reopen_join(queue: object) -> None:
     """Make `join()` of a Queue wait again, if there are items that were not worked on."""
-
 def count_done(queue: object) -> bool:
     """Count an item that was worked on, and end `join()` with the last; False if that is one too many."""
-
 def any_of(members: set[Any]) -> Any | None:
     """One member of a set, or None."""
-
 def exchange(object: object, name: str, value: object) -> Any:
     """Put another value into an attribute, and give the old one."""
 

@@ -27,7 +27,7 @@ from greenlet import getcurrent, greenlet
 from eventlet_asyncio import _evio
 
 #: The methods that are replaced, by where they stand.
-REPLACEMENTS = []
+REPLACEMENTS: list = []
 
 
 def _replaces(place, name):

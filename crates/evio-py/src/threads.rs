@@ -161,7 +161,7 @@ pub(crate) fn wake(
 
 /// Has the hub of a greenlet's thread call back in its next turn; `False` when there is none.
 #[pyfunction]
-#[pyo3(name = "wake", signature = (greenlet, callback, *args))]
+#[pyo3(name = "wake", signature = (greenlet, callback, /, *args))]
 pub(crate) fn py_wake(
     greenlet: &Bound<'_, PyAny>,
     callback: &Bound<'_, PyAny>,
