@@ -171,16 +171,34 @@ pub(crate) fn has_plain_switch(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(greenlet.get_type().getattr(name)?.is(plain))
 }
 
+/// What somebody brought who switched back: an object, or an exception that is still set.
+#[must_use]
+pub(crate) struct Brought<'py>(Option<Bound<'py, PyAny>>);
+
+impl<'py> Brought<'py> {
+    /// Must be called before anything else that calls Python.
+    pub(crate) fn outcome(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0.ok_or_else(|| PyErr::fetch(py))
+    }
+}
+
 /// Switches to a greenlet: returns when somebody switches back, with what they brought.
 pub(crate) fn switch<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    switch_bare(greenlet).outcome(greenlet.py())
+}
+
+/// The same, with the smallest stack frame: who waits in it keeps a copy of that.
+#[inline(always)]
+pub(crate) fn switch_bare<'py>(greenlet: &Bound<'py, PyAny>) -> Brought<'py> {
     let py = greenlet.py();
-    // SAFETY: the callers hand in greenlets only; no argument means no value.
-    unsafe {
-        Bound::from_owned_ptr_or_err(
+    // SAFETY: the callers hand in greenlets only; no argument means no value; the answer is a new
+    // reference, or null with an exception set.
+    Brought(unsafe {
+        Bound::from_owned_ptr_or_opt(
             py,
             (api(py).switch)(greenlet.as_ptr(), ptr::null_mut(), ptr::null_mut()),
         )
-    }
+    })
 }
 
 /// Switches to a greenlet with arguments: those of its function when it has not started.

@@ -1,5 +1,6 @@
 //! `eventlet.sleep`.
 
+use evio_loop::TimerKey;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple};
@@ -15,19 +16,46 @@ static ORIGINAL: Original = Original::new("eventlet.greenthread", "sleep");
 #[pyfunction]
 #[pyo3(signature = (seconds = 0.0))]
 pub(crate) fn sleep(py: Python<'_>, seconds: f64) -> PyResult<()> {
+    let Some(Sleeper {
+        hub,
+        current,
+        key,
+        next,
+    }) = lie_down(py, seconds)?
+    else {
+        return Ok(());
+    };
+    let outcome = HubCore::block(&hub, &current, next).map(drop);
+    let job = HubCore::cancel_timer(&hub, key);
+    drop(job);
+    outcome
+}
+
+struct Sleeper<'py> {
+    hub: Bound<'py, HubCore>,
+    current: Bound<'py, PyAny>,
+    key: TimerKey,
+    /// Whose turn it is.
+    next: Option<Bound<'py, PyAny>>,
+}
+
+/// Everything before the block, in a stack frame that is gone while it lasts; `None`: there is no
+/// block, or it is over.
+#[inline(never)]
+fn lie_down(py: Python<'_>, seconds: f64) -> PyResult<Option<Sleeper<'_>>> {
     let Some(hub) = hub_of_thread(py)? else {
-        return ORIGINAL.call((seconds,), None, py).map(drop);
+        return ORIGINAL.call((seconds,), None, py).map(|_| None);
     };
     let current = greenlet::current(py);
     if is_hub(&hub, &current) {
         return if seconds <= 0.0 {
-            Ok(())
+            Ok(None)
         } else {
             Err(blocking_in_hub())
         };
     }
     if !greenlet::has_plain_switch(&current)? {
-        return sleep_by_timer(&hub, seconds, &current);
+        return sleep_by_timer(&hub, seconds, &current).map(|()| None);
     }
     let deadline = hub::after(py, seconds);
     let core = HubCore::core(&hub)?;
@@ -40,10 +68,12 @@ pub(crate) fn sleep(py: Python<'_>, seconds: f64) -> PyResult<()> {
             next = HubCore::next_yielded(&hub, &core);
         }
     }
-    let outcome = HubCore::block(&hub, &current, next);
-    let job = HubCore::cancel_timer(&hub, key);
-    drop(job);
-    outcome.map(drop)
+    Ok(Some(Sleeper {
+        hub,
+        current,
+        key,
+        next,
+    }))
 }
 
 /// The same for a greenlet whose class may have a `switch` of its own, by which it wants to be woken.

@@ -203,25 +203,41 @@ fn wait<'py>(
     closed: &Py<PyAny>,
     fileno: RawFd,
 ) -> PyResult<()> {
+    let waiting = begin_wait(hub, green, fileno)?;
+    match trampoline::block(hub, waiting) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(end_wait(green, closed, error)),
+    }
+}
+
+#[inline(never)]
+fn begin_wait<'py>(
+    hub: &Bound<'py, HubCore>,
+    green: &Bound<'py, PyAny>,
+    fileno: RawFd,
+) -> PyResult<trampoline::Waiting<'py>> {
     let py = hub.py();
-    let name = intern!(py, "_closed");
-    if green.getattr(name)?.is_truthy()? {
+    if green.getattr(intern!(py, "_closed"))?.is_truthy()? {
         return Err(PyEOFError::new_err(()));
     }
     let mark = green.getattr(intern!(py, "_mark_as_closed"))?;
     let seconds = green.getattr(intern!(py, "_timeout"))?;
-    let outcome = if seconds.is_none() {
-        trampoline::wait(hub, Direction::Read, fileno, None, Some(&mark))
-    } else {
-        let late = PyTimeoutError::new_err("timed out").into_value(py);
-        let timeout = Some((&seconds, late.bind(py).as_any()));
-        trampoline::wait(hub, Direction::Read, fileno, timeout, Some(&mark))
-    };
-    match outcome {
-        Err(error) if error.matches(py, closed)? => {
-            green.setattr(name, true)?;
-            Err(PyEOFError::new_err(()))
-        }
-        outcome => outcome.map(drop),
+    if seconds.is_none() {
+        return trampoline::listen(hub, Direction::Read, fileno, None, Some(&mark));
     }
+    let late = PyTimeoutError::new_err("timed out").into_value(py);
+    let timeout = Some((&seconds, late.bind(py).as_any()));
+    trampoline::listen(hub, Direction::Read, fileno, timeout, Some(&mark))
+}
+
+/// What a wait that failed means for the socket.
+#[inline(never)]
+fn end_wait(green: &Bound<'_, PyAny>, closed: &Py<PyAny>, error: PyErr) -> PyErr {
+    let py = green.py();
+    let noted = match error.matches(py, closed).map_err(PyErr::from) {
+        Ok(true) => green.setattr(intern!(py, "_closed"), true),
+        Ok(false) => return error,
+        Err(error) => Err(error),
+    };
+    noted.err().unwrap_or_else(|| PyEOFError::new_err(()))
 }

@@ -11,6 +11,7 @@ use pyo3::types::PyInt;
 use super::{Original, blocking_in_hub, hub_of_thread, is_hub};
 use crate::hub::HubCore;
 use crate::listener::Listener;
+use crate::timer::GreenTimer;
 use crate::{context, greenlet};
 
 static ORIGINAL: Original = Original::new("eventlet.hubs", "trampoline");
@@ -79,52 +80,88 @@ fn number(fd: &Bound<'_, PyAny>) -> PyResult<RawFd> {
 
 /// Blocks the running greenlet until a descriptor is ready, or raises an exception after some
 /// seconds.
-pub(super) fn wait<'py>(
+fn wait<'py>(
     hub: &Bound<'py, HubCore>,
     direction: Direction,
     fileno: RawFd,
     timeout: Option<(&Bound<'py, PyAny>, &Bound<'py, PyAny>)>,
     mark_as_closed: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    block(
+        hub,
+        listen(hub, direction, fileno, timeout, mark_as_closed)?,
+    )
+}
+
+/// Blocks the running greenlet for what it has begun to wait for.
+pub(super) fn block<'py>(
+    hub: &Bound<'py, HubCore>,
+    waiting: Waiting<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let outcome = HubCore::block(hub, &waiting.current, None);
+    HubCore::unlisten(hub, &waiting.listener);
+    if let Some(timer) = waiting.timer {
+        timer.get().cancel(hub.py());
+    }
+    outcome
+}
+
+/// A wait that has begun.
+pub(super) struct Waiting<'py> {
+    current: Bound<'py, PyAny>,
+    listener: Bound<'py, Listener>,
+    timer: Option<Bound<'py, GreenTimer>>,
+}
+
+/// Begins a wait: everything before the block, in a stack frame that is gone while it lasts.
+#[inline(never)]
+pub(super) fn listen<'py>(
+    hub: &Bound<'py, HubCore>,
+    direction: Direction,
+    fileno: RawFd,
+    timeout: Option<(&Bound<'py, PyAny>, &Bound<'py, PyAny>)>,
+    mark_as_closed: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Waiting<'py>> {
     let current = greenlet::current(hub.py());
     if is_hub(hub, &current) {
         return Err(blocking_in_hub());
     }
+    let listener = listener(&current, direction, fileno, mark_as_closed)?;
     let timer = match timeout {
         Some((seconds, exception)) => {
             Some(HubCore::schedule_throw(hub, seconds, &current, exception)?)
         }
         None => None,
     };
-    let outcome = listen(hub, &current, direction, fileno, mark_as_closed);
-    if let Some(timer) = timer {
-        timer.get().cancel(hub.py());
+    if let Err(error) = HubCore::listen(hub, &listener) {
+        if let Some(timer) = timer {
+            timer.get().cancel(hub.py());
+        }
+        return Err(error);
     }
-    outcome
+    Ok(Waiting {
+        current,
+        listener,
+        timer,
+    })
 }
 
-fn listen<'py>(
-    hub: &Bound<'py, HubCore>,
+fn listener<'py>(
     current: &Bound<'py, PyAny>,
     direction: Direction,
     fileno: RawFd,
     mark_as_closed: Option<&Bound<'py, PyAny>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let listener = if greenlet::has_plain_switch(current)? {
-        Listener::of_greenlet(direction, fileno, mark_as_closed, current)?
-    } else {
-        let py = current.py();
-        let switch = current.getattr(intern!(py, "switch"))?;
-        let throw = current.getattr(intern!(py, "throw"))?;
-        let mark = mark_as_closed.map_or_else(|| py.None().into_bound(py), Bound::clone);
-        let current = current.clone();
-        Bound::new(
-            py,
-            Listener::new(direction, fileno, &switch, &throw, &mark, current),
-        )?
-    };
-    HubCore::listen(hub, &listener)?;
-    let outcome = HubCore::block(hub, current, None);
-    HubCore::unlisten(hub, &listener);
-    outcome
+) -> PyResult<Bound<'py, Listener>> {
+    if greenlet::has_plain_switch(current)? {
+        return Listener::of_greenlet(direction, fileno, mark_as_closed, current);
+    }
+    let py = current.py();
+    let switch = current.getattr(intern!(py, "switch"))?;
+    let throw = current.getattr(intern!(py, "throw"))?;
+    let mark = mark_as_closed.map_or_else(|| py.None().into_bound(py), Bound::clone);
+    let current = current.clone();
+    Bound::new(
+        py,
+        Listener::new(direction, fileno, &switch, &throw, &mark, current),
+    )
 }

@@ -7,15 +7,35 @@ use pyo3::prelude::*;
 use super::HubCore;
 use crate::core::LoopCore;
 use crate::job::Job;
+use crate::step::Step;
 use crate::{clock, context, greenlet, identity, step};
 
 impl HubCore {
     /// Blocks the running greenlet until somebody switches to it; the hub, or `next`, goes on.
+    ///
+    /// What stands on the stack here is memory of every green thread that waits, so the work before
+    /// and after the switch has frames of its own.
     pub(crate) fn block<'py>(
         slf: &Bound<'py, Self>,
         current: &Bound<'py, PyAny>,
         next: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let mut parked = None;
+        let Some(target) = Self::leave(slf, current, next, &mut parked)? else {
+            return Ok(slf.py().None().into_bound(slf.py()));
+        };
+        let brought = greenlet::switch_bare(&target);
+        Self::come_back(slf.py(), brought, parked)
+    }
+
+    /// Everything before the switch: whom to switch to, if not to itself, and the step that parks.
+    #[inline(never)]
+    fn leave<'py>(
+        slf: &Bound<'py, Self>,
+        current: &Bound<'py, PyAny>,
+        next: Option<Bound<'py, PyAny>>,
+        parked: &mut Option<Py<Step>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
         let mut hub = Self::greenlet_of(slf)?;
         if current.is(&hub) {
@@ -48,10 +68,20 @@ impl HubCore {
         }
         if next.as_ref().is_some_and(|next| next.is(current)) {
             // Nobody else wants to run.
-            return Ok(py.None().into_bound(py));
+            return Ok(None);
         }
-        let parked = step::park(current)?;
-        let outcome = greenlet::switch(next.as_ref().unwrap_or(&hub));
+        *parked = step::park(current)?;
+        Ok(Some(next.unwrap_or(hub)))
+    }
+
+    /// Everything after the switch.
+    #[inline(never)]
+    fn come_back<'py>(
+        py: Python<'py>,
+        brought: greenlet::Brought<'py>,
+        parked: Option<Py<Step>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let outcome = brought.outcome(py);
         match parked {
             Some(step) => step::come_back(step, outcome, py),
             None => {
