@@ -1,7 +1,7 @@
 """The extension module: thin bindings over the engine and the crossing. Private.
 
-Users see `EventLoop`, `Hub` and the functions of the bridge; these are their native halves. All
-classes belong to the OS thread that made them, but for `call_soon_threadsafe`.
+Users see `EventLoop`, `Hub`, the functions of the bridge and eventlet's own, for which native equals
+stand here. Classes belong to the OS thread that made them, but for `call_soon_threadsafe` and `Watch`.
 """
 
 import asyncio
