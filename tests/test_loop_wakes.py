@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import ctypes
 import os
 import signal
 import sys
@@ -193,7 +194,11 @@ def test_run_coroutine_threadsafe():
 # Signals.
 
 
-def test_a_signal_handler_is_called_promptly(loop):
+@pytest.mark.parametrize(
+    "kill", [os.kill, ctypes.CDLL(None).kill], ids=["looks for signals", "does not look"]
+)
+def test_a_signal_handler_is_called_promptly(loop, kill):
+    """Also where no Python code runs between the signal and the wait."""
     log = []
 
     def handler():
@@ -201,7 +206,7 @@ def test_a_signal_handler_is_called_promptly(loop):
         loop.stop()
 
     loop.add_signal_handler(signal.SIGUSR1, handler)
-    loop.call_soon(os.kill, os.getpid(), signal.SIGUSR1)
+    loop.call_soon(kill, os.getpid(), int(signal.SIGUSR1))
     loop.call_later(30, log.append, "nobody woke the loop")
     loop.run_forever()
     assert log == ["handled"]

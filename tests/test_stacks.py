@@ -118,8 +118,8 @@ def test_green_code_that_waits_for_async_code():
     async def main():
         greens = [eventlet.spawn(green_await), future_to_greenlet(slow())]
         await asyncio.sleep(0.001)
-        assert re.search(r"waits for <Task pending.*slow", sections()["green_await"])
-        assert len(re.findall(r"GreenThread.*waits for <Task pending.*slow", format_stacks())) == 2
+        assert "waits for <Task pending" in sections()["green_await"]
+        assert len(re.findall(r"GreenThread.*waits for <Task pending", format_stacks())) == 2
         for green in greens:
             green.kill()
         await asyncio.sleep(0.001)

@@ -488,6 +488,8 @@ fn heed_signals(
     }
     let py = core.py();
     let Heed { fd, most } = wakeup::prepare(py, clock::now(py))?;
+    // What came before the descriptor was ours has written nowhere.
+    py.check_signals()?;
     let most = if core.get().watch_wakeup(py, fd) {
         most
     } else {
