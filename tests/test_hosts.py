@@ -170,7 +170,7 @@ def test_kills_and_timeouts_cross_on_every_hub(on_any_hub):
             log.append("clean")
 
     def body():
-        with eventlet.Timeout(0.01, False):
+        with eventlet.Timeout(0.3, False):
             await_(job())
         green = future_to_greenlet(job())
         eventlet.sleep(0.01)
