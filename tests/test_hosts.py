@@ -173,7 +173,7 @@ def test_kills_and_timeouts_cross_on_every_hub(on_any_hub):
         with eventlet.Timeout(0.3, False):
             await_(job())
         green = future_to_greenlet(job())
-        eventlet.sleep(0.01)
+        eventlet.sleep(0.3)
         green.kill()
         with pytest.raises(greenlet.GreenletExit):
             green.wait()
