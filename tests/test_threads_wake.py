@@ -234,6 +234,53 @@ def test_a_channel_passes_items_between_threads(threads):
     assert getting() == list(range(100))
 
 
+class Crowded(queue.LightQueue):
+    """A queue to which others come in the middle of what it does."""
+
+    come = None
+
+    def qsize(self):
+        come, self.come = self.come, None
+        if come is not None:
+            come()
+        return super().qsize()
+
+
+@pytest.mark.parametrize("waiting", ["getters", "putters"])
+def test_threads_that_begin_to_wait_while_others_are_woken(threads, capfd, waiting):
+    it = Crowded(1)
+    others = 8
+    results = []
+    if waiting == "getters":
+        wait, wake = it.get, lambda: it.put("item")
+    else:
+        it.put("item")
+        wait, wake = lambda: it.put("item"), it.get
+
+    def come():
+        # The first of them takes what there was for the one who waits here.
+        results.extend(threads.start("ours", wait) for _ in range(others))
+        until(lambda: len(getattr(it, waiting)) == others)
+        wake()
+
+    def crowd():
+        it.come = come
+
+    own = eventlet.spawn(wait)
+    eventlet.sleep(0)
+    # Right before what the wake has scheduled looks at the queue.
+    hubs.get_hub().schedule_call_global(0, crowd)
+    wake()
+    with eventlet.Timeout(PROMPT):
+        while not results:
+            eventlet.sleep(0.001)
+        for _ in range(others - 1):
+            wake()
+        own.wait()
+    assert [result() for result in results] == [own.wait()] * others
+    assert "different thread" not in capfd.readouterr().err
+
+
 def test_an_exception_is_raised_in_the_waiting_thread(threads):
     it = event.Event()
 

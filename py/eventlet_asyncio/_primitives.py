@@ -486,17 +486,32 @@ def unlock(self, first=None):
         self._event_unlock = None
 
 
+def _pop_own(waiters):
+    """Unregister one who waits in this thread; None where the one at hand waits in another."""
+    waiter = _pop(waiters, None)
+    if waiter is None or _evio.is_here(waiter.greenlet):
+        return waiter
+    waiters.add(waiter)
+    if not waiter:
+        # It has left meanwhile.
+        waiters.discard(waiter)
+    return None
+
+
 def _unlock_one_by_one(self, home):
-    """Wake those who wait in this thread, as eventlet does, unless some wait in another."""
+    """Wake those who wait in this thread, as eventlet does, unless some wait in another.
+
+    Others may come at any time, but note their home before they register.
+    """
     while _home_of(self) is home:
         if self.getters and self.qsize():
-            _give_item(self, _pop(self.getters, None))
+            _give_item(self, _pop_own(self.getters))
         elif self.getters and self.putters:
-            getter = _pop(self.getters, None)
+            getter = _pop_own(self.getters)
             if getter is not None:
                 _pair(self, getter)
         elif self.putters and (self.maxsize is None or self.qsize() < self.maxsize):
-            _resume(self, _pop(self.putters, None))
+            _resume(self, _pop_own(self.putters))
         else:
             _refuse_all(self)
             return True
