@@ -14,7 +14,7 @@ import types
 from eventlet import patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
-from eventlet_asyncio import _evio, _primitives
+from eventlet_asyncio import _anyio, _evio, _primitives
 from eventlet_asyncio._stdlib import Events
 
 
@@ -434,6 +434,7 @@ TABLE = (
     SPAWN,
     SPAWN_N,
     TRAMPOLINE,
+    _anyio.WorkerThreads(),
     StackChunks(),
     Function([("eventlet.green.thread", "get_ident")], _get_ident),
     Function([("eventlet.corolocal", "get_ident")], _get_own_ident),
