@@ -15,7 +15,7 @@ import pytest
 from eventlet import debug, greenthread, hubs, patcher
 
 import eventlet_asyncio
-from eventlet_asyncio import _evio, _patches
+from eventlet_asyncio import _anyio, _evio, _patches
 
 
 def make_hub():
@@ -143,7 +143,7 @@ def test_a_function_of_the_programs_own_stays(monkeypatch):
 def test_the_stack_cache_is_turned_off_by_the_environment():
     program = """
 import eventlet, eventlet_asyncio
-from eventlet_asyncio import _evio, _patches
+from eventlet_asyncio import _anyio, _evio, _patches
 asked = []
 _evio.cache_stack_chunks = asked.append
 eventlet_asyncio.use_hub()
@@ -162,8 +162,24 @@ print(asked)
         assert ended.stdout == asked, ended.stderr
 
 
+def test_anyios_worker_threads_are_changed_and_put_back():
+    from anyio._backends import _asyncio as backend
+
+    def standing():
+        return [*backend.WorkerThread.__bases__, backend.threading, backend.Thread, backend.Queue]
+
+    before = standing()
+    make_hub()
+    threading = patcher.original("threading")
+    queue = patcher.original("queue").Queue
+    assert standing() == [threading.Thread, threading, threading.Thread, queue]
+    _patches.undo()
+    assert standing() == before
+
+
 def test_every_kind_of_row_is_tested_here():
     tested = (
+        _anyio.WorkerThreads,
         _patches.Attribute,
         _patches.Methods,
         _patches.Function,
