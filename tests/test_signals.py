@@ -202,6 +202,25 @@ def test_a_loop_of_the_stdlib_takes_no_signal_away(hub):
     assert log == ["hub"]
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_handler_set_later_by_the_program_is_called_besides(loop, struck_elsewhere, elsewhere):
+    calls = []
+
+    async def main():
+        told = asyncio.Event()
+        loop.add_signal_handler(signal.SIGUSR1, lambda: (calls.append("loop"), told.set()))
+        signal.signal(signal.SIGUSR1, lambda *_: calls.append("program"))
+        for _ in range(2):
+            await asyncio.sleep(0.02)
+            (struck_elsewhere if elsewhere else strike)(signal.SIGUSR1)
+            await asyncio.wait_for(told.wait(), LONG)
+            told.clear()
+        loop.remove_signal_handler(signal.SIGUSR1)
+
+    loop.run_until_complete(main())
+    assert sorted(calls) == ["loop", "loop", "program", "program"]
+
+
 def test_a_loop_that_is_gone_is_told_no_more(loop):
     log = []
     loop.add_signal_handler(signal.SIGUSR1, log.append, "remains")

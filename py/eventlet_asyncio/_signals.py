@@ -2,7 +2,8 @@
 
 The standard library's loops learn of signals by Python's wakeup descriptor, which only one of them
 can own: the last to go silences the others. Here each signal has this handler for as long as any
-loop handles it. What wakes a loop that waits is in the extension module.
+loop handles it. A handler that the program sets later replaces it: then the extension module, which
+ends the waits of loops, says which signals came.
 """
 
 import errno
@@ -20,6 +21,14 @@ def _deliver(number, _frame):
         # The last one ended in a thread that could not say so.
         _set_default(number)
         signal.raise_signal(number)
+
+
+def noticed(numbers):
+    """Tell the loops of signals for which the program has set a handler in the place of ours."""
+    for number in numbers:
+        if number in _loops and signal.getsignal(number) is not _deliver:
+            for loop in tuple(_loops[number]):
+                loop._handle_signal(number)
 
 
 def add(loop, number):

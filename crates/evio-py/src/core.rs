@@ -589,24 +589,42 @@ fn fileno(object: &Bound<'_, PyAny>) -> PyResult<RawFd> {
 /// A handle that is about to run, and the watcher whose readiness it is for.
 pub(crate) type Callback = (Py<Handle>, Option<Key>);
 
+/// What is next in a turn.
+enum Next {
+    Callback(Callback),
+    Signals,
+}
+
 impl LoopCore {
     /// The next callback of this turn, resolved to its handle.
-    pub(crate) fn next_callback(&self, py: Python<'_>) -> Option<Callback> {
-        self.engine(py, |engine| {
-            loop {
-                match engine.next_callback()? {
-                    Work::Run(Job::Handle(handle)) => return Some((handle, None)),
-                    Work::Run(_) => {}
-                    Work::Ready(key) => match engine.watcher(key) {
-                        Some(Job::Handle(handle)) => {
-                            return Some((handle.clone_ref(py), Some(key)));
+    ///
+    /// # Errors
+    ///
+    /// What a handler raises while loops are told of signals.
+    pub(crate) fn next_callback(&self, py: Python<'_>) -> PyResult<Option<Callback>> {
+        loop {
+            let next = self.engine(py, |engine| {
+                loop {
+                    match engine.next_callback()? {
+                        Work::Run(Job::Handle(handle)) => {
+                            return Some(Next::Callback((handle, None)));
                         }
-                        Some(Job::Wakeup) => drop(wakeup::drain(py)),
-                        _ => {}
-                    },
+                        Work::Run(_) => {}
+                        Work::Ready(key) => match engine.watcher(key) {
+                            Some(Job::Handle(handle)) => {
+                                return Some(Next::Callback((handle.clone_ref(py), Some(key))));
+                            }
+                            Some(Job::Wakeup) => return Some(Next::Signals),
+                            _ => {}
+                        },
+                    }
                 }
+            });
+            match next.flatten() {
+                Some(Next::Callback(callback)) => return Ok(Some(callback)),
+                Some(Next::Signals) => wakeup::tell(py)?,
+                None => return Ok(None),
             }
-        })
-        .flatten()
+        }
     }
 }

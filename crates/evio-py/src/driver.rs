@@ -266,7 +266,7 @@ fn drive_solo(
         begin_turn(driver, &core)?;
         this.check_failure(py)?;
         while this.holds_baton(py, me) {
-            let Some(callback) = core.get().next_callback(py) else {
+            let Some(callback) = core.get().next_callback(py)? else {
                 break;
             };
             Step::run_callback(step, &core, callback)?;
@@ -313,7 +313,7 @@ fn run_callbacks(
     core: &Bound<'_, LoopCore>,
 ) -> PyResult<()> {
     let py = driver.py();
-    while let Some(callback) = core.get().next_callback(py) {
+    while let Some(callback) = core.get().next_callback(py)? {
         if let Some(hub) = driver.get().hub(py) {
             hub.bind(py).get().watch().begin(py);
         }

@@ -4,8 +4,9 @@
 //! Python runs signal handlers in the main thread. A signal that is caught between its last look and
 //! the wait, or by another thread, interrupts nothing: the interpreter only sets a flag, and writes a
 //! byte to the one descriptor that the process may name for this. While an engine waits in the main
-//! thread that is ours, and the engine watches the other end. The byte means nothing but "look again":
-//! the handlers themselves tell the loops.
+//! thread that is ours, and the engine watches the other end. The byte means "look again": handlers of
+//! ours tell the loops themselves. It is only where the program has put a handler of its own in the
+//! place of ours that the loops are told by the byte.
 
 use std::cell::Cell;
 use std::io::Read;
@@ -185,6 +186,21 @@ pub(crate) fn drain(py: Python<'_>) -> Vec<u8> {
         });
     }
     signals
+}
+
+/// Takes note of the signals so far, and tells the loops of those that have no handler of ours.
+///
+/// # Errors
+///
+/// What another signal's handler raises meanwhile.
+pub(crate) fn tell(py: Python<'_>) -> PyResult<()> {
+    let signals = drain(py);
+    if signals.is_empty() {
+        return Ok(());
+    }
+    py.import("eventlet_asyncio._signals")?
+        .call_method1("noticed", (&signals[..],))
+        .map(drop)
 }
 
 /// In a forked child, parts from the parent's ends. Its loops watch them no more once rebuilt.
