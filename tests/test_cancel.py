@@ -68,6 +68,60 @@ def test_a_cancel_is_raised_where_the_step_is_parked(block):
     assert log == [("because",), "finally"]
 
 
+def python_tasks(loop, coro, **kwargs):
+    return asyncio.tasks._PyTask(coro, loop=loop, **kwargs)
+
+
+class SomebodysTask(asyncio.Task):
+    """Somebody else's kind of task."""
+
+
+def somebodys_tasks(loop, coro, **kwargs):
+    return SomebodysTask(coro, loop=loop, **kwargs)
+
+
+@pytest.mark.parametrize("factory", [None, python_tasks, somebodys_tasks])
+def test_a_cancel_that_was_bound_before_strikes_at_the_green_block_too(block, factory):
+    log = []
+
+    async def step():
+        cancel = asyncio.current_task().cancel
+        asyncio.get_running_loop().call_later(0.001, cancel)
+        try:
+            block()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.001)
+            log.append("cleaned up")
+            raise
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(factory)
+        task = asyncio.create_task(step())
+        await asyncio.wait([task], timeout=5)
+        assert task.cancelled()
+        if COUNTS:
+            assert task.cancelling() == 1
+
+    eventlet_asyncio.run(main())
+    assert log == ["cleaned up"]
+
+
+def test_a_task_shows_that_it_blocks_greenly_and_awaits_nothing_afterwards():
+    async def step():
+        eventlet.sleep(0.002)
+        return asyncio.current_task()._fut_waiter
+
+    async def main():
+        task = asyncio.create_task(step())
+        await asyncio.sleep(0.001)
+        assert "wait_for=<green block of <" in repr(task)
+        wait = task._fut_waiter
+        assert await task is None
+        assert repr(wait) == "<green block that is over>"
+
+    eventlet_asyncio.run(main())
+
+
 def test_a_cancel_strikes_once_and_the_cleanup_may_await(block):
     log = []
 

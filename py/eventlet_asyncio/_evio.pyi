@@ -27,7 +27,7 @@ __all__ = [
     "Handle",
     "HubCore",
     "LoopCore",
-    "ParkedCancel",
+    "GreenWait",
     "Step",
     "Timer",
     "TimerHandle",
@@ -681,10 +681,11 @@ class Step:
         """The cancel that is due, which is due no more."""
 
 @final
-class ParkedCancel:
-    """The `cancel` that a task carries while a step of it blocks greenly."""
+class GreenWait:
+    """What a task awaits while a step of it blocks greenly."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> bool: ...
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Raise CancelledError where the step blocks; whether it will."""
 
 @final
 class Driver:

@@ -430,11 +430,11 @@ ORIGINAL_MODULES = OriginalModules()
 TABLE = (
     ORIGINAL_MODULES,
     Policy(),
+    _anyio.WorkerThreads(),
     SLEEP,
     SPAWN,
     SPAWN_N,
     TRAMPOLINE,
-    _anyio.WorkerThreads(),
     StackChunks(),
     Function([("eventlet.green.thread", "get_ident")], _get_ident),
     Function([("eventlet.corolocal", "get_ident")], _get_own_ident),

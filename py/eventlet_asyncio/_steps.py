@@ -109,11 +109,8 @@ def _current_task():
     return None if loop is None else asyncio.current_task(loop)
 
 
-def cancel_parked(step, task, msg=None):
-    """Cancels a task whose step is parked, by raising CancelledError where the green code blocks."""
-    if task.done():
-        return False
-    _count(task, 1)
+def cancel_parked(step, msg=None):
+    """Cancels what a parked step waits for: by raising CancelledError where the green code blocks."""
     waits_for = step.carrier.waits_for
     if waits_for is not None and waits_for.cancel(msg=msg):
         return True
@@ -134,32 +131,51 @@ def _deliver(step, exception):
 
 def cancel_late(step):
     """Leaves a cancel that was due, where something else was thrown, for the task's next await."""
-    if step.take_due_cancel() is not None:
+    cancel = step.take_due_cancel()
+    if cancel is not None:
         task = _current_task()
-        _count(task, -1)
-        task.cancel()
+        if sys.version_info >= (3, 11):
+            # It was counted when it came.
+            task.uncancel()
+        task.cancel(*cancel.args)
 
 
-if sys.version_info >= (3, 11):
+class _NoLoop:
+    """As much of a loop as a task needs that takes a step or two."""
 
-    def _count(task, change):
-        """Keeps the number of cancels that asyncio's own counter must not see twice."""
-        count = getattr(task, "_parked_cancels", 0) + change
-        task._parked_cancels = count
-        if count:
-            task.cancelling = functools.partial(_cancelling, task)
-            task.uncancel = functools.partial(_uncancel, task)
-        else:
-            del task._parked_cancels, task.cancelling, task.uncancel
+    def __init__(self):
+        self._callbacks = []
 
-    def _cancelling(task):
-        return type(task).cancelling(task) + task._parked_cancels
+    def get_debug(self):
+        return False
 
-    def _uncancel(task):
-        _count(task, -1)
-        return task.cancelling()
+    def call_soon(self, callback, *args, context):
+        self._callbacks.append(functools.partial(context.run, callback, *args))
 
-else:
+    def turn(self):
+        running, callbacks = asyncio._get_running_loop(), self._callbacks
+        self._callbacks = []
+        asyncio._set_running_loop(self)
+        try:
+            for callback in callbacks:
+                callback()
+        finally:
+            asyncio._set_running_loop(running)
 
-    def _count(task, change):
-        """Before 3.11 tasks do not count their cancels."""
+
+def waiting_task():
+    """A task of asyncio's that awaits a future, and what has it end."""
+    loop = _NoLoop()
+    future = asyncio.Future(loop=loop)
+
+    async def wait():
+        await future
+
+    task = asyncio.Task(wait(), loop=loop)
+    loop.turn()
+
+    def finish():
+        future.set_result(None)
+        loop.turn()
+
+    return task, future, finish

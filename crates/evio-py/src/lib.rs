@@ -6,7 +6,6 @@
 #![deny(unsafe_code)]
 
 mod block_check;
-mod cancel;
 #[allow(unsafe_code)] // A cell that the interpreter's lock guards.
 mod cell;
 #[allow(unsafe_code)] // CPython's arena allocator.
@@ -21,6 +20,7 @@ mod driver;
 mod errors;
 mod fast;
 mod fiber;
+mod green_wait;
 #[allow(unsafe_code)] // greenlet's C interface.
 mod greenlet;
 mod handle;
@@ -33,6 +33,8 @@ mod listeners;
 mod primitives;
 mod run;
 mod step;
+#[allow(unsafe_code)] // A field of asyncio's tasks.
+mod task;
 mod threads;
 mod timer;
 mod trace;
@@ -47,8 +49,6 @@ mod _evio {
 
     #[pymodule_export]
     use crate::block_check::set_block_check;
-    #[pymodule_export]
-    use crate::cancel::ParkedCancel;
     #[pymodule_export]
     use crate::chunks::cache_stack_chunks;
     #[pymodule_export]
@@ -73,6 +73,8 @@ mod _evio {
     };
     #[pymodule_export]
     use crate::fast::trampoline::trampoline;
+    #[pymodule_export]
+    use crate::green_wait::GreenWait;
     #[pymodule_export]
     use crate::handle::{Handle, TimerHandle};
     #[pymodule_export]

@@ -11,15 +11,15 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::cancel::ParkedCancel;
 use crate::cell::{Flag, GilCell, ThreadSlot};
 use crate::core::{Callback, LoopCore};
 use crate::driver::Driver;
+use crate::green_wait::GreenWait;
 use crate::greenlet::{self, Greenlet};
 use crate::handle::{Handle, Outcome};
 use crate::hub::{self, HubCore};
 use crate::identity::Identity;
-use crate::{block_check, clock, context as contexts, driver};
+use crate::{block_check, clock, context as contexts, driver, task};
 
 thread_local! {
     static ACTIVE: ThreadSlot<Step> = const { ThreadSlot::new() };
@@ -233,6 +233,10 @@ pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
 pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     let py = current.py();
     block_check::check(current)?;
+    if !any_active() {
+        return Ok(None);
+    }
+    task::prepare(py)?;
     let Some(step) = take_active() else {
         return Ok(None);
     };
@@ -249,8 +253,7 @@ pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
         return Ok(None);
     }
     if let Some(task) = identity.as_ref().and_then(Identity::task) {
-        let cancel = Bound::new(py, ParkedCancel::new(py, &step, task))?;
-        task.bind(py).setattr(intern!(py, "cancel"), cancel)?;
+        GreenWait::begin(&step, task.bind(py))?;
     }
     drop(this.saved.replace(py, identity));
     drop(this.blocked.replace(py, Some(current.clone().unbind())));
@@ -315,7 +318,7 @@ pub(crate) fn unpark(py: Python<'_>, step: Py<Step>) -> PyResult<()> {
     }
     if let Some(identity) = this.saved.take(py) {
         if let Some(task) = identity.task() {
-            task.bind(py).delattr(intern!(py, "cancel"))?;
+            GreenWait::end(task.bind(py))?;
         }
         identity.install(py)?;
     }
@@ -386,6 +389,11 @@ impl Step {
         let core = self.core.get(py);
         core.map(|core| Identity::put_away(py, core.into_any()))
             .transpose()
+    }
+
+    /// The greenlet that called `Hub.switch()`, while the step is parked.
+    pub(crate) fn blocked_greenlet(&self, py: Python<'_>) -> Option<Greenlet> {
+        self.blocked.get(py)
     }
 
     pub(crate) fn greenlet<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
@@ -578,7 +586,7 @@ impl Step {
     /// The greenlet that called `Hub.switch()`, while the step is parked.
     #[getter]
     fn blocked(&self, py: Python<'_>) -> Option<Greenlet> {
-        self.blocked.get(py)
+        self.blocked_greenlet(py)
     }
 
     /// The CancelledError that the step raises where it is parked, as soon as it goes on.

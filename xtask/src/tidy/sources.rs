@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{File, arrows, lexer};
 
 /// The files that may contain `unsafe`, each with the promise it keeps.
-const UNSAFE_FILES: [(&str, &str); 10] = [
+const UNSAFE_FILES: [(&str, &str); 11] = [
     ("crates/evio-py/src/cell.rs", "shares what the GIL protects"),
     (
         "crates/evio-py/src/chunks.rs",
@@ -22,6 +22,10 @@ const UNSAFE_FILES: [(&str, &str); 10] = [
     (
         "crates/evio-py/src/greenlet.rs",
         "calls the C API of greenlet",
+    ),
+    (
+        "crates/evio-py/src/task.rs",
+        "sets a field of asyncio's tasks",
     ),
     (
         "crates/evio-py/src/watch.rs",

@@ -1,0 +1,78 @@
+//! What a task waits for while its step is parked.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::cell::GilCell;
+use crate::step::Step;
+use crate::task;
+
+/// Stands where a suspended task has the future that it awaits.
+///
+/// `Task.cancel()` cancels what the task waits for. Without this a task that blocks greenly had
+/// nothing there, and asyncio would only make a note that strikes at the next `await`.
+#[pyclass(frozen, module = "eventlet_asyncio._evio")]
+pub(crate) struct GreenWait {
+    step: GilCell<Option<Py<Step>>>,
+}
+
+impl GreenWait {
+    /// Has a task wait for the greenlet that blocks in its step.
+    pub(crate) fn begin(step: &Bound<'_, Step>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = step.py();
+        let wait = Self {
+            step: GilCell::new(Some(step.clone().unbind())),
+        };
+        task::set_awaited(task, Some(Bound::new(py, wait)?.as_any()))
+    }
+
+    /// Has the task wait for nothing, as one does whose step goes on.
+    pub(crate) fn end(task: &Bound<'_, PyAny>) -> PyResult<()> {
+        task::set_awaited(task, None)
+    }
+}
+
+#[pymethods]
+impl GreenWait {
+    /// Raises CancelledError where the greenlet blocks; whether it will.
+    #[pyo3(signature = (msg = None))]
+    fn cancel<'py>(
+        &self,
+        py: Python<'py>,
+        msg: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        static CANCEL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let cancel = CANCEL.get_or_try_init(py, || {
+            py.import("eventlet_asyncio._steps")?
+                .getattr("cancel_parked")
+                .map(Bound::unbind)
+        })?;
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "msg"), msg)?;
+        cancel.bind(py).call((self.step.get(py),), Some(&options))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let blocked = self
+            .step
+            .get(py)
+            .and_then(|step| step.bind(py).get().blocked_greenlet(py));
+        Ok(match blocked {
+            Some(greenlet) => format!("<green block of {}>", greenlet.bind(py).repr()?),
+            None => "<green block that is over>".to_owned(),
+        })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.step.peek() {
+            Some(step) => visit.call(&*step),
+            None => Ok(()),
+        }
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.step.take(py));
+    }
+}
