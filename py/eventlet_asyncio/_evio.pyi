@@ -70,6 +70,7 @@ __all__ = [
     "spawn",
     "spawn_n",
     "start_timeout",
+    "switch_carrier",
     "take_permit",
     "take_permit_or_join",
     "take_permit_or_rejoin",
@@ -125,6 +126,9 @@ def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
 
 def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet:
     """`eventlet.spawn_n`: as `spawn`, with a plain greenlet, whose result nobody can ask for."""
+
+def switch_carrier(carrier: greenlet, /, *args: Any, **kwargs: Any) -> Any:
+    """`Carrier.switch`: switch to the carrier, or where the caller's task is what runs, to the one it runs on."""
 
 def trampoline(
     fd: Any,

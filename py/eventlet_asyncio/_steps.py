@@ -4,9 +4,12 @@ import asyncio
 import functools
 import sys
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from eventlet_asyncio import _evio
+
+
+_context = greenlet.gr_context
 
 
 class Carrier(greenlet):
@@ -17,6 +20,20 @@ class Carrier(greenlet):
 
     #: The future for which `await_` waits in the step that is parked here.
     waits_for = None
+
+    switch = _evio.method(_evio.switch_carrier)
+
+    @property
+    def gr_context(self):
+        """The context of this greenlet; in a step, that of the step, whichever carrier is asked.
+
+        greenback asks the one that it knows, which another step of the task ran on.
+        """
+        return _context.__get__(self if _evio.current_step() is None else getcurrent())
+
+    @gr_context.setter
+    def gr_context(self, context):
+        _context.__set__(self, context)
 
     @property
     def throw(self):
@@ -33,6 +50,45 @@ class Carrier(greenlet):
         if step is not None and step.busy:
             return functools.partial(_throw_into_callback, step, super().throw, step.callback)
         return super().throw
+
+
+class TaskParent(greenlet):
+    """The parent of a greenlet that a task keeps over several steps, instead of its first carrier.
+
+    What comes back to it, at the end of that greenlet or before, goes on to the carrier that runs
+    the task.
+    """
+
+    def __init__(self, carrier, context, loop):
+        super().__init__(parent=carrier)
+        self.context = context
+        self.loop = loop
+
+    def __bool__(self):
+        """As of a carrier, which runs: SQLAlchemy asks."""
+        return True
+
+    def run(self, *brought):
+        send = greenlet.switch
+        while True:
+            try:
+                brought = (send(_whoever_runs(), *brought),)
+                send = greenlet.switch
+            except GreenletExit:
+                # Nothing has it for a parent any more.
+                return
+            except BaseException as exception:
+                brought = (exception,)
+                send = greenlet.throw
+
+
+def _whoever_runs():
+    step = _evio.current_step()
+    if step is not None:
+        return step.carrier
+    # Some other green code has ended it.
+    hubs = sys.modules.get("eventlet.hubs")
+    return getcurrent().parent if hubs is None else hubs.get_hub().greenlet
 
 
 def _throw_into(carrier, throw, task, cancels, *exception):

@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::descent;
+
 /// A reference to a greenlet of any class.
 pub(crate) type Greenlet = Py<PyAny>;
 
@@ -156,13 +158,17 @@ pub(crate) fn has_own_methods(greenlet: &Bound<'_, PyAny>) -> bool {
 
 /// Whether a greenlet is of a class that has greenlet's own `switch`.
 ///
-/// Those of other classes are to be entered by the method, which may do more.
+/// Those of other classes are to be entered by the method, which may do more. That of a carrier does
+/// nothing more for a hub.
 pub(crate) fn has_plain_switch(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
     static SWITCH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     if has_own_methods(greenlet) {
         return Ok(true);
     }
     let py = greenlet.py();
+    if greenlet.get_type().is(descent::carrier_class(py)?) {
+        return Ok(true);
+    }
     let name = intern!(py, "switch");
     let plain = SWITCH.get_or_try_init(py, || {
         let class = py.import("greenlet")?.getattr("greenlet")?;

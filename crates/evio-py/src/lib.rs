@@ -16,6 +16,7 @@ mod clock;
 mod context;
 mod core;
 mod crossing;
+mod descent;
 mod driver;
 mod errors;
 mod fast;
@@ -57,6 +58,8 @@ mod _evio {
     use crate::core::LoopCore;
     #[pymodule_export]
     use crate::crossing::Crossing;
+    #[pymodule_export]
+    use crate::descent::switch_carrier;
     #[pymodule_export]
     use crate::driver::Driver;
     #[pymodule_export]

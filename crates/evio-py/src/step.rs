@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evio_loop::Key;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::cell::{Flag, GilCell, ThreadSlot};
@@ -19,7 +18,7 @@ use crate::greenlet::{self, Greenlet};
 use crate::handle::{Handle, Outcome};
 use crate::hub::{self, HubCore};
 use crate::identity::Identity;
-use crate::{block_check, clock, context as contexts, driver, task};
+use crate::{block_check, clock, context as contexts, descent, driver, task};
 
 thread_local! {
     static ACTIVE: ThreadSlot<Step> = const { ThreadSlot::new() };
@@ -86,31 +85,6 @@ pub(crate) struct Step {
 /// One run of a callback that belongs to no task.
 #[pyclass(frozen, weakref, module = "eventlet_asyncio._evio")]
 pub(crate) struct CallbackRun;
-
-/// The class of the greenlets that run steps.
-pub(crate) fn carrier_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    CLASS
-        .get_or_try_init(py, || {
-            py.import("eventlet_asyncio._steps")?
-                .getattr("Carrier")
-                .map(Bound::unbind)
-        })
-        .map(|class| class.bind(py))
-}
-
-/// The carrier whose step a greenlet belongs to: itself, or one that it descends from.
-pub(crate) fn carrier_of<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let class = carrier_class(greenlet.py())?;
-    let mut next = Some(greenlet.clone());
-    while let Some(greenlet) = next {
-        if greenlet.get_type().is(class) {
-            return Ok(Some(greenlet));
-        }
-        next = greenlet::parent(&greenlet);
-    }
-    Ok(None)
-}
 
 fn active(py: Python<'_>) -> Option<Py<Step>> {
     if ACTIVE_THREADS.load(Ordering::Relaxed) == 0 {
@@ -206,10 +180,9 @@ pub(crate) fn abandon(py: Python<'_>) -> PyResult<()> {
 /// `kill()` leaves the caller's step that way: what wakes it is a plain `greenlet.switch`.
 pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = target.py();
-    let Some(carrier) = carrier_of(target)? else {
+    let Some(step) = descent::step_of(target)? else {
         return Ok(());
     };
-    let step = carrier.getattr(intern!(py, "step"))?.cast_into::<Step>()?;
     let this = step.get();
     if this.parked.get() {
         return Ok(());
@@ -354,7 +327,7 @@ impl Step {
                 parked_time: GilCell::new(0),
             },
         )?;
-        let greenlet = carrier_class(py)?.call1((&step, parent))?;
+        let greenlet = descent::carrier_class(py)?.call1((&step, parent))?;
         greenlet.setattr(intern!(py, "step"), &step)?;
         step.get().greenlet.replace(py, Some(greenlet.unbind()));
         Ok(step)
@@ -363,11 +336,25 @@ impl Step {
     /// Whether a greenlet belongs to this step.
     fn owns(&self, greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = greenlet.py();
-        let carrier = carrier_of(greenlet)?;
-        Ok(self.greenlet.with(py, |own| match (own, &carrier) {
-            (Some(own), Some(carrier)) => own.is(carrier),
-            _ => false,
-        }))
+        let (carrier, context) = (self.greenlet(py), self.context(py));
+        let context = context.as_ref().map(|context| context.bind(py));
+        descent::belongs(greenlet, carrier.as_ref(), context)
+    }
+
+    /// The context in which the step runs.
+    pub(crate) fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.context.get(py)
+    }
+
+    /// Whether the step runs in a context.
+    pub(crate) fn runs_in(&self, py: Python<'_>, context: &Bound<'_, PyAny>) -> bool {
+        self.context
+            .with(py, |own| own.as_ref().is_some_and(|own| own.is(context)))
+    }
+
+    /// The loop whose callback the step runs.
+    pub(crate) fn core(&self, py: Python<'_>) -> Option<Py<LoopCore>> {
+        self.core.get(py)
     }
 
     fn begin_callback(&self, py: Python<'_>) {
@@ -453,10 +440,7 @@ impl Step {
         let py = core.py();
         for step in core.get().parked(py) {
             let this = step.bind(py).get();
-            let entered = this.context.with(py, |entered| {
-                entered.as_ref().is_some_and(|entered| entered.is(context))
-            });
-            if entered {
+            if this.runs_in(py, context) {
                 if let Some(key) = key {
                     core.get().engine(py, |engine| engine.disarm(key));
                 }

@@ -8,7 +8,7 @@ use super::HubCore;
 use crate::core::LoopCore;
 use crate::job::Job;
 use crate::step::Step;
-use crate::{clock, context, greenlet, identity, step};
+use crate::{clock, context, descent, greenlet, identity, step};
 
 impl HubCore {
     /// Blocks the running greenlet until somebody switches to it; the hub, or `next`, goes on.
@@ -131,7 +131,7 @@ impl HubCore {
     fn adopt_child(current: &Bound<'_, PyAny>, hub: &Bound<'_, PyAny>) -> PyResult<()> {
         if greenlet::parent(current).is_none()
             || greenlet::parent(hub).is_some_and(|parent| parent.is(current))
-            || step::carrier_of(current)?.is_some()
+            || descent::is_below_a_task(current)?
         {
             return Ok(());
         }
