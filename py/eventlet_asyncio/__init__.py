@@ -3,6 +3,7 @@
 What stands where:
 
     bridge        call across: future_to_greenlet, greenlet_to_future, await_, and the decorators
+    adapters      iterators and context managers: async_iter, async_context, sync_iter, sync_context
     hub           eventlet first: EVENTLET_HUB=eventlet_asyncio.hub, or use_hub()
     loop          asyncio first: run, new_event_loop, EventLoop, EventLoopPolicy, install
     green_blocks  whether async code may block greenly: green_in_async, no_green_block
@@ -20,6 +21,8 @@ from eventlet_asyncio._evio import __version__
 from eventlet_asyncio.loop import EventLoop, EventLoopPolicy, install, new_event_loop, run
 
 _LAZY = {
+    "async_context": "adapters",
+    "async_iter": "adapters",
     "async_to_sync": "bridge",
     "await_": "bridge",
     "future_to_greenlet": "bridge",
@@ -27,6 +30,8 @@ _LAZY = {
     "greenlet_to_future": "bridge",
     "no_green_block": "green_blocks",
     "spawn_for_awaitable": "bridge",
+    "sync_context": "adapters",
+    "sync_iter": "adapters",
     "sync_to_async": "bridge",
     "use_hub": "hub",
 }
@@ -35,6 +40,8 @@ __all__ = [
     "EventLoop",
     "EventLoopPolicy",
     "__version__",
+    "async_context",
+    "async_iter",
     "async_to_sync",
     "await_",
     "future_to_greenlet",
@@ -45,6 +52,8 @@ __all__ = [
     "no_green_block",
     "run",
     "spawn_for_awaitable",
+    "sync_context",
+    "sync_iter",
     "sync_to_async",
     "use_hub",
 ]

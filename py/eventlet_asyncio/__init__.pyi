@@ -8,6 +8,10 @@ the other returns, raises, is cancelled or is killed is specified in docs/behavi
 
 from eventlet_asyncio import _extension as _extension
 from eventlet_asyncio import debug as debug
+from eventlet_asyncio.adapters import async_context as async_context
+from eventlet_asyncio.adapters import async_iter as async_iter
+from eventlet_asyncio.adapters import sync_context as sync_context
+from eventlet_asyncio.adapters import sync_iter as sync_iter
 from eventlet_asyncio.bridge import async_to_sync as async_to_sync
 from eventlet_asyncio.bridge import await_ as await_
 from eventlet_asyncio.bridge import future_to_greenlet as future_to_greenlet
@@ -27,6 +31,8 @@ __all__ = [
     "EventLoop",
     "EventLoopPolicy",
     "__version__",
+    "async_context",
+    "async_iter",
     "async_to_sync",
     "await_",
     "future_to_greenlet",
@@ -37,6 +43,8 @@ __all__ = [
     "no_green_block",
     "run",
     "spawn_for_awaitable",
+    "sync_context",
+    "sync_iter",
     "sync_to_async",
     "use_hub",
 ]

@@ -292,8 +292,14 @@ def _resolve(place):
     return getattr(owner, name) if name else owner
 
 
+#: Where asyncio asks for the running loop to make tasks, and timeouts, on it.
+MODULES_OF_TASKS = ["asyncio.tasks"]
+if sys.version_info >= (3, 11):
+    MODULES_OF_TASKS.append("asyncio.timeouts")
+
+
 class EventsOfTasks(Events):
-    """Green code has a running loop to make tasks on: its home loop."""
+    """Green code has a running loop to make tasks and timeouts on: its home loop."""
 
     def get_running_loop(self):
         from eventlet_asyncio import bridge
@@ -439,7 +445,10 @@ TABLE = (
     Function([("eventlet.green.thread", "get_ident")], _get_ident),
     Function([("eventlet.corolocal", "get_ident")], _get_own_ident),
     Code("eventlet.corolocal", "_patch", _dictionary_of_owner, "owner"),
-    Attribute([("asyncio.tasks", "events")], lambda: EventsOfTasks(asyncio.events)),
+    Attribute(
+        [(module, "events") for module in MODULES_OF_TASKS],
+        lambda: EventsOfTasks(asyncio.events),
+    ),
     Attribute([("asyncio.runners", "events")], lambda: EventsOfRunners(asyncio.events)),
     Attribute([("eventlet.hubs.hub:BaseHub", "switch")], _switch),
     Methods(

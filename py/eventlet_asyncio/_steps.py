@@ -189,11 +189,15 @@ def cancel_late(step):
     """Leaves a cancel that was due, where something else was thrown, for the task's next await."""
     cancel = step.take_due_cancel()
     if cancel is not None:
-        task = _current_task()
-        if sys.version_info >= (3, 11):
-            # It was counted when it came.
-            task.uncancel()
-        task.cancel(*cancel.args)
+        cancel_again(_current_task(), cancel)
+
+
+def cancel_again(task, cancel):
+    """Has a cancel that came at the wrong place strike the running task at its next await."""
+    if sys.version_info >= (3, 11):
+        # It was counted when it came.
+        task.uncancel()
+    task.cancel(*cancel.args)
 
 
 class _NoLoop:

@@ -40,11 +40,13 @@ def green_in_async(mode):
 
 @contextlib.contextmanager
 def _checked_already(current):
+    outer = current in _checked
     _checked.add(current)
     try:
         yield
     finally:
-        _checked.discard(current)
+        if not outer:
+            _checked.discard(current)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,180 @@
+"""Iterators and context managers of one world, for the other.
+
+The names say what is taken: `async_iter` and `async_context` make what is async usable in green
+code, `sync_iter` and `sync_context` make what blocks greenly usable in async code.
+"""
+
+import asyncio
+
+import greenlet
+
+from eventlet_asyncio import _evio, _steps, bridge, green_blocks
+
+_END = object()
+
+
+def _check_methods(thing, name, kind, *methods):
+    if not all(hasattr(type(thing), method) for method in methods):
+        hint = ": call it first" if callable(thing) else ""
+        raise TypeError(f"{name}() takes {kind}, not {type(thing).__name__}{hint}")
+
+
+# Async, for green code
+
+
+class async_iter:
+    """An iterator over what an async iterable gives, for green code."""
+
+    def __init__(self, iterable):
+        _check_methods(iterable, "async_iter", "an async iterable", "__aiter__")
+        self._iterator = type(iterable).__aiter__(iterable)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        try:
+            return bridge.await_(type(self._iterator).__anext__(self._iterator))
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+
+class async_context:
+    """A context manager that enters and leaves an async one, for green code."""
+
+    def __init__(self, manager):
+        _check_methods(
+            manager, "async_context", "an async context manager", "__aenter__", "__aexit__"
+        )
+        self._manager = manager
+        self._holder = None
+
+    def __enter__(self):
+        if _runs_in_task_of_ours():
+            return bridge.await_(type(self._manager).__aenter__(self._manager))
+        self._holder = _Holder(self._manager)
+        return self._holder.enter()
+
+    def __exit__(self, kind, exception, traceback):
+        holder, self._holder = self._holder, None
+        if holder is None:
+            leave = type(self._manager).__aexit__
+            return bridge.await_(leave(self._manager, kind, exception, traceback))
+        return holder.leave(exception)
+
+
+class _Holder:
+    """Stays inside an async context manager, in a task, while a green thread runs the block.
+
+    `asyncio.timeout()`, task groups and their like are left by the task that entered them, and cancel
+    that task: the cancel is raised in the block.
+    """
+
+    def __init__(self, manager):
+        self._manager = manager
+        self._green = greenlet.getcurrent()
+        self._inside = False
+
+    def enter(self):
+        loop = bridge.home_loop()
+        self._entered = loop.create_future()
+        self._left = loop.create_future()
+        self._task, self._leave_context = bridge._ensure_future(self._hold(), loop)
+        value = bridge.await_(self._enter())
+        self._inside = True
+        return value
+
+    def leave(self, exception):
+        self._inside = False
+        self._left.set_result(exception)
+        suppressed = bridge.await_(self._task)
+        self._leave_context()
+        return suppressed
+
+    async def _enter(self):
+        try:
+            await asyncio.wait([self._entered, self._task], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            raise
+        return self._entered.result() if self._entered.done() else await self._task
+
+    async def _hold(self):
+        exception = None
+        try:
+            async with self._manager as value:
+                self._entered.set_result(value)
+                exception = await self._until_left()
+                if exception is not None:
+                    raise exception
+        except BaseException as raised:
+            if raised is exception:
+                # The with statement of the block goes on to raise it.
+                return False
+            raise
+        return exception is not None
+
+    async def _until_left(self):
+        while True:
+            try:
+                return await asyncio.shield(self._left)
+            except asyncio.CancelledError as cancelled:
+                if self._left.done():
+                    # Too late for the block: it strikes where the manager, leaving, awaits next.
+                    _steps.cancel_again(asyncio.current_task(), cancelled)
+                    return self._left.result()
+                if not self._inside:
+                    raise
+                hub = bridge.get_hub()
+                hub.schedule_call_global(0, self._interrupt, cancelled.args)
+
+    def _interrupt(self, args):
+        if self._inside:
+            self._green.throw(asyncio.CancelledError(*args))
+
+
+def _runs_in_task_of_ours():
+    loop = asyncio._get_running_loop()
+    return isinstance(loop, _evio.LoopCore) and asyncio.current_task(loop) is not None
+
+
+# Green, for async code
+
+
+async def _call(function, *args):
+    """Call what blocks greenly: here where the task may, so that it is the task that does."""
+    if not _runs_in_task_of_ours():
+        return await bridge.sync_to_async(function)(*args)
+    with green_blocks._checked_already(greenlet.getcurrent()):
+        return function(*args)
+
+
+class sync_iter:
+    """An async iterator over what an iterable gives that blocks greenly."""
+
+    def __init__(self, iterable):
+        self._iterator = iter(iterable)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        item = await _call(next, self._iterator, _END)
+        if item is _END:
+            raise StopAsyncIteration
+        return item
+
+
+class sync_context:
+    """An async context manager that enters and leaves one that blocks greenly."""
+
+    def __init__(self, manager):
+        _check_methods(manager, "sync_context", "a context manager", "__enter__", "__exit__")
+        self._manager = manager
+
+    async def __aenter__(self):
+        return await _call(type(self._manager).__enter__, self._manager)
+
+    async def __aexit__(self, *exc_info):
+        return await _call(type(self._manager).__exit__, self._manager, *exc_info)
