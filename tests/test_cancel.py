@@ -107,15 +107,18 @@ def test_a_cancel_that_was_bound_before_strikes_at_the_green_block_too(block, fa
 
 
 def test_a_task_shows_that_it_blocks_greenly_and_awaits_nothing_afterwards():
+    over = event.Event()
+
     async def step():
-        eventlet.sleep(0.002)
+        over.wait()
         return asyncio.current_task()._fut_waiter
 
     async def main():
         task = asyncio.create_task(step())
-        await asyncio.sleep(0.001)
+        await turns()
         assert "wait_for=<green block of <" in repr(task)
         wait = task._fut_waiter
+        over.send()
         assert await task is None
         assert repr(wait) == "<green block that is over>"
 

@@ -6,8 +6,8 @@ stand here. Classes belong to the OS thread that made them, but for `call_soon_t
 
 import asyncio
 import contextvars
-from collections.abc import Callable
-from typing import Any, Literal, TextIO, final
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TextIO, TypeVar, final
 from typing_extensions import TypeVarTuple, Unpack, disjoint_base
 
 from eventlet import Timeout
@@ -15,17 +15,19 @@ from eventlet.greenio import GreenSocket
 from eventlet.greenthread import GreenThread
 from greenlet import greenlet
 
+_T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
     "CallbackRun", "Crossing", "Driver", "FdListener", "ForeignLoop", "GreenWait", "Guard", "Handle", "HubCore",
-    "LoopCore", "Step", "Timer", "TimerHandle", "Watch", "__version__", "abandon_step", "after_fork", "any_of",
-    "append_if_room", "cache_stack_chunks", "cancel_timeout", "check_block", "count_done", "current_step",
-    "discharge", "end_thread", "enlist", "enter_timeout", "exchange", "exit_timeout", "first_for_permit",
-    "get_ident", "hub_of_thread", "hub_to_wait_in", "init_green_thread", "init_timeout", "is_here", "join_event",
-    "leave_semaphore", "method", "owner", "park", "recv_loop", "reopen_join", "reserve_wakeup", "restore",
-    "send_event", "set_block_check", "sleep", "spawn", "spawn_n", "start_timeout", "switch_carrier", "take_permit",
-    "take_permit_or_join", "take_permit_or_rejoin", "trampoline", "unpark", "wake", "wake_for_permit",
+    "LoopCore", "Step", "Timer", "TimerHandle", "Waker", "Watch", "__version__", "abandon_step", "after_fork",
+    "any_of", "append_if_room", "await_", "cache_stack_chunks", "cancel_timeout", "check_block", "count_done",
+    "current_step", "discharge", "end_thread", "enlist", "enter_timeout", "exchange", "exit_timeout",
+    "first_for_permit", "get_ident", "hub_of_thread", "hub_to_wait_in", "init_green_thread", "init_timeout",
+    "is_here", "join_event", "leave_semaphore", "method", "owner", "park", "recv_loop", "reopen_join",
+    "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "spawn", "spawn_n", "start_timeout",
+    "switch_carrier", "take_permit", "take_permit_or_join", "take_permit_or_rejoin", "trampoline", "unpark", "wake",
+    "wake_for_permit",
 ]
 
 __version__: str
@@ -74,6 +76,9 @@ def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
 
 def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet:
     """`eventlet.spawn_n`: as `spawn`, with a plain greenlet, whose result nobody can ask for."""
+
+def await_(awaitable: Awaitable[_T]) -> _T:
+    """`eventlet_asyncio.await_`."""
 
 def switch_carrier(carrier: greenlet, /, *args: Any, **kwargs: Any) -> Any:
     """`Carrier.switch`: switch to the carrier, or where the caller's task is what runs, to the one it runs on."""
@@ -623,6 +628,12 @@ class Step:
         """The greenlet that blocks, while the step is parked."""
 
     @property
+    def waits_for(self) -> asyncio.Future[Any] | None:
+        """The future for which `await_` waits in this step."""
+
+    @waits_for.setter
+    def waits_for(self, future: asyncio.Future[Any] | None) -> None: ...
+    @property
     def due_cancel(self) -> asyncio.CancelledError | None:
         """What the step raises where it is parked, as soon as it goes on."""
 
@@ -638,6 +649,19 @@ class GreenWait:
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Raise CancelledError where the step blocks; whether it will."""
+
+@final
+class Waker:
+    """Wakes a greenlet that waits in a hub of ours, once, in that hub's next turn."""
+
+    def __call__(self, *_args: Any) -> None: ...
+    @property
+    def greenlet(self) -> greenlet | None:
+        """The greenlet that waits."""
+
+    @property
+    def awaited(self) -> asyncio.Future[Any] | None:
+        """The future that it waits for."""
 
 @final
 class Driver:

@@ -18,9 +18,6 @@ class Carrier(greenlet):
     #: The native step that is this greenlet's life.
     step = None
 
-    #: The future for which `await_` waits in the step that is parked here.
-    waits_for = None
-
     switch = _evio.method(_evio.switch_carrier)
 
     @property
@@ -167,7 +164,7 @@ def _current_task():
 
 def cancel_parked(step, msg=None):
     """Cancels what a parked step waits for: by raising CancelledError where the green code blocks."""
-    waits_for = step.carrier.waits_for
+    waits_for = step.waits_for
     if waits_for is not None and waits_for.cancel(msg=msg):
         return True
     exception = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)

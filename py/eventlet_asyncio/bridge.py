@@ -423,8 +423,8 @@ def await_green_thread(green):
     return greenlet_to_future(green).__await__()
 
 
-def await_(awaitable):
-    """Wait here for an awaitable: in green code, or in plain code called from a task of ours."""
+def _await_otherwise(awaitable):
+    """await_() in all cases but the usual ones, which are native."""
     _check_awaitable(awaitable, "await_")
     loop = asyncio._get_running_loop()
     if loop is None:
@@ -435,10 +435,10 @@ def await_(awaitable):
         if inspect.iscoroutine(awaitable):
             awaitable.close()
         raise RuntimeError(_NO_TASK_OF_OURS.format(loop=loop))
-    task = asyncio.current_task(loop)
-    if task is None:
+    if asyncio.current_task(loop) is None:
         return _await_as_task(awaitable, loop)
-    return _await_in_task(awaitable, loop, greenlet.getcurrent())
+    iterator = awaitable if inspect.iscoroutine(awaitable) else awaitable.__await__()
+    return _drive(iterator)
 
 
 def _await_as_task(awaitable, loop):
@@ -455,9 +455,21 @@ def _await_as_task(awaitable, loop):
 
 
 def _wait_for_task(awaitable, loop):
+    future, leave_context = _ensure_future(awaitable, loop)
+    crossing = _wait_until_done(future)
+    leave_context()
+    return _outcome(future, crossing)
+
+
+def _wait_for_interrupted(future, exception):
+    """Goes on for await_() when something was thrown at who waits."""
+    crossing = _interrupted_crossing(future)
+    _interrupt(crossing, exception)
+    return _outcome(future, _wait_until_done(future, crossing))
+
+
+def _wait_until_done(future, crossing=None):
     with _Wakeup() as wakeup:
-        future, leave_context = _ensure_future(awaitable, loop)
-        crossing = None
         if not future.done():
             future.add_done_callback(wakeup)
         while not future.done():
@@ -465,10 +477,18 @@ def _wait_for_task(awaitable, loop):
                 wakeup.wait()
             except BaseException as exception:
                 if crossing is None:
-                    crossing = _evio.Crossing(future.cancel, future.cancel, future.cancel)
-                    crossing.started()
+                    crossing = _interrupted_crossing(future)
                 _interrupt(crossing, exception)
-    leave_context()
+    return crossing
+
+
+def _interrupted_crossing(future):
+    crossing = _evio.Crossing(future.cancel, future.cancel, future.cancel)
+    crossing.started()
+    return crossing
+
+
+def _outcome(future, crossing):
     if crossing is None:
         return future.result()
     _settle(crossing, future)
@@ -532,12 +552,28 @@ def current_context():
     return context
 
 
-def _await_in_task(awaitable, loop, current):
-    """Drives an awaitable in the very task whose step runs this code."""
-    carrier = _evio.current_step().carrier
-    iterator = awaitable if inspect.iscoroutine(awaitable) else awaitable.__await__()
+def _go_on_in_task(iterator, exception, waits_for, interrupted):
+    """Goes on for await_() when something was raised meanwhile, or thrown at who waits."""
     crossing = None
-    error = None
+    if interrupted and not isinstance(exception, asyncio.CancelledError):
+        if waits_for is not None:
+            waits_for.cancel()
+        crossing = _interrupted_in_task(crossing, exception)
+        exception = asyncio.CancelledError()
+    return _drive(iterator, exception, crossing)
+
+
+def _interrupted_in_task(crossing, exception):
+    if crossing is None:
+        crossing = _evio.Crossing(_nothing, _nothing, _nothing)
+        crossing.started()
+    _interrupt(crossing, exception)
+    return crossing
+
+
+def _drive(iterator, error=None, crossing=None):
+    """Drives an iterator in the very task whose step runs this code."""
+    loop, step = asyncio._get_running_loop(), _evio.current_step()
     while True:
         try:
             if error is None:
@@ -562,12 +598,9 @@ def _await_in_task(awaitable, loop, current):
             crossing.raised(exception)
             return crossing.result()
         try:
-            _park_for(waits_for, loop, carrier)
+            _park_for(waits_for, loop, step)
         except _Interrupted as interrupted:
-            if crossing is None:
-                crossing = _evio.Crossing(_nothing, _nothing, _nothing)
-                crossing.started()
-            _interrupt(crossing, interrupted.exception)
+            crossing = _interrupted_in_task(crossing, interrupted.exception)
             error = asyncio.CancelledError()
         except BaseException as exception:
             error = exception
@@ -587,13 +620,13 @@ class _Interrupted(Exception):
         self.exception = exception
 
 
-def _park_for(waits_for, loop, carrier):
+def _park_for(waits_for, loop, step):
     """Parks the step as its task would suspend, until what an awaitable yielded is there."""
     with _Wakeup() as wakeup:
         if waits_for is None:
             _park_for_turn(wakeup, loop)
         else:
-            _park_for_future(wakeup, waits_for, loop, carrier)
+            _park_for_future(wakeup, waits_for, loop, step)
 
 
 def _park_for_turn(wakeup, loop):
@@ -608,7 +641,8 @@ def _park_for_turn(wakeup, loop):
         handle.cancel()
 
 
-def _park_for_future(wakeup, waits_for, loop, carrier):
+def _check_yielded(waits_for, loop):
+    """Takes what an awaitable yields, with asyncio's own complaints."""
     blocking = getattr(waits_for, "_asyncio_future_blocking", None)
     if blocking is None:
         raise RuntimeError(f"Task got bad yield: {waits_for!r}")
@@ -617,8 +651,12 @@ def _park_for_future(wakeup, waits_for, loop, carrier):
     if not blocking:
         raise RuntimeError(f"yield was used instead of yield from in a task with {waits_for!r}")
     waits_for._asyncio_future_blocking = False
+
+
+def _park_for_future(wakeup, waits_for, loop, step):
+    _check_yielded(waits_for, loop)
     waits_for.add_done_callback(wakeup)
-    outer, carrier.waits_for = carrier.waits_for, waits_for
+    outer, step.waits_for = step.waits_for, waits_for
     try:
         while not waits_for.done():
             wakeup.wait()
@@ -629,8 +667,11 @@ def _park_for_future(wakeup, waits_for, loop, carrier):
         raise _Interrupted(exception) from None
     finally:
         waits_for.remove_done_callback(wakeup)
-        carrier.waits_for = outer
+        step.waits_for = outer
     waits_for.result()
+
+
+await_ = _evio.await_
 
 
 def async_to_sync(function=None, *, loop=None):

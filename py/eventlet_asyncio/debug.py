@@ -19,12 +19,14 @@ def format_stacks():
     greenlets = [thing for thing in objects if issubclass(type(thing), greenlet.greenlet)]
     steps = [thing for thing in objects if issubclass(type(thing), _evio.Step)]
     hubs = [thing for thing in objects if issubclass(type(thing), _evio.HubCore)]
+    wakers = [thing for thing in objects if type(thing) is _evio.Waker]
     del objects
     parked = {step.task: step for step in steps if step.task is not None}
     carriers = {step.carrier for step in steps}
     own = carriers | {hub.greenlet for hub in hubs}
     greenlets = [green for green in greenlets if not (green.dead or green in own)]
     waits = _known_waits(hubs)
+    waits.update((waker.greenlet, f"waits for {_repr(waker.awaited)}") for waker in wakers if waker.awaited)
     parts = [_section(green, *_green(green, waits)) for green in greenlets]
     for task in _tasks():
         parts.append(_section(task, *_task(task, parked.get(task), waits)))
@@ -86,7 +88,7 @@ def _known_waits(hubs):
     for hub in hubs:
         for due, shown in hub._timers():
             callback = shown[0] if type(shown) is tuple else getattr(shown, "tpl", (None,))[0]
-            if getattr(callback, "__name__", None) == "switch":
+            if getattr(callback, "__name__", None) in ("switch", "switch_carrier"):
                 left = max(0.0, due - time.monotonic())
                 waits[callback.__self__] = f"sleeps for {left:.3f} s more"
         for listener in _listeners(hub):

@@ -18,6 +18,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use crate::cell::GilCell;
 use crate::core::LoopCore;
 use crate::greenlet::{self, Greenlet};
+use crate::handle::Handle;
 use crate::host::{EventletHub, ForeignLoop, Interpreter};
 use crate::hub::HubCore;
 use crate::job::Job;
@@ -280,6 +281,48 @@ fn drive_solo(
     }
 }
 
+/// Has a carrier run a callback at once, while the running greenlet waits until it is over or blocks
+/// greenly.
+pub(crate) fn run_now(
+    hub: &Bound<'_, HubCore>,
+    handle: Py<Handle>,
+    current: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let py = hub.py();
+    let driver = hub.get().driver(py).into_bound(py);
+    let step = match driver.get().idle.with(py, Vec::pop) {
+        Some(step) => step.into_bound(py),
+        None => Step::create(&driver, &HubCore::greenlet_of(hub)?)?,
+    };
+    step.get().send(py, handle, current.clone().unbind());
+    match step.get().greenlet(py) {
+        Some(carrier) => greenlet::switch(&carrier).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Runs the callback that a carrier was sent with, if any; answers who waits for it.
+fn run_errand(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<Option<Greenlet>> {
+    let py = driver.py();
+    let (Some(handle), Some(core)) = (step.get().take_errand(py), driver.get().core(py)) else {
+        return Ok(None);
+    };
+    let outcome = Step::run_callback(step, core.bind(py), (handle, None));
+    step::put_away(py)?;
+    if let Err(error) = outcome {
+        fail(driver, error);
+    }
+    Ok(step.get().take_caller(py))
+}
+
+/// Wakes who waits for the errand of a step that blocks greenly.
+pub(crate) fn release_caller(driver: &Bound<'_, Driver>, caller: Greenlet) -> PyResult<()> {
+    match driver.get().core(driver.py()) {
+        Some(core) => HubCore::schedule(core.bind(driver.py()), 0, Job::Wake(caller)).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Runs callbacks of a hub's turns, until there are carriers enough.
 fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
     let py = driver.py();
@@ -288,22 +331,27 @@ fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
         if this.hub(py).is_none() {
             return Ok(());
         }
-        if let Some(core) = this.core(py) {
-            if let Err(error) = run_callbacks(driver, step, core.bind(py)) {
-                fail(driver, error);
+        let caller = run_errand(driver, step)?;
+        // The place of one that was sent is free.
+        let sent = caller.is_some();
+        if !sent {
+            if let Some(core) = this.core(py) {
+                if let Err(error) = run_callbacks(driver, step, core.bind(py)) {
+                    fail(driver, error);
+                }
             }
         }
         let kept = this.idle.with(py, |idle| {
-            let room = idle.len() < IDLE_CARRIERS;
+            let room = sent || idle.len() < IDLE_CARRIERS;
             if room {
                 idle.push(step.clone().unbind());
             }
             room
         });
-        let Some(hub) = this.greenlet(py).filter(|_| kept) else {
+        let Some(next) = caller.or_else(|| this.greenlet(py)).filter(|_| kept) else {
             return Ok(());
         };
-        greenlet::switch(hub.bind(py))?;
+        greenlet::switch(next.bind(py))?;
     }
 }
 

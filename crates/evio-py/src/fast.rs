@@ -1,4 +1,4 @@
-//! Native equals of eventlet's hot functions; docs/patches.md says where they differ.
+//! Native equals of eventlet's hot functions, where docs/patches.md says how they differ, and of ours.
 //!
 //! Those that need a hub call eventlet's own where the thread's is not ours.
 
@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::hub::{self, HubCore};
 
+pub(crate) mod await_;
 pub(crate) mod green_thread;
 pub(crate) mod ident;
 pub(crate) mod sleep;
@@ -17,6 +18,7 @@ pub(crate) mod sleep;
 pub(crate) mod socket;
 pub(crate) mod timeout;
 pub(crate) mod trampoline;
+pub(crate) mod waker;
 
 /// The hub of this thread, made if there is none; `None` when it is not ours.
 fn hub_of_thread(py: Python<'_>) -> PyResult<Option<Bound<'_, HubCore>>> {

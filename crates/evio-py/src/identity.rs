@@ -159,11 +159,15 @@ impl Identity {
     }
 }
 
+/// The running loop.
+pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let running = api(py)?.get_running_loop.bind(py).call0()?;
+    Ok(Some(running).filter(|running| !running.is_none()))
+}
+
 /// The running loop, if it is none of ours.
 pub(crate) fn foreign_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    let running = api(py)?.get_running_loop.bind(py).call0()?;
-    let foreign = !running.is_none() && !running.is_instance_of::<LoopCore>();
-    Ok(Some(running).filter(|_| foreign))
+    Ok(running_loop(py)?.filter(|running| !running.is_instance_of::<LoopCore>()))
 }
 
 fn set_running_loop(py: Python<'_>, api: &Api, running_loop: &Bound<'_, PyAny>) -> PyResult<()> {

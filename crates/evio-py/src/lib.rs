@@ -63,6 +63,8 @@ mod _evio {
     #[pymodule_export]
     use crate::driver::Driver;
     #[pymodule_export]
+    use crate::fast::await_::await_;
+    #[pymodule_export]
     use crate::fast::green_thread::{init_green_thread, spawn, spawn_n};
     #[pymodule_export]
     use crate::fast::ident::get_ident;
@@ -76,6 +78,8 @@ mod _evio {
     };
     #[pymodule_export]
     use crate::fast::trampoline::trampoline;
+    #[pymodule_export]
+    use crate::fast::waker::Waker;
     #[pymodule_export]
     use crate::green_wait::GreenWait;
     #[pymodule_export]

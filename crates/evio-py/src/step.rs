@@ -71,6 +71,11 @@ pub(crate) struct Step {
     blocked: GilCell<Option<Greenlet>>,
     due_cancel: GilCell<Option<Py<PyAny>>>,
     deferred: GilCell<Vec<Callback>>,
+    /// A callback that this step is to run at once, and the greenlet that waits for that.
+    errand: GilCell<Option<Py<Handle>>>,
+    caller: GilCell<Option<Greenlet>>,
+    /// The future for which `await_` waits in this step.
+    waits_for: GilCell<Option<Py<PyAny>>>,
     busy: Flag,
     /// How many callbacks were begun: names one of them.
     callbacks: GilCell<u64>,
@@ -242,6 +247,9 @@ pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     }
     if let Some(driver) = this.driver.get(py) {
         driver::pass_baton(driver.bind(py), &step)?;
+        if let Some(caller) = this.caller.take(py) {
+            driver::release_caller(driver.bind(py), caller)?;
+        }
     }
     Ok(Some(step.unbind()))
 }
@@ -318,6 +326,9 @@ impl Step {
                 blocked: GilCell::new(None),
                 due_cancel: GilCell::new(None),
                 deferred: GilCell::new(Vec::new()),
+                errand: GilCell::new(None),
+                caller: GilCell::new(None),
+                waits_for: GilCell::new(None),
                 busy: Flag::new(false),
                 callbacks: GilCell::new(0),
                 run: GilCell::new(None),
@@ -355,6 +366,30 @@ impl Step {
     /// The loop whose callback the step runs.
     pub(crate) fn core(&self, py: Python<'_>) -> Option<Py<LoopCore>> {
         self.core.get(py)
+    }
+
+    /// Gives the step a callback to run as soon as its carrier is switched to, and who switches.
+    pub(crate) fn send(&self, py: Python<'_>, errand: Py<Handle>, caller: Greenlet) {
+        drop(self.errand.replace(py, Some(errand)));
+        drop(self.caller.replace(py, Some(caller)));
+    }
+
+    pub(crate) fn take_errand(&self, py: Python<'_>) -> Option<Py<Handle>> {
+        self.errand.take(py)
+    }
+
+    /// Who waits for the errand, unless that has blocked.
+    pub(crate) fn take_caller(&self, py: Python<'_>) -> Option<Greenlet> {
+        self.caller.take(py)
+    }
+
+    /// Notes the future for which `await_` waits here; hands out the one before.
+    pub(crate) fn set_waits_for(
+        &self,
+        py: Python<'_>,
+        future: Option<Py<PyAny>>,
+    ) -> Option<Py<PyAny>> {
+        self.waits_for.replace(py, future)
     }
 
     fn begin_callback(&self, py: Python<'_>) {
@@ -573,6 +608,17 @@ impl Step {
         self.blocked_greenlet(py)
     }
 
+    /// The future for which `await_` waits in this step.
+    #[getter]
+    fn waits_for(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.waits_for.get(py)
+    }
+
+    #[setter(waits_for)]
+    fn py_set_waits_for(&self, py: Python<'_>, future: Option<Py<PyAny>>) {
+        drop(self.set_waits_for(py, future));
+    }
+
     /// The CancelledError that the step raises where it is parked, as soon as it goes on.
     #[getter]
     fn due_cancel(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -599,6 +645,8 @@ impl Step {
             &self.context,
             &self.blocked,
             &self.due_cancel,
+            &self.caller,
+            &self.waits_for,
         ] {
             if let Some(object) = cell.peek() {
                 visit.call(&*object)?;
@@ -614,6 +662,9 @@ impl Step {
             if let Some(identity) = saved.as_ref() {
                 identity.traverse(&visit)?;
             }
+        }
+        if let Some(errand) = self.errand.peek() {
+            visit.call(&*errand)?;
         }
         if let Some(deferred) = self.deferred.peek() {
             for (handle, _) in deferred.iter() {
@@ -633,5 +684,8 @@ impl Step {
         drop(self.due_cancel.take(py));
         drop(self.run.take(py));
         drop(self.deferred.take(py));
+        drop(self.errand.take(py));
+        drop(self.caller.take(py));
+        drop(self.waits_for.take(py));
     }
 }

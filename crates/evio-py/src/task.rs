@@ -1,4 +1,5 @@
-//! What a task awaits, which only asyncio's C code can set.
+//! Tasks and futures of asyncio by CPython's C interface, and what a task awaits, which only asyncio's C
+//! code can set.
 //!
 //! `Task._fut_waiter` can be read, not written, and the place of that field is private to each build of
 //! CPython. So it is looked for, once, in a task that is seen to await a certain future.
@@ -8,7 +9,9 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyTuple, PyType};
+
+use crate::context;
 
 const WORD: usize = size_of::<*mut ffi::PyObject>();
 
@@ -106,4 +109,116 @@ pub(crate) fn set_awaited(
     };
     drop(old);
     Ok(())
+}
+
+/// Whether an object is a coroutine of an `async def`.
+pub(crate) fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a type check of a live object.
+    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// What an iterator did.
+pub(crate) enum Sent<'py> {
+    /// It ended, with this result.
+    Returned(Bound<'py, PyAny>),
+    /// It goes on when what it gave is there.
+    Yielded(Bound<'py, PyAny>),
+}
+
+/// Has a coroutine, or another iterator, go on.
+pub(crate) fn send<'py>(iterator: &Bound<'py, PyAny>) -> PyResult<Sent<'py>> {
+    let py = iterator.py();
+    let mut result = std::ptr::null_mut();
+    // SAFETY: both are live objects; the answer says whether the result is a new reference, or an
+    // exception is set.
+    unsafe {
+        let sent = ffi::PyIter_Send(iterator.as_ptr(), ffi::Py_None(), &raw mut result);
+        match sent {
+            ffi::PySendResult::PYGEN_RETURN => {
+                Ok(Sent::Returned(Bound::from_owned_ptr(py, result)))
+            }
+            ffi::PySendResult::PYGEN_NEXT => Ok(Sent::Yielded(Bound::from_owned_ptr(py, result))),
+            ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
+        }
+    }
+}
+
+/// Makes a task of a coroutine; from Python 3.11 on, when tasks take a context.
+pub(crate) fn new<'py>(
+    coroutine: &Bound<'py, PyAny>,
+    running_loop: &Bound<'py, PyAny>,
+    context: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    static NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+    let py = coroutine.py();
+    let names = NAMES.get_or_try_init(py, || {
+        PyTuple::new(py, [intern!(py, "loop"), intern!(py, "context")]).map(Bound::unbind)
+    })?;
+    let class = layout(py)?.class.bind(py);
+    let arguments = [coroutine.as_ptr(), running_loop.as_ptr(), context.as_ptr()];
+    // SAFETY: three live objects, of which the last two belong to the names; null comes with an
+    // exception set.
+    unsafe {
+        Bound::from_owned_ptr_or_err(
+            py,
+            ffi::PyObject_Vectorcall(class.as_ptr(), arguments.as_ptr(), 1, names.as_ptr()),
+        )
+    }
+}
+
+/// Whether a future is done.
+pub(crate) fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
+    future
+        .call_method0(intern!(future.py(), "done"))?
+        .is_truthy()
+}
+
+/// Has a callback of ours called when a future is done; it sees no context variables.
+pub(crate) fn add_done_callback(
+    future: &Bound<'_, PyAny>,
+    callback: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    static EMPTY: PyOnceLock<(Py<PyTuple>, Py<PyAny>)> = PyOnceLock::new();
+    let py = future.py();
+    let (names, context) = EMPTY.get_or_try_init(py, || {
+        let names = PyTuple::new(py, [intern!(py, "context")])?.unbind();
+        let context = py.import("contextvars")?.getattr("Context")?.call0()?;
+        Ok::<_, PyErr>((names, context.unbind()))
+    })?;
+    let arguments = [future.as_ptr(), callback.as_ptr(), context.as_ptr()];
+    // SAFETY: three live objects, of which the last belongs to the name; null comes with an exception
+    // set.
+    let answer = unsafe {
+        Bound::from_owned_ptr_or_err(
+            py,
+            ffi::PyObject_VectorcallMethod(
+                intern!(py, "add_done_callback").as_ptr(),
+                arguments.as_ptr(),
+                2,
+                names.as_ptr(),
+            ),
+        )
+    };
+    answer.map(drop)
+}
+
+/// Takes a future of a loop from an iterator that yields it, as a task does; `false` when it is
+/// something else.
+pub(crate) fn takes_future(
+    yielded: &Bound<'_, PyAny>,
+    running_loop: Option<&Bound<'_, PyAny>>,
+) -> PyResult<bool> {
+    let py = yielded.py();
+    let blocking = intern!(py, "_asyncio_future_blocking");
+    let Some(blocks) = context::attribute(yielded, blocking)? else {
+        return Ok(false);
+    };
+    let Some(own_loop) = context::attribute(yielded, intern!(py, "_loop"))? else {
+        return Ok(false);
+    };
+    if !blocks.is_truthy()? || !running_loop.is_some_and(|running| own_loop.is(running)) {
+        return Ok(false);
+    }
+    yielded.setattr(blocking, false)?;
+    Ok(true)
 }
