@@ -8,7 +8,7 @@ import asyncio
 
 import greenlet
 
-from eventlet_asyncio import _evio, _steps, bridge, green_blocks
+from eventlet_asyncio import _await, _evio, _steps, bridge, green_blocks
 
 _END = object()
 
@@ -79,7 +79,7 @@ class _Holder:
         loop = bridge.home_loop()
         self._entered = loop.create_future()
         self._left = loop.create_future()
-        self._task, self._leave_context = bridge._ensure_future(self._hold(), loop)
+        self._task, self._leave_context = _await.ensure_future(self._hold(), loop)
         value = bridge.await_(self._enter())
         self._inside = True
         return value

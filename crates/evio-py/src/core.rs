@@ -24,9 +24,6 @@ pub(crate) struct LoopCore {
     waker: GilCell<Option<Waker>>,
     driver: GilCell<Option<Py<Driver>>>,
     parked: GilCell<Vec<Py<Step>>>,
-    /// The context of a callback that is to be caught, and the callback.
-    catching: GilCell<Option<Py<PyAny>>>,
-    caught: GilCell<Option<Py<Handle>>>,
     debug: Flag,
     closed: Flag,
     stopping: Flag,
@@ -185,26 +182,6 @@ impl LoopCore {
         })
     }
 
-    /// Has the next callback that `call_soon` is given with this very context kept instead of queued, or
-    /// no more; hands out what was kept.
-    pub(crate) fn catch_callback(
-        &self,
-        py: Python<'_>,
-        context: Option<&Bound<'_, PyAny>>,
-    ) -> Option<Py<Handle>> {
-        let context = context.map(|context| context.clone().unbind());
-        drop(self.catching.replace(py, context));
-        self.caught.take(py)
-    }
-
-    fn catches(&self, py: Python<'_>, context: Option<&Bound<'_, PyAny>>) -> bool {
-        let Some(context) = context else { return false };
-        let caught = self
-            .catching
-            .with(py, |wanted| wanted.take_if(|wanted| wanted.is(context)));
-        caught.is_some()
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
     }
@@ -325,8 +302,6 @@ impl LoopCore {
             waker,
             driver: GilCell::new(None),
             parked: GilCell::new(Vec::new()),
-            catching: GilCell::new(None),
-            caught: GilCell::new(None),
             debug: Flag::new(false),
             closed: Flag::new(false),
             stopping: Flag::new(false),
@@ -354,11 +329,6 @@ impl LoopCore {
             Self::check_debug(slf, callback, "call_soon")?;
         }
         let handle = Bound::new(slf.py(), Handle::new(slf, callback, args, context)?)?;
-        if slf.get().catches(slf.py(), context) {
-            let kept = Some(handle.clone().unbind());
-            drop(slf.get().caught.replace(slf.py(), kept));
-            return Ok(handle);
-        }
         Self::push(slf, handle.clone())?;
         Ok(handle)
     }

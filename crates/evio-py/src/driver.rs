@@ -18,11 +18,10 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use crate::cell::GilCell;
 use crate::core::LoopCore;
 use crate::greenlet::{self, Greenlet};
-use crate::handle::Handle;
 use crate::host::{EventletHub, ForeignLoop, Interpreter};
 use crate::hub::HubCore;
 use crate::job::Job;
-use crate::step::{self, Step};
+use crate::step::{self, Errand, Step};
 use crate::wakeup::{self, Heed};
 use crate::{clock, fiber};
 
@@ -281,38 +280,28 @@ fn drive_solo(
     }
 }
 
-/// Has a carrier run a callback at once, while the running greenlet waits until it is over or blocks
-/// greenly.
-pub(crate) fn run_now(
-    hub: &Bound<'_, HubCore>,
-    handle: Py<Handle>,
-    current: &Bound<'_, PyAny>,
-) -> PyResult<()> {
+/// Has a carrier start a task at once, while the running greenlet waits until its first step is over or
+/// blocks greenly. With the task comes what was thrown at who waits.
+pub(crate) fn start_task<'py>(
+    hub: &Bound<'py, HubCore>,
+    errand: Errand,
+    current: &Bound<'py, PyAny>,
+) -> PyResult<Option<(Bound<'py, PyAny>, PyResult<()>)>> {
     let py = hub.py();
     let driver = hub.get().driver(py).into_bound(py);
     let step = match driver.get().idle.with(py, Vec::pop) {
         Some(step) => step.into_bound(py),
         None => Step::create(&driver, &HubCore::greenlet_of(hub)?)?,
     };
-    step.get().send(py, handle, current.clone().unbind());
-    match step.get().greenlet(py) {
+    step.get().send(py, errand, current.clone().unbind());
+    let thrown = match step.get().greenlet(py) {
         Some(carrier) => greenlet::switch(&carrier).map(drop),
         None => Ok(()),
-    }
-}
-
-/// Runs the callback that a carrier was sent with, if any; answers who waits for it.
-fn run_errand(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<Option<Greenlet>> {
-    let py = driver.py();
-    let (Some(handle), Some(core)) = (step.get().take_errand(py), driver.get().core(py)) else {
-        return Ok(None);
     };
-    let outcome = Step::run_callback(step, core.bind(py), (handle, None));
-    step::put_away(py)?;
-    if let Err(error) = outcome {
-        fail(driver, error);
+    match step.get().take_started(py) {
+        Some(task) => Ok(Some((task?.into_bound(py), thrown))),
+        None => thrown.map(|()| None),
     }
-    Ok(step.get().take_caller(py))
 }
 
 /// Wakes who waits for the errand of a step that blocks greenly.
@@ -331,16 +320,15 @@ fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
         if this.hub(py).is_none() {
             return Ok(());
         }
-        let caller = run_errand(driver, step)?;
-        // The place of one that was sent is free.
-        let sent = caller.is_some();
-        if !sent {
-            if let Some(core) = this.core(py) {
-                if let Err(error) = run_callbacks(driver, step, core.bind(py)) {
-                    fail(driver, error);
-                }
+        let mut caller = None;
+        if let Some(core) = this.core(py) {
+            match go(driver, step, core.bind(py)) {
+                Ok(waits) => caller = waits,
+                Err(error) => fail(driver, error),
             }
         }
+        // The place of one that was sent is free.
+        let sent = caller.is_some();
         let kept = this.idle.with(py, |idle| {
             let room = sent || idle.len() < IDLE_CARRIERS;
             if room {
@@ -353,6 +341,19 @@ fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
         };
         greenlet::switch(next.bind(py))?;
     }
+}
+
+/// Does what a carrier was switched to for; answers who waits for it, if not the hub.
+fn go(
+    driver: &Bound<'_, Driver>,
+    step: &Bound<'_, Step>,
+    core: &Bound<'_, LoopCore>,
+) -> PyResult<Option<Greenlet>> {
+    let caller = Step::run_errand(step, core)?;
+    if caller.is_none() {
+        run_callbacks(driver, step, core)?;
+    }
+    Ok(caller)
 }
 
 fn run_callbacks(

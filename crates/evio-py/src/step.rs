@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evio_loop::Key;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
@@ -19,6 +20,10 @@ use crate::handle::{Handle, Outcome};
 use crate::hub::{self, HubCore};
 use crate::identity::Identity;
 use crate::{block_check, clock, context as contexts, descent, driver, task};
+
+mod errand;
+
+pub(crate) use errand::Errand;
 
 thread_local! {
     static ACTIVE: ThreadSlot<Step> = const { ThreadSlot::new() };
@@ -71,9 +76,10 @@ pub(crate) struct Step {
     blocked: GilCell<Option<Greenlet>>,
     due_cancel: GilCell<Option<Py<PyAny>>>,
     deferred: GilCell<Vec<Callback>>,
-    /// A callback that this step is to run at once, and the greenlet that waits for that.
-    errand: GilCell<Option<Py<Handle>>>,
+    /// What this step is sent for, who waits for that, and what came of it.
+    errand: GilCell<Option<Errand>>,
     caller: GilCell<Option<Greenlet>>,
+    started: GilCell<Option<PyResult<Py<PyAny>>>>,
     /// The future for which `await_` waits in this step.
     waits_for: GilCell<Option<Py<PyAny>>>,
     busy: Flag,
@@ -248,6 +254,10 @@ pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     if let Some(driver) = this.driver.get(py) {
         driver::pass_baton(driver.bind(py), &step)?;
         if let Some(caller) = this.caller.take(py) {
+            let task = this.task(py).ok_or_else(|| {
+                PyRuntimeError::new_err("a task blocks greenly that is not the current one")
+            });
+            drop(this.started.replace(py, Some(task)));
             driver::release_caller(driver.bind(py), caller)?;
         }
     }
@@ -328,6 +338,7 @@ impl Step {
                 deferred: GilCell::new(Vec::new()),
                 errand: GilCell::new(None),
                 caller: GilCell::new(None),
+                started: GilCell::new(None),
                 waits_for: GilCell::new(None),
                 busy: Flag::new(false),
                 callbacks: GilCell::new(0),
@@ -366,21 +377,6 @@ impl Step {
     /// The loop whose callback the step runs.
     pub(crate) fn core(&self, py: Python<'_>) -> Option<Py<LoopCore>> {
         self.core.get(py)
-    }
-
-    /// Gives the step a callback to run as soon as its carrier is switched to, and who switches.
-    pub(crate) fn send(&self, py: Python<'_>, errand: Py<Handle>, caller: Greenlet) {
-        drop(self.errand.replace(py, Some(errand)));
-        drop(self.caller.replace(py, Some(caller)));
-    }
-
-    pub(crate) fn take_errand(&self, py: Python<'_>) -> Option<Py<Handle>> {
-        self.errand.take(py)
-    }
-
-    /// Who waits for the errand, unless that has blocked.
-    pub(crate) fn take_caller(&self, py: Python<'_>) -> Option<Greenlet> {
-        self.caller.take(py)
     }
 
     /// Notes the future for which `await_` waits here; hands out the one before.
@@ -664,7 +660,10 @@ impl Step {
             }
         }
         if let Some(errand) = self.errand.peek() {
-            visit.call(&*errand)?;
+            if let Some(errand) = errand.as_ref() {
+                visit.call(&errand.coroutine)?;
+                visit.call(&errand.context)?;
+            }
         }
         if let Some(deferred) = self.deferred.peek() {
             for (handle, _) in deferred.iter() {
@@ -686,6 +685,7 @@ impl Step {
         drop(self.deferred.take(py));
         drop(self.errand.take(py));
         drop(self.caller.take(py));
+        drop(self.started.take(py));
         drop(self.waits_for.take(py));
     }
 }

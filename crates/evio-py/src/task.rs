@@ -143,8 +143,8 @@ pub(crate) fn send<'py>(iterator: &Bound<'py, PyAny>) -> PyResult<Sent<'py>> {
     }
 }
 
-/// Makes a task of a coroutine; from Python 3.11 on, when tasks take a context.
-pub(crate) fn new<'py>(
+/// Makes a task of a coroutine and runs its first step; from Python 3.12 on.
+pub(crate) fn start<'py>(
     coroutine: &Bound<'py, PyAny>,
     running_loop: &Bound<'py, PyAny>,
     context: &Bound<'py, PyAny>,
@@ -152,13 +152,23 @@ pub(crate) fn new<'py>(
     static NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
     let py = coroutine.py();
     let names = NAMES.get_or_try_init(py, || {
-        PyTuple::new(py, [intern!(py, "loop"), intern!(py, "context")]).map(Bound::unbind)
+        let names = [
+            intern!(py, "loop"),
+            intern!(py, "context"),
+            intern!(py, "eager_start"),
+        ];
+        PyTuple::new(py, names).map(Bound::unbind)
     })?;
     let class = layout(py)?.class.bind(py);
-    let arguments = [coroutine.as_ptr(), running_loop.as_ptr(), context.as_ptr()];
-    // SAFETY: three live objects, of which the last two belong to the names; null comes with an
+    // SAFETY: four live objects, of which the last three belong to the names; null comes with an
     // exception set.
     unsafe {
+        let arguments = [
+            coroutine.as_ptr(),
+            running_loop.as_ptr(),
+            context.as_ptr(),
+            ffi::Py_True(),
+        ];
         Bound::from_owned_ptr_or_err(
             py,
             ffi::PyObject_Vectorcall(class.as_ptr(), arguments.as_ptr(), 1, names.as_ptr()),

@@ -1,7 +1,7 @@
 //! `await_` where nothing goes wrong: a coroutine that green code waits for under our hub, and an
 //! awaitable that is driven in the task whose step runs the caller.
 //!
-//! What is rarer is left to `bridge.py`: other hubs and loops, other awaitables, and whatever is thrown
+//! What is rarer is left to `_await.py`: other hubs and loops, other awaitables, and whatever is thrown
 //! at who waits.
 
 use pyo3::intern;
@@ -15,18 +15,18 @@ use crate::driver;
 use crate::hub::{self, HubCore};
 use crate::identity::Identity;
 use crate::job::Job;
-use crate::step::{self, Step};
+use crate::step::{self, Errand, Step};
 use crate::task::{self, Sent};
 use crate::{block_check, context, greenlet};
 
-/// A function of the bridge.
-fn bridge<'py>(
+/// A function that does what is not done here.
+fn otherwise<'py>(
     cell: &'static PyOnceLock<Py<PyAny>>,
     py: Python<'py>,
     name: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
     let function = cell.get_or_try_init(py, || {
-        py.import("eventlet_asyncio.bridge")?
+        py.import("eventlet_asyncio._await")?
             .getattr(name)
             .map(Bound::unbind)
     })?;
@@ -49,13 +49,13 @@ pub(crate) fn await_<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
                 }
             }
             None => {
-                if let Some(task) = start(&hub, &current, awaitable)? {
-                    return wait(&hub, &current, &task);
+                if let Some((task, thrown)) = start(&hub, &current, awaitable)? {
+                    return wait(&hub, &current, &task, thrown);
                 }
             }
         }
     }
-    bridge(&OTHERWISE, py, "_await_otherwise")?.call1((awaitable,))
+    otherwise(&OTHERWISE, py, "await_otherwise")?.call1((awaitable,))
 }
 
 fn hub_that_can_wait(py: Python<'_>) -> PyResult<Option<Bound<'_, HubCore>>> {
@@ -72,10 +72,10 @@ fn start<'py>(
     hub: &Bound<'py, HubCore>,
     current: &Bound<'py, PyAny>,
     awaitable: &Bound<'py, PyAny>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
+) -> PyResult<Option<(Bound<'py, PyAny>, PyResult<()>)>> {
     let py = hub.py();
-    // Before Python 3.11 a task cannot be given a context.
-    if cfg!(not(Py_3_11))
+    // Before Python 3.12 tasks do not start at once.
+    if cfg!(not(Py_3_12))
         || !task::is_coroutine(awaitable)
         || is_hub(hub, current)
         || !greenlet::has_plain_switch(current)?
@@ -90,14 +90,11 @@ fn start<'py>(
     let Some(context) = own_context(current)? else {
         return Ok(None);
     };
-    core.get().catch_callback(py, Some(&context));
-    let task = task::new(awaitable, core.as_any(), &context);
-    let first = core.get().catch_callback(py, None);
-    let task = task?;
-    if let Some(first) = first {
-        driver::run_now(hub, first, current)?;
-    }
-    Ok(Some(task))
+    let errand = Errand {
+        coroutine: awaitable.clone().unbind(),
+        context: context.unbind(),
+    };
+    driver::start_task(hub, errand, current)
 }
 
 /// Whether a task of this loop is nothing but a task of asyncio's.
@@ -121,7 +118,7 @@ fn own_context<'py>(current: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, P
     let py = current.py();
     let own = current.getattr(intern!(py, "gr_context"))?;
     let own = if own.is_none() {
-        bridge(&MAKE, py, "current_context")?.call0()?
+        otherwise(&MAKE, py, "current_context")?.call0()?
     } else {
         own
     };
@@ -137,23 +134,38 @@ fn wait<'py>(
     hub: &Bound<'py, HubCore>,
     current: &Bound<'py, PyAny>,
     task: &Bound<'py, PyAny>,
+    thrown: PyResult<()>,
 ) -> PyResult<Bound<'py, PyAny>> {
     static INTERRUPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = hub.py();
-    if !task::is_done(task)? {
-        let waker = Waker::create(hub, current, task)?;
-        task::add_done_callback(task, waker.as_any())?;
-        while !task::is_done(task)? {
-            if let Err(error) = HubCore::block(hub, current, None) {
-                Waker::disarm(&waker);
-                task.call_method1(intern!(py, "remove_done_callback"), (&waker,))?;
-                let wait = bridge(&INTERRUPTED, py, "_wait_for_interrupted")?;
-                return wait.call1((task, error.into_value(py)));
-            }
-        }
-        Waker::disarm(&waker);
+    let waited = thrown.and_then(|()| wait_until_done(hub, current, task));
+    if let Err(error) = waited {
+        let wait = otherwise(&INTERRUPTED, py, "wait_for_interrupted")?;
+        return wait.call1((task, error.into_value(py)));
     }
     task.call_method0(intern!(py, "result"))
+}
+
+/// Blocks until a future is done; what is thrown meanwhile is the error.
+fn wait_until_done<'py>(
+    hub: &Bound<'py, HubCore>,
+    current: &Bound<'py, PyAny>,
+    future: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    if task::is_done(future)? {
+        return Ok(());
+    }
+    let waker = Waker::create(hub, current, future)?;
+    task::add_done_callback(future, waker.as_any())?;
+    let mut outcome = Ok(());
+    while outcome.is_ok() && !task::is_done(future)? {
+        outcome = HubCore::block(hub, current, None).map(drop);
+    }
+    Waker::disarm(&waker);
+    if outcome.is_err() {
+        future.call_method1(intern!(future.py(), "remove_done_callback"), (&waker,))?;
+    }
+    outcome
 }
 
 // Below a task
@@ -207,7 +219,7 @@ fn drive<'py>(
                 Trouble::Raised(error) => (error, false),
             };
             let awaited = Some(awaited).filter(|awaited| !awaited.is_none());
-            let go_on = bridge(&OTHERWISE, py, "_go_on_in_task")?;
+            let go_on = otherwise(&OTHERWISE, py, "go_on_in_task")?;
             return go_on.call1((iterator, error.into_value(py), awaited, interrupted));
         }
     }
@@ -237,37 +249,23 @@ fn wait_for<'py>(
     awaited: &Bound<'py, PyAny>,
 ) -> Result<(), Trouble> {
     let py = hub.py();
-    let waker = begin_to_wait(hub, step, current, awaited).map_err(Trouble::Raised)?;
+    take(step, awaited).map_err(Trouble::Raised)?;
     let outer = step.get().set_waits_for(py, Some(awaited.clone().unbind()));
-    let mut outcome = Ok(());
-    while outcome.is_ok() && !task::is_done(awaited).map_err(Trouble::Raised)? {
-        outcome = HubCore::block(hub, current, None).map(drop);
-    }
+    let outcome = wait_until_done(hub, current, awaited);
     drop(step.get().set_waits_for(py, outer));
-    Waker::disarm(&waker);
-    if let Err(error) = outcome {
-        awaited
-            .call_method1(intern!(py, "remove_done_callback"), (&waker,))
-            .map_err(Trouble::Raised)?;
-        return Err(Trouble::Interrupted(error));
-    }
+    outcome.map_err(Trouble::Interrupted)?;
     let result = awaited.call_method0(intern!(py, "result"));
     result.map(drop).map_err(Trouble::Raised)
 }
 
-fn begin_to_wait<'py>(
-    hub: &Bound<'py, HubCore>,
-    step: &Bound<'py, Step>,
-    current: &Bound<'py, PyAny>,
-    awaited: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, Waker>> {
+/// Takes what an awaitable yields, as a task does.
+fn take<'py>(step: &Bound<'py, Step>, awaited: &Bound<'py, PyAny>) -> PyResult<()> {
     static CHECK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = hub.py();
+    let py = step.py();
     let core = step.get().core(py);
-    if !task::takes_future(awaited, core.as_ref().map(|core| core.bind(py).as_any()))? {
-        bridge(&CHECK, py, "_check_yielded")?.call1((awaited, core))?;
+    if task::takes_future(awaited, core.as_ref().map(|core| core.bind(py).as_any()))? {
+        return Ok(());
     }
-    let waker = Waker::create(hub, current, awaited)?;
-    task::add_done_callback(awaited, waker.as_any())?;
-    Ok(waker)
+    let check = otherwise(&CHECK, py, "check_yielded")?;
+    check.call1((awaited, core)).map(drop)
 }

@@ -1,0 +1,271 @@
+"""await_() in all cases but the usual ones, which are native: `fast/await_.rs` in the extension module.
+
+That leaves to this module the other hubs and loops, awaitables that are no coroutines, and whatever
+is thrown at who waits.
+"""
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import sys
+
+import greenlet
+
+from eventlet_asyncio import _evio, green_blocks
+from eventlet_asyncio.bridge import (
+    _check_awaitable,
+    _check_loop,
+    _interrupt,
+    _loop_of,
+    _on_green_side,
+    _settle,
+    _Wakeup,
+    current_context,
+)
+
+_NO_TASK_OF_OURS = (
+    "cannot block greenly in a task of {loop!r}, which is not an eventlet_asyncio loop and would "
+    "stall: run it on one of ours (asyncio.Runner(loop_factory=eventlet_asyncio.new_event_loop), "
+    "uvicorn --loop eventlet_asyncio:new_event_loop), or move the call out of the task by "
+    "eventlet_asyncio.sync_to_async"
+)
+
+
+def await_otherwise(awaitable):
+    """await_() in all cases but the usual ones, which are native."""
+    _check_awaitable(awaitable, "await_")
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        return _await_as_task(awaitable, _check_loop(_loop_of(awaitable, None)))
+    if not isinstance(loop, _evio.LoopCore):
+        if _on_green_side(loop):
+            return _await_as_task(awaitable, _loop_of(awaitable, loop))
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise RuntimeError(_NO_TASK_OF_OURS.format(loop=loop))
+    if asyncio.current_task(loop) is None:
+        return _await_as_task(awaitable, loop)
+    iterator = awaitable if inspect.iscoroutine(awaitable) else awaitable.__await__()
+    return _drive(iterator)
+
+
+def _await_as_task(awaitable, loop):
+    """Waits in a plain green thread: the awaitable runs as a task, in the green thread's context."""
+    current = greenlet.getcurrent()
+    try:
+        _evio.check_block()
+    except BaseException:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise
+    with green_blocks._checked_already(current):
+        return _wait_for_task(awaitable, loop)
+
+
+def _wait_for_task(awaitable, loop):
+    future, leave_context = ensure_future(awaitable, loop)
+    crossing = _wait_until_done(future)
+    leave_context()
+    return _outcome(future, crossing)
+
+
+def wait_for_interrupted(future, exception):
+    """Goes on for await_() when something was thrown at who waits."""
+    crossing = _interrupted_crossing(future)
+    _interrupt(crossing, exception)
+    return _outcome(future, _wait_until_done(future, crossing))
+
+
+def _wait_until_done(future, crossing=None):
+    with _Wakeup() as wakeup:
+        if not future.done():
+            future.add_done_callback(wakeup)
+        while not future.done():
+            try:
+                wakeup.wait()
+            except BaseException as exception:
+                if crossing is None:
+                    crossing = _interrupted_crossing(future)
+                _interrupt(crossing, exception)
+    return crossing
+
+
+def _interrupted_crossing(future):
+    crossing = _evio.Crossing(future.cancel, future.cancel, future.cancel)
+    crossing.started()
+    return crossing
+
+
+def _outcome(future, crossing):
+    if crossing is None:
+        return future.result()
+    _settle(crossing, future)
+    return crossing.result()
+
+
+_MISSING = object()
+
+
+def _nothing():
+    pass
+
+
+def ensure_future(awaitable, loop):
+    """The awaitable as a future of a loop, and what gives the caller's context its changes."""
+    if asyncio.isfuture(awaitable):
+        return asyncio.ensure_future(awaitable, loop=loop), _nothing
+    if not inspect.iscoroutine(awaitable):
+        awaitable = _wrap(awaitable)
+    context = current_context()
+    if sys.version_info >= (3, 11):
+        try:
+            context.run(_nothing)
+        except RuntimeError:
+            # Green code inside Context.run(): entered here, so no task can enter it too.
+            pass
+        else:
+            return loop.create_task(awaitable, context=context), _nothing
+    copy = context.copy()
+    task = copy.run(loop.create_task, _capture(awaitable, captured := []))
+    return task, functools.partial(_copy_back, awaitable, captured)
+
+
+async def _wrap(awaitable):
+    return await awaitable
+
+
+async def _capture(coroutine, captured):
+    try:
+        return await coroutine
+    finally:
+        captured.append(contextvars.copy_context())
+
+
+def _copy_back(coroutine, captured):
+    """Sets in the running context what a task changed in its copy of it."""
+    # Of a task that was cancelled before its first step.
+    coroutine.close()
+    for context in captured:
+        for variable, value in context.items():
+            if variable.get(_MISSING) is not value:
+                variable.set(value)
+
+
+def go_on_in_task(iterator, exception, waits_for, interrupted):
+    """Goes on for await_() when something was raised meanwhile, or thrown at who waits."""
+    crossing = None
+    if interrupted and not isinstance(exception, asyncio.CancelledError):
+        if waits_for is not None:
+            waits_for.cancel()
+        crossing = _interrupted_in_task(crossing, exception)
+        exception = asyncio.CancelledError()
+    return _drive(iterator, exception, crossing)
+
+
+def _interrupted_in_task(crossing, exception):
+    if crossing is None:
+        crossing = _evio.Crossing(_nothing, _nothing, _nothing)
+        crossing.started()
+    _interrupt(crossing, exception)
+    return crossing
+
+
+def _drive(iterator, error=None, crossing=None):
+    """Drives an iterator in the very task whose step runs this code."""
+    loop, step = asyncio._get_running_loop(), _evio.current_step()
+    while True:
+        try:
+            if error is None:
+                # Iterators that are no generators have no send().
+                waits_for = iterator.send(None) if hasattr(iterator, "send") else next(iterator)
+            else:
+                error, raised = None, error
+                waits_for = _throw(iterator, raised)
+        except StopIteration as stop:
+            if crossing is None:
+                return stop.value
+            crossing.returned(stop.value)
+            return crossing.result()
+        except asyncio.CancelledError as cancelled:
+            if crossing is None:
+                raise
+            crossing.cancelled(cancelled)
+            return crossing.result()
+        except BaseException as exception:
+            if crossing is None:
+                raise
+            crossing.raised(exception)
+            return crossing.result()
+        try:
+            _park_for(waits_for, loop, step)
+        except _Interrupted as interrupted:
+            crossing = _interrupted_in_task(crossing, interrupted.exception)
+            error = asyncio.CancelledError()
+        except BaseException as exception:
+            error = exception
+
+
+def _throw(iterator, error):
+    if hasattr(iterator, "throw"):
+        return iterator.throw(error)
+    raise error
+
+
+class _Interrupted(Exception):
+    """Something was thrown at the greenlet, as opposed to raised by what it waited for."""
+
+    def __init__(self, exception):
+        super().__init__(exception)
+        self.exception = exception
+
+
+def _park_for(waits_for, loop, step):
+    """Parks the step as its task would suspend, until what an awaitable yielded is there."""
+    with _Wakeup() as wakeup:
+        if waits_for is None:
+            _park_for_turn(wakeup, loop)
+        else:
+            _park_for_future(wakeup, waits_for, loop, step)
+
+
+def _park_for_turn(wakeup, loop):
+    handle = loop.call_soon(wakeup)
+    try:
+        wakeup.wait()
+    except asyncio.CancelledError:
+        raise
+    except BaseException as exception:
+        raise _Interrupted(exception) from None
+    finally:
+        handle.cancel()
+
+
+def check_yielded(waits_for, loop):
+    """Takes what an awaitable yields, with asyncio's own complaints."""
+    blocking = getattr(waits_for, "_asyncio_future_blocking", None)
+    if blocking is None:
+        raise RuntimeError(f"Task got bad yield: {waits_for!r}")
+    if asyncio.futures._get_loop(waits_for) is not loop:
+        raise RuntimeError(f"Task got Future {waits_for!r} attached to a different loop")
+    if not blocking:
+        raise RuntimeError(f"yield was used instead of yield from in a task with {waits_for!r}")
+    waits_for._asyncio_future_blocking = False
+
+
+def _park_for_future(wakeup, waits_for, loop, step):
+    check_yielded(waits_for, loop)
+    waits_for.add_done_callback(wakeup)
+    outer, step.waits_for = step.waits_for, waits_for
+    try:
+        while not waits_for.done():
+            wakeup.wait()
+    except asyncio.CancelledError:
+        raise
+    except BaseException as exception:
+        waits_for.cancel()
+        raise _Interrupted(exception) from None
+    finally:
+        waits_for.remove_done_callback(wakeup)
+        step.waits_for = outer
+    waits_for.result()
