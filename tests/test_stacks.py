@@ -10,7 +10,7 @@ import pytest
 from eventlet.green import socket
 
 import eventlet_asyncio
-from eventlet_asyncio import await_, future_to_greenlet
+from eventlet_asyncio import _evio, await_, future_to_greenlet
 from eventlet_asyncio.debug import format_stacks
 
 pytestmark = pytest.mark.usefixtures("hub")
@@ -179,3 +179,20 @@ def test_tasks_that_are_being_made_are_left_alone():
         over.set()
         thread.join()
     assert looked
+
+
+def test_hubs_that_are_no_more_or_not_yet_are_left_alone(in_thread):
+    def makes_hub():
+        eventlet_asyncio.use_hub()
+        replaced = eventlet.hubs.get_hub()
+        eventlet_asyncio.use_hub()
+        eventlet.hubs.get_hub()
+        return replaced
+
+    half_made = _evio.HubCore()
+    torn_down = in_thread(makes_hub)
+    with pytest.raises(RuntimeError, match="torn down"):
+        torn_down.greenlet
+    shown = format_stacks()
+    assert f"at {id(half_made):#x}" not in shown
+    assert f"at {id(torn_down):#x}" not in shown

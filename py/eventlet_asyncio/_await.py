@@ -13,15 +13,15 @@ import sys
 import greenlet
 
 from eventlet_asyncio import _evio, green_blocks
-from eventlet_asyncio.bridge import (
-    _check_awaitable,
-    _check_loop,
-    _interrupt,
-    _loop_of,
-    _on_green_side,
-    _settle,
-    _Wakeup,
+from eventlet_asyncio._sides import (
+    Wakeup,
+    check_awaitable,
+    check_loop,
     current_context,
+    interrupt,
+    loop_of,
+    on_green_side,
+    settle,
 )
 
 _NO_TASK_OF_OURS = (
@@ -34,13 +34,13 @@ _NO_TASK_OF_OURS = (
 
 def await_otherwise(awaitable):
     """await_() in all cases but the usual ones, which are native."""
-    _check_awaitable(awaitable, "await_")
+    check_awaitable(awaitable, "await_")
     loop = asyncio._get_running_loop()
     if loop is None:
-        return _await_as_task(awaitable, _check_loop(_loop_of(awaitable, None)))
+        return _await_as_task(awaitable, check_loop(loop_of(awaitable, None)))
     if not isinstance(loop, _evio.LoopCore):
-        if _on_green_side(loop):
-            return _await_as_task(awaitable, _loop_of(awaitable, loop))
+        if on_green_side(loop):
+            return _await_as_task(awaitable, loop_of(awaitable, loop))
         if inspect.iscoroutine(awaitable):
             awaitable.close()
         raise RuntimeError(_NO_TASK_OF_OURS.format(loop=loop))
@@ -73,12 +73,12 @@ def _wait_for_task(awaitable, loop):
 def wait_for_interrupted(future, exception):
     """Goes on for await_() when something was thrown at who waits."""
     crossing = _interrupted_crossing(future)
-    _interrupt(crossing, exception)
+    interrupt(crossing, exception)
     return _outcome(future, _wait_until_done(future, crossing))
 
 
 def _wait_until_done(future, crossing=None):
-    with _Wakeup() as wakeup:
+    with Wakeup() as wakeup:
         if not future.done():
             future.add_done_callback(wakeup)
         while not future.done():
@@ -87,7 +87,7 @@ def _wait_until_done(future, crossing=None):
             except BaseException as exception:
                 if crossing is None:
                     crossing = _interrupted_crossing(future)
-                _interrupt(crossing, exception)
+                interrupt(crossing, exception)
     return crossing
 
 
@@ -100,7 +100,7 @@ def _interrupted_crossing(future):
 def _outcome(future, crossing):
     if crossing is None:
         return future.result()
-    _settle(crossing, future)
+    settle(crossing, future)
     return crossing.result()
 
 
@@ -167,7 +167,7 @@ def _interrupted_in_task(crossing, exception):
     if crossing is None:
         crossing = _evio.Crossing(_nothing, _nothing, _nothing)
         crossing.started()
-    _interrupt(crossing, exception)
+    interrupt(crossing, exception)
     return crossing
 
 
@@ -222,7 +222,7 @@ class _Interrupted(Exception):
 
 def _park_for(waits_for, loop, step):
     """Parks the step as its task would suspend, until what an awaitable yielded is there."""
-    with _Wakeup() as wakeup:
+    with Wakeup() as wakeup:
         if waits_for is None:
             _park_for_turn(wakeup, loop)
         else:

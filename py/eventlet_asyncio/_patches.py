@@ -302,11 +302,11 @@ class EventsOfTasks(Events):
     """Green code has a running loop to make tasks and timeouts on: its home loop."""
 
     def get_running_loop(self):
-        from eventlet_asyncio import bridge
+        from eventlet_asyncio import _sides
 
         loop = self._events._get_running_loop()
         if loop is None:
-            loop = bridge.green_home_loop()
+            loop = _sides.green_home_loop()
         if loop is None:
             raise RuntimeError("no running event loop")
         return loop
@@ -316,10 +316,10 @@ class EventsOfRunners(Events):
     """asyncio.run() below a task of ours finds no loop running: the step steps aside for it."""
 
     def _get_running_loop(self):
-        from eventlet_asyncio import bridge
+        from eventlet_asyncio import _sides
 
         loop = self._events._get_running_loop()
-        return None if bridge.can_step_aside(loop) else loop
+        return None if _sides.can_step_aside(loop) else loop
 
 
 def _switch():

@@ -8,7 +8,7 @@ import asyncio
 
 import greenlet
 
-from eventlet_asyncio import _await, _evio, _steps, bridge, green_blocks
+from eventlet_asyncio import _await, _evio, _sides, _steps, bridge, green_blocks
 
 _END = object()
 
@@ -76,7 +76,7 @@ class _Holder:
         self._inside = False
 
     def enter(self):
-        loop = bridge.home_loop()
+        loop = _sides.home_loop()
         self._entered = loop.create_future()
         self._left = loop.create_future()
         self._task, self._leave_context = _await.ensure_future(self._hold(), loop)
@@ -126,7 +126,7 @@ class _Holder:
                     return self._left.result()
                 if not self._inside:
                     raise
-                hub = bridge.get_hub()
+                hub = _sides.get_hub()
                 hub.schedule_call_global(0, self._interrupt, cancelled.args)
 
     def _interrupt(self, args):

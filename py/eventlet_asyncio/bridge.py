@@ -5,140 +5,26 @@ machine in Rust, `_evio.Crossing`. This module feeds it what happens and does wh
 """
 
 import asyncio
-import contextvars
 import functools
 import inspect
 import sys
 
 import greenlet
-from eventlet import greenthread, hubs
+from eventlet import greenthread
 from eventlet.greenthread import GreenThread
-from eventlet.hubs import asyncio as asyncio_hub
-from eventlet.timeout import Timeout
 
-from eventlet_asyncio import _evio, _threads
-from eventlet_asyncio.loop import choose_hub
-
-
-def green_thread():
-    """The running greenlet if it is a green thread, or None on a main greenlet and in a step."""
-    current = greenlet.getcurrent()
-    if current.parent is None or _evio.current_step() is not None:
-        return None
-    return current
-
-
-def get_hub():
-    """The hub of this thread; where none was chosen and a loop of ours runs, it is ours."""
-    if isinstance(asyncio._get_running_loop(), _evio.LoopCore):
-        choose_hub()
-    return hubs.get_hub()
-
-
-def home_loop():
-    """The loop on which green code that names none has its awaitables run."""
-    loop = asyncio._get_running_loop()
-    if loop is not None:
-        return loop
-    hub = get_hub()
-    if isinstance(hub, asyncio_hub.Hub):
-        return hub.loop
-    return _threads.guest_loop(hub)
-
-
-def _on_green_side(loop):
-    """Whether the running code is green although a loop runs: eventlet's own asyncio hub hides no loop."""
-    hub = getattr(hubs._threadlocal, "hub", None)
-    return (
-        isinstance(hub, asyncio_hub.Hub)
-        and not isinstance(hub, _evio.HubCore)
-        and hub.loop is loop
-        and greenlet.getcurrent() is not hub.greenlet
-    )
-
-
-def green_home_loop():
-    """The home loop of green code in a thread whose hub is ours; None in any other."""
-    hub = getattr(hubs._threadlocal, "hub", None)
-    return hub.loop if isinstance(hub, _evio.HubCore) else None
-
-
-def can_step_aside(loop):
-    """Whether the running step may run another loop below itself: where our hub can host that."""
-    return (
-        isinstance(loop, _evio.LoopCore)
-        and _evio.current_step() is not None
-        and green_home_loop() is not None
-    )
-
-
-class _Wakeup:
-    """Wakes a greenlet, by its hub, once however often it is called."""
-
-    def __init__(self):
-        self._hub = get_hub()
-        self._greenlet = greenlet.getcurrent()
-        self._timer = None
-        self._over = False
-        if self._greenlet is self._hub.greenlet:
-            raise RuntimeError("do not call blocking functions from the mainloop")
-
-    def __call__(self, *_ignored):
-        if self._timer is None and not self._over:
-            self._timer = self._hub.schedule_call_global(0, self._greenlet.switch)
-
-    def wait(self):
-        """Blocks until the wakeup is called, or something is thrown."""
-        try:
-            while self._timer is None:
-                self._hub.switch()
-        finally:
-            timer, self._timer = self._timer, None
-            if timer is not None:
-                timer.cancel()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_exc_info):
-        # A callback that is on its way must not wake what the greenlet waits for next.
-        self._over = True
-
-
-def _settle(crossing, future):
-    """Tells a crossing how the future behind it ended."""
-    try:
-        exception = future.exception()
-    except asyncio.CancelledError as cancelled:
-        crossing.cancelled(cancelled)
-        return
-    if exception is None:
-        crossing.returned(future.result())
-    else:
-        crossing.raised(exception)
-
-
-def _interrupt(crossing, exception):
-    """Tells a crossing what was thrown at its waiting side."""
-    if isinstance(exception, Timeout):
-        crossing.timeout(exception)
-    else:
-        crossing.kill(exception)
-
-
-def _check_awaitable(awaitable, name):
-    if not inspect.isawaitable(awaitable):
-        hint = ": call it first" if inspect.iscoroutinefunction(awaitable) else ""
-        raise TypeError(
-            f"{name}() takes an awaitable, such as a coroutine, a task or a future, "
-            f"not {type(awaitable).__name__}{hint}"
-        )
-
-
-def _check_loop(loop):
-    if loop.is_closed():
-        raise RuntimeError(f"{loop!r} is closed: name another loop, or leave it out")
-    return loop
+from eventlet_asyncio import _evio
+from eventlet_asyncio._sides import (
+    Wakeup,
+    check_awaitable,
+    check_loop,
+    current_context,
+    get_hub,
+    home_loop,
+    interrupt,
+    loop_of,
+    settle,
+)
 
 
 class FutureGreenThread(GreenThread):
@@ -165,7 +51,7 @@ class FutureGreenThread(GreenThread):
         awaitable, self._awaitable = self._awaitable, None
         self._future = asyncio.ensure_future(awaitable, loop=self._loop)
         self._crossing.started()
-        self._future.add_done_callback(functools.partial(_settle, self._crossing))
+        self._future.add_done_callback(functools.partial(settle, self._crossing))
 
     def _cancel_future(self):
         self._future.cancel()
@@ -176,13 +62,13 @@ class FutureGreenThread(GreenThread):
             awaitable.close()
 
     def _follow(self):
-        with _Wakeup() as wakeup:
+        with Wakeup() as wakeup:
             self._crossing.add_awaiter(wakeup)
             while not self._crossing.done():
                 try:
                     wakeup.wait()
                 except BaseException as exception:
-                    _interrupt(self._crossing, exception)
+                    interrupt(self._crossing, exception)
         return self._crossing.result()
 
     def main(self, function, args, kwargs):
@@ -237,17 +123,11 @@ def future_to_greenlet(
     awaitable, *, loop=None, autostart_future=True, autocancel_future=True, autokill_greenlet=True
 ):
     """Return a green thread whose wait() gives the awaitable's result, or raises what it raised."""
-    _check_awaitable(awaitable, "future_to_greenlet")
-    loop = _check_loop(_loop_of(awaitable, loop))
+    check_awaitable(awaitable, "future_to_greenlet")
+    loop = check_loop(loop_of(awaitable, loop))
     return FutureGreenThread(
         awaitable, loop, autostart_future, autocancel_future, autokill_greenlet
     )
-
-
-def _loop_of(awaitable, loop):
-    if loop is None and asyncio.isfuture(awaitable):
-        return asyncio.futures._get_loop(awaitable)
-    return home_loop() if loop is None else loop
 
 
 def spawn_for_awaitable(awaitable):
@@ -398,7 +278,7 @@ def greenlet_to_future(
                 "a plain greenlet can only be awaited if greenlet_to_future() was called before it "
                 "started: use eventlet.spawn(), whose green threads can be awaited at any time"
             )
-    loop = _check_loop(home_loop() if loop is None else loop)
+    loop = check_loop(home_loop() if loop is None else loop)
     future = GreenletFuture(_source_of(green), loop, autokill_greenlet, autocancel_future)
     if autostart_greenlet:
         future._source.start()
@@ -417,16 +297,6 @@ def await_green_thread(green):
 
 
 await_ = _evio.await_
-
-
-def current_context():
-    """The context of the running code itself, where contextvars gives only copies."""
-    current = greenlet.getcurrent()
-    context = current.gr_context
-    if context is None:
-        context = current.gr_context = contextvars.Context()
-    return context
-
 
 
 def async_to_sync(function=None, *, loop=None):

@@ -9,7 +9,6 @@ loop of the thread's hub.
 """
 
 import asyncio
-import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -184,24 +183,3 @@ def sync_to_async(
 ) -> Callable[[Callable[_P, _T]], Callable[_P, Coroutine[Any, Any, _T]]]: ...
 def await_green_thread(green: greenlet) -> Generator[Any, None, Any]:
     """`GreenThread.__await__`, by the rules of greenlet_to_future()."""
-
-def green_thread() -> greenlet | None:
-    """The running green thread; None in a main greenlet and in async code."""
-
-def get_hub() -> Any:
-    """The hub of this thread, which is made if there is none.
-
-    It is ours if none was chosen and a loop of ours runs here.
-    """
-
-def home_loop() -> asyncio.AbstractEventLoop:
-    """The loop on which code that names none has its awaitables run."""
-
-def green_home_loop() -> asyncio.AbstractEventLoop | None:
-    """The home loop of green code; None in a thread whose hub is not ours."""
-
-def can_step_aside(loop: asyncio.AbstractEventLoop | None) -> bool:
-    """Whether plain code below the running step may run another loop."""
-
-def current_context() -> contextvars.Context:
-    """The running code's own context, of which `contextvars.copy_context()` gives a copy."""

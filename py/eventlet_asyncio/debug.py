@@ -18,12 +18,13 @@ def format_stacks():
     # knows also those that are being made, which crash who asks them.
     greenlets = [thing for thing in objects if issubclass(type(thing), greenlet.greenlet)]
     steps = [thing for thing in objects if issubclass(type(thing), _evio.Step)]
-    hubs = [thing for thing in objects if issubclass(type(thing), _evio.HubCore)]
+    hubs = {thing: _greenlet_of(thing) for thing in objects if issubclass(type(thing), _evio.HubCore)}
+    hubs = {hub: green for hub, green in hubs.items() if green is not None}
     wakers = [thing for thing in objects if type(thing) is _evio.Waker]
     del objects
     parked = {step.task: step for step in steps if step.task is not None}
     carriers = {step.carrier for step in steps}
-    own = carriers | {hub.greenlet for hub in hubs}
+    own = carriers.union(hubs.values())
     greenlets = [green for green in greenlets if not (green.dead or green in own)]
     waits = _known_waits(hubs)
     waits.update((waker.greenlet, f"waits for {_repr(waker.awaited)}") for waker in wakers if waker.awaited)
@@ -33,6 +34,14 @@ def format_stacks():
     for hub in hubs:
         parts.append(f"{_repr(hub)}: {_count(hub)}\n")
     return "\n".join(parts)
+
+
+def _greenlet_of(hub):
+    try:
+        return hub.greenlet
+    except RuntimeError:
+        # The hub was torn down, or is being made.
+        return None
 
 
 def _tasks():

@@ -83,8 +83,8 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
 
     def _check_running(self):
         running = asyncio._get_running_loop()
-        bridge = None if running is None else _bridge()
-        if self.is_running() or bridge is None or not bridge.can_step_aside(running):
+        sides = None if running is None else _sides()
+        if self.is_running() or sides is None or not sides.can_step_aside(running):
             super()._check_running()
 
     def run_until_complete(self, future):
@@ -222,13 +222,13 @@ def choose_hub():
         _patches.apply()
 
 
-def _bridge():
-    """The bridge, in programs where there is something to bridge."""
+def _sides():
+    """The module of that name, in programs that have two sides."""
     if "eventlet.hubs" not in sys.modules:
         return None
-    from eventlet_asyncio import bridge
+    from eventlet_asyncio import _sides
 
-    return bridge
+    return _sides
 
 
 def new_event_loop():
@@ -276,19 +276,19 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
 
     def get_event_loop(self):
         """The loop set for this green thread, or its home loop; else as the default policy."""
-        bridge = _bridge()
-        if bridge is None:
+        sides = _sides()
+        if sides is None:
             return super().get_event_loop()
-        greenlet = bridge.green_thread()
+        greenlet = sides.green_thread()
         loop = self._local._loop if greenlet is None else self._current.get(greenlet)
         if loop is None:
-            loop = bridge.green_home_loop()
+            loop = sides.green_home_loop()
         return super().get_event_loop() if loop is None else loop
 
     def set_event_loop(self, loop):
         """Set the current loop of this green thread, or of the thread outside green threads."""
-        bridge = _bridge()
-        greenlet = None if bridge is None else bridge.green_thread()
+        sides = _sides()
+        greenlet = None if sides is None else sides.green_thread()
         if greenlet is None:
             super().set_event_loop(loop)
         elif loop is None:

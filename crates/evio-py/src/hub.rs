@@ -150,11 +150,9 @@ impl HubCore {
 
     pub(crate) fn greenlet_of<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let driver = slf.get().driver(py);
+        let driver = slf.get().driver.get(py);
         driver
-            .bind(py)
-            .get()
-            .greenlet(py)
+            .and_then(|driver| driver.bind(py).get().greenlet(py))
             .map(|hub| hub.into_bound(py))
             .ok_or_else(|| PyRuntimeError::new_err("the hub was torn down"))
     }

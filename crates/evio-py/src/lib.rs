@@ -19,6 +19,8 @@ mod crossing;
 mod descent;
 mod driver;
 mod errors;
+#[allow(unsafe_code)] // The unwinder's interface.
+mod exit;
 mod fast;
 mod fiber;
 mod green_wait;

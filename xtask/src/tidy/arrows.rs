@@ -37,7 +37,7 @@ const RULES: [Rule; 6] = [
     Rule {
         package: "evio-py",
         inside: &["evio-bridge", "evio-loop"],
-        others: &["libc", "pyo3", "pyo3-build-config"],
+        others: &["cc", "libc", "pyo3", "pyo3-build-config"],
     },
     Rule {
         package: "xtask",

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{File, arrows, lexer};
 
 /// The files that may contain `unsafe`, each with the promise it keeps.
-const UNSAFE_FILES: [(&str, &str); 11] = [
+const UNSAFE_FILES: [(&str, &str); 12] = [
     ("crates/evio-py/src/cell.rs", "shares what the GIL protects"),
     (
         "crates/evio-py/src/chunks.rs",
@@ -17,6 +17,10 @@ const UNSAFE_FILES: [(&str, &str); 11] = [
     (
         "crates/evio-py/src/context.rs",
         "enters and leaves contexts",
+    ),
+    (
+        "crates/evio-py/src/exit.rs",
+        "answers the unwinder about frames",
     ),
     ("crates/evio-py/src/fast/socket.rs", "looks into a socket"),
     (
