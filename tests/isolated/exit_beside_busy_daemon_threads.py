@@ -6,7 +6,7 @@ Before Python 3.14 that unwinds their stacks, and Rust aborts the process at unw
 import subprocess
 import sys
 
-WAYS = ("event", "timeout", "sleep", "spawn", "task", "await_", "future")
+WAYS = ("event", "timeout", "sleep", "spawn", "yields", "yields_n", "task", "await_", "future")
 
 if len(sys.argv) == 1:
     for way in WAYS:
@@ -39,11 +39,19 @@ def timeout():
         eventlet.sleep(0)
 
 
+def yields():
+    while True:
+        eventlet.sleep(0)
+        busy.release()
+
+
 WORK = {
     "event": event,
     "timeout": timeout,
     "sleep": eventlet.sleep,
     "spawn": lambda: eventlet.spawn(int).wait(),
+    "yields": lambda: eventlet.spawn(yields).wait(),
+    "yields_n": lambda: (eventlet.spawn_n(yields), eventlet.sleep(60)),
     "await_": lambda: eventlet_asyncio.await_(nothing()),
     "future": lambda: eventlet_asyncio.future_to_greenlet(nothing()).wait(),
 }
@@ -59,6 +67,7 @@ def works(way):
     if way == "task":
         eventlet_asyncio.run(gathers())
     eventlet_asyncio.use_hub()
+    eventlet.hubs.get_hub()
     while True:
         WORK[way]()
         busy.release()
