@@ -13,7 +13,7 @@ import pytest
 from eventlet import hubs, queue
 
 import eventlet_asyncio
-from eventlet_asyncio import await_
+from eventlet_asyncio import _sides, await_
 
 THREADS = 20
 #: What the interpreter keeps of the thread that ended last.
@@ -120,6 +120,39 @@ def test_of_threads_where_all_has_ended_nothing_is_left(hub, body):
     grown = {kind: number for kind, number in (after[0] - before[0]).items() if number > SLACK}
     assert grown == {}
     assert after[1] == before[1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [hub_that_never_ran, green_threads, green_threads_that_await, main_woken_from_a_call_of_the_hub],
+)
+def test_a_hub_ends_when_its_thread_takes_another(hub, body, in_thread):
+    def chooses_often():
+        ended = []
+        for _ in range(THREADS):
+            body()
+            ended.append(weakref.ref(hubs.get_hub()))
+        eventlet_asyncio.use_hub()
+        hubs.get_hub()
+        gc.collect()
+        return [hub() for hub in ended]
+
+    assert in_thread(chooses_often) == [None] * THREADS
+
+
+def test_a_hub_of_eventlets_gives_up_our_loop_when_its_thread_takes_another(hub, in_thread):
+    def chooses_often():
+        ended = []
+        for _ in range(THREADS):
+            hubs.use_hub("poll")
+            assert await_(sleeps(0)) == 0
+            ended.append(weakref.ref(_sides.home_loop()))
+        eventlet_asyncio.use_hub()
+        hubs.get_hub()
+        gc.collect()
+        return [loop() for loop in ended]
+
+    assert in_thread(chooses_often) == [None] * THREADS
 
 
 @pytest.mark.parametrize("body", [hub_that_never_ran, green_threads, green_threads_that_await])

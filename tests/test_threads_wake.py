@@ -1,5 +1,7 @@
 """Who waits in one thread is woken from another: in the right thread, at once, and nothing is lost."""
 
+import decimal
+import fractions
 import sys
 import threading
 import time
@@ -467,3 +469,12 @@ def test_a_call_that_another_thread_schedules_is_made_in_the_hubs_thread(threads
     assert result() == called[0]
     assert called[0] != threading.get_ident()
     assert greenlet.getcurrent() is main
+
+
+@pytest.mark.parametrize("size", [fractions.Fraction(5, 2), decimal.Decimal("2.5"), 2.5, 3])
+def test_the_size_of_a_queue_may_be_any_number(size):
+    items = queue.Queue(size)
+    for number in range(3):
+        items.put(number, block=False)
+    with pytest.raises(queue.Full):
+        items.put(3, block=False)

@@ -11,7 +11,7 @@ import pkgutil
 import sys
 import types
 
-from eventlet import patcher
+from eventlet import greenthread, patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
 from eventlet_asyncio import _anyio, _evio, _primitives
@@ -70,6 +70,12 @@ def _is_of(function, module):
     """Whether a function is the one that a module has made, and nobody's wrapper of it."""
     own = isinstance(function, types.FunctionType) and function.__globals__ is vars(module)
     return own and function.__closure__ is None
+
+
+def own_main():
+    """eventlet's GreenThread.main, or None where the program has put its own there."""
+    main = vars(greenthread.GreenThread)["main"]
+    return main if _is_of(main, greenthread) else None
 
 
 def _with_native(function, native):

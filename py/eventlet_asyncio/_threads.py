@@ -1,8 +1,10 @@
 """Threads whose hub is eventlet's own: how another thread has a call made there, and how they end."""
 
+import asyncio
 import sys
 import weakref
 
+import greenlet
 from eventlet import greenthread, patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
@@ -29,11 +31,16 @@ class ThreadEnd:
 
     @classmethod
     def call(cls, end_hub):
-        """Have a function called when this thread ends, or when another takes its place."""
+        """Have a function called when this thread ends, or when another takes its place.
+
+        It is told whether the thread ended, and whether it may switch to the hub's greenlets, which
+        would stay in memory: they must not be below whoever calls.
+        """
         here = cls._here()
         replaced, here._end_hub = here._end_hub, end_hub
         if replaced is not None:
-            replaced(thread_ended=False)
+            on_main = greenlet.getcurrent().parent is None and asyncio._get_running_loop() is None
+            replaced(thread_ended=False, leave=on_main)
 
     @classmethod
     def close(cls, loop):
@@ -46,7 +53,7 @@ class ThreadEnd:
         if ended:
             end_thread()
         if self._end_hub is not None:
-            self._end_hub(thread_ended=ended)
+            self._end_hub(thread_ended=ended, leave=ended)
         if not sys.is_finalizing():
             for loop in list(self._loops):
                 if loop.is_running():
@@ -60,23 +67,31 @@ def guest_loop(hub):
     loop = getattr(hub, "_eventlet_asyncio_loop", None)
     if loop is None or loop.is_closed():
         loop = hub._eventlet_asyncio_loop = EventLoop()
-        ThreadEnd.call(_Dismissal(hub, loop))
-        greenthread.spawn_n(loop.run_forever)
+        ThreadEnd.call(_Dismissal(hub, loop, greenthread.spawn_n(loop.run_forever)))
     return loop
 
 
 class _Dismissal:
     """Ends what we keep in a hub of eventlet's, with its thread or with the hub."""
 
-    def __init__(self, hub, loop):
-        self._hub = id(hub)
+    def __init__(self, hub, loop, green):
+        self._hub = weakref.ref(hub)
+        self._address = id(hub)
         self._key = _evio.enlist(hub)
         self._loop = loop
+        self._green = green
 
-    def __call__(self, thread_ended):
-        _evio.discharge(self._hub, self._key)
-        if not sys.is_finalizing():
-            self._loop._close_without_thread(leave=thread_ended)
+    def __call__(self, thread_ended, leave):
+        _evio.discharge(self._address, self._key)
+        hub = self._hub()
+        if hub is not None and getattr(hub, "_eventlet_asyncio_loop", None) is self._loop:
+            del hub._eventlet_asyncio_loop
+        if sys.is_finalizing():
+            return
+        self._loop._close_without_thread(leave=leave)
+        if leave and self._green:
+            self._green.parent = greenlet.getcurrent()
+            self._green.throw()
 
 
 def enlist_foreign(hub):
@@ -94,7 +109,10 @@ def call_in_foreign(hub, here, callback, args):
         hub.schedule_call_global(0, callback, *args)
         return True
     # Its timers are not for other threads, and it does not notice that there are more of them.
-    loop = hub.loop if isinstance(hub, asyncio_hub.Hub) else hub._eventlet_asyncio_loop
+    loop = getattr(hub, "loop" if isinstance(hub, asyncio_hub.Hub) else "_eventlet_asyncio_loop", None)
+    if loop is None:
+        # Given up: the thread has taken another hub.
+        return False
     try:
         loop.call_soon_threadsafe(hub.schedule_call_global, 0, callback, *args)
     except RuntimeError:

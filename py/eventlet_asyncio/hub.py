@@ -26,15 +26,15 @@ def use_hub():
 
 
 class _End:
-    """Ends a hub with its thread."""
+    """Ends a hub with its thread, or when another takes its place."""
 
     def __init__(self, hub):
         self._hub = weakref.ref(hub)
 
-    def __call__(self, thread_ended):
+    def __call__(self, thread_ended, leave):
         hub = self._hub()
         if hub is not None:
-            hub._end(thread_ended)
+            hub._end(thread_ended, leave)
 
 
 class Hub(_evio.HubCore, asyncio_hub.Hub):
@@ -103,10 +103,10 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
     def __del__(self):
         self._end()
 
-    def _end(self, thread_ended=False):
+    def _end(self, thread_ended=False, leave=False):
         self.debug_blocking = False
         timers = [timer for _, timer in self.timers] if thread_ended else ()
-        if thread_ended:
+        if leave:
             self._leave()
         own = self._detach()
         if own is not None and not sys.is_finalizing():

@@ -11,6 +11,8 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::hub::{self, HubCore};
 
 pub(crate) mod await_;
+#[allow(unsafe_code)] // A frame of ours in CPython's calls.
+pub(crate) mod floor;
 pub(crate) mod green_thread;
 pub(crate) mod ident;
 pub(crate) mod sleep;

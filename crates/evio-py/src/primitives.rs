@@ -255,8 +255,8 @@ pub(crate) fn append_if_room(
     let py = queue.py();
     let names = Names::get(py)?;
     let items = queue.getattr(&names.queue)?;
-    let limit: usize = queue.getattr(&names.maxsize)?.extract()?;
-    if items.len()? >= limit {
+    let length = items.len()?.into_pyobject(py)?;
+    if length.ge(queue.getattr(&names.maxsize)?)? {
         return Ok(false);
     }
     if counted {

@@ -5,10 +5,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyInt, PyTuple};
 
-use super::{Original, hub_of_thread, with_first};
+use super::{Original, floor, hub_of_thread, with_first};
 use crate::hub::HubCore;
 use crate::job::{Job, Start};
-use crate::{context, exit, greenlet, trace};
+use crate::{context, greenlet, trace};
 
 static SPAWN: Original = Original::new("eventlet.greenthread", "spawn");
 static SPAWN_N: Original = Original::new("eventlet.greenthread", "spawn_n");
@@ -46,7 +46,7 @@ pub(crate) fn spawn_n<'py>(
     let Some(hub) = hub_of_thread(py)? else {
         return SPAWN_N.call(with_first(func, &args)?, kwargs.as_ref(), py);
     };
-    let green = greenlet::new(&exit::above_our_frame(func)?, &HubCore::greenlet_of(&hub)?)?;
+    let green = greenlet::new(&floor::below(func)?, &HubCore::greenlet_of(&hub)?)?;
     start(&hub, &green, args, kwargs)?;
     Ok(green)
 }
@@ -60,8 +60,7 @@ pub(crate) fn init_green_thread(
 ) -> PyResult<()> {
     static EVENT: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     let py = green.py();
-    let run = exit::above_our_frame(&green.getattr(intern!(py, "main"))?)?;
-    greenlet::init(green, &run, parent)?;
+    greenlet::init(green, &floor::below_main(green)?, parent)?;
     let event = EVENT.get_or_try_init(py, || py.import("eventlet.event").map(Bound::unbind))?;
     let event = event.bind(py).getattr(intern!(py, "Event"))?.call0()?;
     green.setattr(intern!(py, "_exit_event"), event)?;
