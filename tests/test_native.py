@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import resource
 import socket
 import sys
@@ -106,6 +107,57 @@ def test_a_subclass_of_green_thread_begins_as_eventlets():
     mine = Mine(hubs.get_hub().greenlet)
     hubs.get_hub().schedule_call_global(0, mine.switch, int, ("ff",), {})
     assert mine.wait() == 255
+
+
+def test_links_are_called_while_the_failure_is_handled(capsys):
+    def fails():
+        eventlet.sleep(0)
+        raise KeyError("lost")
+
+    seen = []
+    green = eventlet.spawn(fails)
+    green.link(lambda green: seen.append((green, sys.exc_info()[0])))
+    eventlet.sleep(0.001)
+    assert seen == [(green, KeyError)]
+    shown = capsys.readouterr().err
+    assert re.search(r"in main\n(.|\n)*in fails\n(.|\n)*KeyError: 'lost'", shown)
+    for _ in range(2):
+        with pytest.raises(KeyError, match="lost"):
+            green.wait()
+
+
+def test_links_are_called_after_a_return():
+    seen = []
+    green = eventlet.spawn(int, "3")
+    green.link(lambda green, *args, **kwargs: seen.append((green.wait(), args, kwargs)), 1, key=2)
+    assert green.wait() == 3
+    assert seen == [(3, (1,), {"key": 2})]
+
+
+def test_a_main_that_the_program_puts_there_is_called(monkeypatch):
+    def main(self, function, args, kwargs):
+        mains.append(self)
+        own_main(self, function, args, kwargs)
+
+    mains = []
+    own_main = greenthread.GreenThread.main
+    monkeypatch.setattr(greenthread.GreenThread, "main", main)
+    green = eventlet.spawn(int)
+    assert green.wait() == 0
+    assert mains == [green]
+
+
+def test_a_main_of_a_subclass_is_called():
+    class Counted(greenthread.GreenThread):
+        def main(self, function, args, kwargs):
+            mains.append(self)
+            super().main(function, args, kwargs)
+
+    mains = []
+    green = Counted(hubs.get_hub().greenlet)
+    hubs.get_hub().schedule_call_global(0, green.switch, int, ("7",), {})
+    assert green.wait() == 7
+    assert mains == [green]
 
 
 def test_a_timeout_is_raised_where_the_greenlet_blocks():
