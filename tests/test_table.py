@@ -267,7 +267,7 @@ def test_an_awaiter_whose_loop_is_closed_takes_nothing_from_the_others():
         return await green
 
     def release():
-        while green._eventlet_asyncio_source.crossing.awaiter_count < 2:
+        while green._eventlet_asyncio_crossing.awaiter_count < 2:
             eventlet.sleep(0)
         released.send("released")
 

@@ -19,12 +19,12 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
-    "CallbackRun", "Crossing", "Driver", "FdListener", "ForeignLoop", "GreenWait", "Guard", "Handle", "HubCore",
-    "LoopCore", "Step", "Timer", "TimerHandle", "Waker", "Watch", "__version__", "abandon_step", "after_fork",
-    "any_of", "append_if_room", "await_", "cache_stack_chunks", "cancel_timeout", "check_block", "count_done",
-    "current_step", "discharge", "end_thread", "enlist", "enter_timeout", "exchange", "exit_timeout",
-    "first_for_permit", "get_ident", "hub_of_thread", "hub_to_wait_in", "init_green_thread", "init_timeout",
-    "is_here", "join_event", "leave_semaphore", "method", "owner", "park", "recv_loop", "reopen_join",
+    "CallbackRun", "Crossing", "Driver", "FdListener", "ForeignLoop", "GreenAwait", "GreenWait", "Guard", "Handle",
+    "HubCore", "LoopCore", "Step", "Timer", "TimerHandle", "Waker", "Watch", "__version__", "abandon_step",
+    "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "cache_stack_chunks", "cancel_timeout",
+    "check_block", "count_done", "current_step", "discharge", "end_thread", "enlist", "enter_timeout", "exchange",
+    "exit_timeout", "first_for_permit", "get_ident", "hub_of_thread", "hub_to_wait_in", "init_green_thread",
+    "init_timeout", "is_here", "join_event", "leave_semaphore", "method", "owner", "park", "recv_loop", "reopen_join",
     "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "spawn", "spawn_n", "start_timeout",
     "switch_carrier", "take_permit", "take_permit_or_join", "take_permit_or_rejoin", "trampoline", "unpark", "wake",
     "wake_for_permit",
@@ -79,6 +79,9 @@ def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet:
 
 def await_(awaitable: Awaitable[_T]) -> _T:
     """`eventlet_asyncio.await_`."""
+
+def await_green_thread(green: GreenThread, /) -> Any:
+    """`GreenThread.__await__`: a GreenAwait where a loop of ours runs."""
 
 def switch_carrier(carrier: greenlet, /, *args: Any, **kwargs: Any) -> Any:
     """`Carrier.switch`: switch to the carrier, or where the caller's task is what runs, to the one it runs on."""
@@ -558,6 +561,13 @@ class Crossing:
         end_source: bool = True,
         end_awaiters: bool = True,
     ) -> Crossing: ...
+    @staticmethod
+    def of_green_thread(green: GreenThread) -> Crossing:
+        """That of a green thread, which is made if there is none."""
+
+    def __call__(self, green: GreenThread) -> None:
+        """The green thread has ended: what it has linked."""
+
     def begin(self) -> None:
         """Do what is due after the crossing was made."""
 
@@ -642,6 +652,21 @@ class Step:
 
     def take_due_cancel(self) -> asyncio.CancelledError | None:
         """The cancel that is due, which is due no more."""
+
+@final
+class GreenAwait:
+    """One `await` of a green thread: the iterator, and the future that it yields to its task."""
+
+    _asyncio_future_blocking: bool
+    def __iter__(self) -> GreenAwait: ...
+    def __next__(self) -> GreenAwait: ...
+    def get_loop(self) -> LoopCore: ...
+    def done(self) -> bool: ...
+    def result(self) -> Any: ...
+    def add_done_callback(self, callback: Callable[..., object], *, context: Any | None = None) -> None: ...
+    def remove_done_callback(self, callback: Callable[..., object], /) -> int: ...
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Leave the green thread, which is killed if nobody else waits; done when it has ended."""
 
 @final
 class GreenWait:

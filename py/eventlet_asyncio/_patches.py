@@ -337,9 +337,7 @@ def _switch():
 
 
 def _await():
-    from eventlet_asyncio import bridge
-
-    return bridge.await_green_thread
+    return _evio.method(_evio.await_green_thread)
 
 
 def _spawn_for_awaitable(coroutine):

@@ -138,30 +138,29 @@ def spawn_for_awaitable(awaitable):
 class GreenletFuture(asyncio.Future):
     """The result of a green thread; made by greenlet_to_future()."""
 
-    def __init__(self, source, loop, autokill, autocancel):
+    def __init__(self, green, loop, autokill, autocancel):
         super().__init__(loop=loop)
-        self._source = source
+        self._green = green
         self._autokill = autokill
         self._autocancel = autocancel
         self._message = None
-        self._awaiter = source.crossing.add_awaiter(self._finish)
+        self._crossing = _crossing_of(green)
+        self._awaiter = self._crossing.add_awaiter(self._finish)
 
     def cancel(self, msg=None):
         """Leave the green thread, which is killed if nobody else waits; done when it has ended."""
         if self.done():
             return False
-        source = self._source
-        if self._autokill and not source.has_green_waiters():
+        if self._autokill and not has_green_waiters(self._green):
             self._message = msg
-            last = source.crossing.awaiter_count == 1
-            if last:
-                source.crossing.kill(greenlet.GreenletExit())
+            if self._crossing.awaiter_count == 1:
+                self._crossing.kill(greenlet.GreenletExit())
                 return True
-            source.crossing.leave(self._awaiter)
+            self._crossing.leave(self._awaiter)
         return super().cancel(msg=msg)
 
     def __await__(self):
-        self._source.start()
+        _start(self._green)
         return super().__await__()
 
     __iter__ = __await__
@@ -170,7 +169,7 @@ class GreenletFuture(asyncio.Future):
         if self.done():
             return
         try:
-            result = self._source.crossing.result()
+            result = self._crossing.result()
         except (asyncio.CancelledError, greenlet.GreenletExit) as exception:
             if self._autocancel:
                 super().cancel(msg=self._message)
@@ -186,77 +185,60 @@ class GreenletFuture(asyncio.Future):
             self.set_result(result)
 
 
-class _GreenletSource:
-    """A green thread as the source of a crossing, shared by all futures of it."""
-
-    def __init__(self, green):
-        self._green = green
-        self._links = 0
-        self.crossing = _evio.Crossing(
-            self._nothing, self._kill, self._kill, autostart=False, end_awaiters=False
-        )
-        self.crossing.started()
-        if isinstance(green, GreenThread):
-            self._links = 1
-            green.link(self._ended)
-        else:
-            run = green.run
-            green.run = functools.partial(self._run, run)
-
-    def _nothing(self):
-        pass
-
-    def _run(self, run, *args, **kwargs):
-        """The life of a plain greenlet, which has no links."""
-        try:
-            result = run(*args, **kwargs)
-        except BaseException as exception:
-            self._failed(exception)
-            raise
-        self.crossing.returned(result)
-        return result
-
-    def _ended(self, green):
-        self._links = 0
-        try:
-            result = green.wait()
-        except BaseException as exception:
-            self._failed(exception)
-        else:
-            self.crossing.returned(result)
-
-    def _failed(self, exception):
-        if isinstance(exception, greenlet.GreenletExit):
-            self.crossing.cancelled(exception)
-        else:
-            self.crossing.raised(exception)
-
-    def _kill(self):
-        # On the hub's greenlet: kill() switches, and a callback must not be left for that.
-        get_hub().schedule_call_global(0, greenthread.kill, self._green)
-
-    def start(self):
-        """Starts a plain greenlet; a green thread has a start of its own, perhaps a later one."""
-        if not isinstance(self._green, GreenThread) and not self._green and not self._green.dead:
-            get_hub().schedule_call_global(0, self._start)
-
-    def _start(self):
-        if not self._green and not self._green.dead:
-            self._green.switch()
-
-    def has_green_waiters(self):
-        green = self._green
-        if not isinstance(green, GreenThread):
-            return False
-        links = len(green._exit_funcs or ())
-        return bool(green._exit_event._waiters) or links > self._links
+def _crossing_of(green):
+    """The crossing of which a green thread is the source, shared by all who await it."""
+    if isinstance(green, GreenThread):
+        return _evio.Crossing.of_green_thread(green)
+    crossing = green.__dict__.get("_eventlet_asyncio_crossing")
+    if crossing is None:
+        kill = functools.partial(kill_soon, green)
+        crossing = _evio.Crossing(_nothing, kill, kill, autostart=False, end_awaiters=False)
+        crossing.started()
+        green.run = functools.partial(_live, crossing, green.run)
+        green._eventlet_asyncio_crossing = crossing
+    return crossing
 
 
-def _source_of(green):
-    source = green.__dict__.get("_eventlet_asyncio_source")
-    if source is None:
-        source = green._eventlet_asyncio_source = _GreenletSource(green)
-    return source
+def _nothing():
+    pass
+
+
+def _live(crossing, run, *args, **kwargs):
+    """The life of a plain greenlet, which has no links."""
+    try:
+        result = run(*args, **kwargs)
+    except greenlet.GreenletExit as exception:
+        crossing.cancelled(exception)
+        raise
+    except BaseException as exception:
+        crossing.raised(exception)
+        raise
+    crossing.returned(result)
+    return result
+
+
+def kill_soon(green):
+    """Kill a green thread on the hub's greenlet: kill() switches, and a callback must not be left for that."""
+    get_hub().schedule_call_global(0, greenthread.kill, green)
+
+
+def has_green_waiters(green):
+    """Whether somebody waits for a green thread who does not await it."""
+    if not isinstance(green, GreenThread):
+        return False
+    links = [function for function, *_ in green._exit_funcs or () if type(function) is not _evio.Crossing]
+    return bool(green._exit_event._waiters or links)
+
+
+def _start(green):
+    """Start a plain greenlet; a green thread has a start of its own, perhaps a later one."""
+    if not isinstance(green, GreenThread) and not green and not green.dead:
+        get_hub().schedule_call_global(0, _switch_if_new, green)
+
+
+def _switch_if_new(green):
+    if not green and not green.dead:
+        green.switch()
 
 
 def greenlet_to_future(
@@ -273,15 +255,15 @@ def greenlet_to_future(
             "the green thread belongs to the hub of another thread: await it in that thread"
         )
     if not isinstance(green, GreenThread) and (green or green.dead):
-        if "_eventlet_asyncio_source" not in green.__dict__:
+        if "_eventlet_asyncio_crossing" not in green.__dict__:
             raise RuntimeError(
                 "a plain greenlet can only be awaited if greenlet_to_future() was called before it "
                 "started: use eventlet.spawn(), whose green threads can be awaited at any time"
             )
     loop = check_loop(home_loop() if loop is None else loop)
-    future = GreenletFuture(_source_of(green), loop, autokill_greenlet, autocancel_future)
+    future = GreenletFuture(green, loop, autokill_greenlet, autocancel_future)
     if autostart_greenlet:
-        future._source.start()
+        _start(green)
     return future
 
 
@@ -292,7 +274,7 @@ def _thread_root(green):
 
 
 def await_green_thread(green):
-    """GreenThread.__await__: by the same rules as greenlet_to_future()."""
+    """GreenThread.__await__ on loops that are not ours; on ours it is native."""
     return greenlet_to_future(green).__await__()
 
 

@@ -183,3 +183,9 @@ def sync_to_async(
 ) -> Callable[[Callable[_P, _T]], Callable[_P, Coroutine[Any, Any, _T]]]: ...
 def await_green_thread(green: greenlet) -> Generator[Any, None, Any]:
     """`GreenThread.__await__`, by the rules of greenlet_to_future()."""
+
+def kill_soon(green: greenlet) -> None:
+    """Kill a green thread in the hub's next turn."""
+
+def has_green_waiters(green: greenlet) -> bool:
+    """Whether a green thread waits for this one, or a function was linked to it."""

@@ -1,22 +1,44 @@
 //! The crossing for Python: feeds and drains the state machine of `evio-bridge`.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use evio_bridge::{
     Action, AwaiterId, Crossing as Machine, Ended, Interrupt, Outcome, Policy, State,
 };
 use pyo3::prelude::*;
-use pyo3::{PyErr, PyTraverseError, PyVisit};
+use pyo3::{PyErr, PyTraverseError, PyVisit, intern};
 
 use crate::cell::GilCell;
+use crate::green_await::GreenAwait;
+use crate::{context, greenlet};
 
 type Object = Py<PyAny>;
 
-/// How the source is started, asked to end, and dropped unstarted.
-struct Source {
-    start: Object,
-    end: Object,
-    drop: Object,
+/// What is awaited.
+enum Source {
+    /// How it is started, asked to end, and dropped unstarted.
+    Calls {
+        start: Object,
+        end: Object,
+        drop: Object,
+    },
+    /// A green thread, which starts by itself, until it has ended.
+    Green(Object),
+}
+
+/// How one who awaits is woken.
+pub(crate) enum Wake {
+    Call(Object),
+    Await(Py<GreenAwait>),
+}
+
+impl Wake {
+    fn wake(self, py: Python<'_>) -> PyResult<()> {
+        match self {
+            Self::Call(callback) => callback.call0(py).map(drop),
+            Self::Await(waiting) => GreenAwait::wake(waiting.bind(py)),
+        }
+    }
 }
 
 /// One awaited result between green code and asyncio.
@@ -27,7 +49,8 @@ struct Source {
 pub(crate) struct Crossing {
     machine: GilCell<Machine<Object, Object>>,
     source: GilCell<Option<Source>>,
-    awaiters: GilCell<HashMap<AwaiterId, Object>>,
+    /// In the order of their arrival, in which they are woken.
+    awaiters: GilCell<VecDeque<(AwaiterId, Wake)>>,
     cancellation: GilCell<Option<Object>>,
 }
 
@@ -46,6 +69,45 @@ enum Seen {
 }
 
 impl Crossing {
+    fn create(source: Source, policy: Policy) -> Self {
+        Self {
+            machine: GilCell::new(Machine::new(policy)),
+            source: GilCell::new(Some(source)),
+            awaiters: GilCell::new(VecDeque::new()),
+            cancellation: GilCell::new(None),
+        }
+    }
+
+    /// The green thread that is awaited, until it has ended.
+    pub(crate) fn green<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.source.with(py, |source| match source {
+            Some(Source::Green(green)) => Some(green.bind(py).clone()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn awaited_by(&self, py: Python<'_>, wake: Wake) -> PyResult<AwaiterId> {
+        let id = self.machine.with(py, Machine::handle_awaiter);
+        self.awaiters
+            .with(py, |awaiters| awaiters.push_back((id, wake)));
+        self.act(py)?;
+        Ok(id)
+    }
+
+    pub(crate) fn left_by(&self, py: Python<'_>, id: AwaiterId) -> PyResult<bool> {
+        let left = self.machine.with(py, |machine| machine.handle_leave(id));
+        drop(self.take_awaiter(py, id));
+        self.act(py)?;
+        Ok(left)
+    }
+
+    fn take_awaiter(&self, py: Python<'_>, id: AwaiterId) -> Option<Wake> {
+        self.awaiters.with(py, |awaiters| {
+            let at = awaiters.iter().position(|(each, _)| *each == id)?;
+            awaiters.remove(at).map(|(_, wake)| wake)
+        })
+    }
+
     /// Does what the machine asks for, until it asks no more: one who cannot be woken takes nothing
     /// from the others.
     ///
@@ -55,25 +117,44 @@ impl Crossing {
     fn act(&self, py: Python<'_>) -> PyResult<()> {
         let mut outcome = Ok(());
         while let Some(action) = self.machine.with(py, Machine::poll_action) {
-            let callback = match action {
-                Action::Wake(id) => self.awaiters.with(py, |awaiters| awaiters.remove(&id)),
-                Action::Start | Action::EndSource | Action::DropSource => {
-                    self.source.with(py, |source| {
-                        let source = source.as_ref()?;
-                        let callback = match action {
-                            Action::Start => &source.start,
-                            Action::EndSource => &source.end,
-                            _ => &source.drop,
-                        };
-                        Some(callback.clone_ref(py))
-                    })
-                }
+            let done = match action {
+                Action::Wake(id) => match self.take_awaiter(py, id) {
+                    Some(wake) => wake.wake(py),
+                    None => Ok(()),
+                },
+                about_source => self.tell_source(py, about_source),
             };
-            if let Some(Err(error)) = callback.map(|callback| callback.call0(py)) {
-                outcome = outcome.and(Err(error));
-            }
+            outcome = outcome.and(done);
         }
         outcome
+    }
+
+    fn tell_source(&self, py: Python<'_>, action: Action) -> PyResult<()> {
+        enum Told {
+            Call(Object),
+            Kill(Object),
+        }
+        let told = self
+            .source
+            .with(py, |source| match (source.as_ref()?, action) {
+                (Source::Calls { start, .. }, Action::Start) => {
+                    Some(Told::Call(start.clone_ref(py)))
+                }
+                (Source::Calls { end, .. }, Action::EndSource) => {
+                    Some(Told::Call(end.clone_ref(py)))
+                }
+                (Source::Calls { drop, .. }, _) => Some(Told::Call(drop.clone_ref(py))),
+                (Source::Green(_), Action::Start) => None,
+                (Source::Green(green), _) => Some(Told::Kill(green.clone_ref(py))),
+            });
+        match told {
+            None => Ok(()),
+            Some(Told::Call(callback)) => callback.call0(py).map(drop),
+            Some(Told::Kill(green)) => py
+                .import("eventlet_asyncio.bridge")?
+                .call_method1("kill_soon", (green,))
+                .map(drop),
+        }
     }
 
     fn interrupted(&self, py: Python<'_>, interrupt: Interrupt<Object>) -> PyResult<bool> {
@@ -89,7 +170,12 @@ impl Crossing {
     fn settled(&self, py: Python<'_>, ended: Ended<Object, Object>) -> PyResult<()> {
         let leftover = self.machine.with(py, |machine| machine.handle_ended(ended));
         drop(leftover);
-        self.act(py)
+        let outcome = self.act(py);
+        if self.green(py).is_some() {
+            // Each of the two knows the other.
+            drop(self.source.take(py));
+        }
+        outcome
     }
 }
 
@@ -110,11 +196,45 @@ impl Crossing {
             end_source,
             end_awaiters,
         };
-        Self {
-            machine: GilCell::new(Machine::new(policy)),
-            source: GilCell::new(Some(Source { start, end, drop })),
-            awaiters: GilCell::new(HashMap::new()),
-            cancellation: GilCell::new(None),
+        Self::create(Source::Calls { start, end, drop }, policy)
+    }
+
+    /// That of a green thread, which is made if there is none.
+    #[staticmethod]
+    pub(crate) fn of_green_thread<'py>(green: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let py = green.py();
+        let name = intern!(py, "_eventlet_asyncio_crossing");
+        if let Some(known) = context::attribute(green, name)? {
+            return Ok(known.cast_into::<Self>()?);
+        }
+        let policy = Policy {
+            autostart: false,
+            end_source: true,
+            end_awaiters: false,
+        };
+        let crossing = Self::create(Source::Green(green.clone().unbind()), policy);
+        let crossing = Bound::new(py, crossing)?;
+        crossing.get().started(py)?;
+        green.setattr(name, &crossing)?;
+        green.call_method1(intern!(py, "link"), (&crossing,))?;
+        Ok(crossing)
+    }
+
+    /// The green thread that is awaited has ended.
+    fn __call__(slf: &Bound<'_, Self>, green: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let event = green.getattr(intern!(py, "_exit_event"))?;
+        if event.getattr(intern!(py, "_exc"))?.is_none() {
+            let value = event.getattr(intern!(py, "_result"))?;
+            return this.returned(py, value.unbind());
+        }
+        match green.call_method0(intern!(py, "wait")) {
+            Ok(value) => this.returned(py, value.unbind()),
+            Err(error) if error.is_instance(py, &greenlet::exit_class(py)) => {
+                this.cancelled(py, Some(error.into_value(py).into_any()))
+            }
+            Err(error) => this.raised(py, error.into_value(py).into_any()),
         }
     }
 
@@ -132,25 +252,17 @@ impl Crossing {
 
     /// Somebody waits: `wake` is called once, when there is an outcome.
     fn add_awaiter(&self, py: Python<'_>, wake: Object) -> PyResult<Awaiter> {
-        let id = self.machine.with(py, Machine::handle_awaiter);
-        let old = self.awaiters.with(py, |awaiters| awaiters.insert(id, wake));
-        drop(old);
-        self.act(py)?;
+        let id = self.awaited_by(py, Wake::Call(wake))?;
         Ok(Awaiter { id })
     }
 
     /// One who waited does no more; the last one's leaving may end the source.
     fn leave(&self, py: Python<'_>, awaiter: &Bound<'_, Awaiter>) -> PyResult<bool> {
-        let id = awaiter.get().id;
-        let left = self.machine.with(py, |machine| machine.handle_leave(id));
-        let wake = self.awaiters.with(py, |awaiters| awaiters.remove(&id));
-        drop(wake);
-        self.act(py)?;
-        Ok(left)
+        self.left_by(py, awaiter.get().id)
     }
 
     /// Somebody kills the waiting side; `False`: it came too late.
-    fn kill(&self, py: Python<'_>, exception: Object) -> PyResult<bool> {
+    pub(crate) fn kill(&self, py: Python<'_>, exception: Object) -> PyResult<bool> {
         self.interrupted(py, Interrupt::Kill(exception))
     }
 
@@ -160,35 +272,35 @@ impl Crossing {
     }
 
     /// The source returned.
-    fn returned(&self, py: Python<'_>, value: Object) -> PyResult<()> {
+    pub(crate) fn returned(&self, py: Python<'_>, value: Object) -> PyResult<()> {
         self.settled(py, Ended::Value(value))
     }
 
     /// The source raised.
-    fn raised(&self, py: Python<'_>, exception: Object) -> PyResult<()> {
+    pub(crate) fn raised(&self, py: Python<'_>, exception: Object) -> PyResult<()> {
         self.settled(py, Ended::Error(exception))
     }
 
     /// The source was cancelled or killed, by the exception given.
     #[pyo3(signature = (exception = None))]
-    fn cancelled(&self, py: Python<'_>, exception: Option<Object>) -> PyResult<()> {
+    pub(crate) fn cancelled(&self, py: Python<'_>, exception: Option<Object>) -> PyResult<()> {
         drop(self.cancellation.replace(py, exception));
         self.settled(py, Ended::Cancelled)
     }
 
     /// Whether there is an outcome.
-    fn done(&self, py: Python<'_>) -> bool {
+    pub(crate) fn done(&self, py: Python<'_>) -> bool {
         self.machine.with(py, |machine| machine.state()) == State::Settled
     }
 
     /// How many wait.
     #[getter]
-    fn awaiter_count(&self, py: Python<'_>) -> usize {
+    pub(crate) fn awaiter_count(&self, py: Python<'_>) -> usize {
         self.machine.with(py, |machine| machine.awaiters())
     }
 
     /// Returns or raises what every awaiter sees.
-    fn result(&self, py: Python<'_>) -> PyResult<Object> {
+    pub(crate) fn result(&self, py: Python<'_>) -> PyResult<Object> {
         let seen = self.machine.with(py, |machine| {
             machine.outcome().map(|outcome| match outcome {
                 Outcome::Value(value) => Seen::Value(value.clone_ref(py)),
@@ -219,10 +331,7 @@ impl Crossing {
                 };
                 Err(PyErr::from_value(error))
             }
-            Some(Seen::Exit) => {
-                let exit = py.import("greenlet")?.getattr("GreenletExit")?.call0()?;
-                Err(PyErr::from_value(exit))
-            }
+            Some(Seen::Exit) => Err(PyErr::from_value(greenlet::exit_class(py).call0()?)),
             None => Err(pyo3::exceptions::PyRuntimeError::new_err(
                 "the crossing has no result yet: wait until it is done",
             )),
@@ -231,15 +340,22 @@ impl Crossing {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Some(source) = self.source.peek() {
-            if let Some(source) = source.as_ref() {
-                visit.call(&source.start)?;
-                visit.call(&source.end)?;
-                visit.call(&source.drop)?;
+            match source.as_ref() {
+                Some(Source::Calls { start, end, drop }) => {
+                    visit.call(start)?;
+                    visit.call(end)?;
+                    visit.call(drop)?;
+                }
+                Some(Source::Green(green)) => visit.call(green)?,
+                None => {}
             }
         }
         if let Some(awaiters) = self.awaiters.peek() {
-            for wake in awaiters.values() {
-                visit.call(wake)?;
+            for (_, wake) in awaiters.iter() {
+                match wake {
+                    Wake::Call(callback) => visit.call(callback)?,
+                    Wake::Await(waiting) => visit.call(waiting)?,
+                }
             }
         }
         if let Some(cancellation) = self.cancellation.peek() {

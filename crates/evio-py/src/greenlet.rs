@@ -246,10 +246,13 @@ pub(crate) fn throw<'py>(
 
 /// Ends a greenlet that waits or has not started, by GreenletExit.
 pub(crate) fn exit(greenlet: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = greenlet.py();
+    throw(greenlet, &exit_class(greenlet.py())).map(drop)
+}
+
+/// The class of GreenletExit.
+pub(crate) fn exit_class(py: Python<'_>) -> Bound<'_, PyAny> {
     // SAFETY: the class is immortal as long as greenlet is loaded.
-    let class = unsafe { Bound::from_borrowed_ptr(py, api(py).exit) };
-    throw(greenlet, &class).map(drop)
+    unsafe { Bound::from_borrowed_ptr(py, api(py).exit) }
 }
 
 /// Whether a greenlet has run to its end.

@@ -23,6 +23,7 @@ mod errors;
 mod exit;
 mod fast;
 mod fiber;
+mod green_await;
 mod green_wait;
 #[allow(unsafe_code)] // greenlet's C interface.
 mod greenlet;
@@ -82,6 +83,8 @@ mod _evio {
     use crate::fast::trampoline::trampoline;
     #[pymodule_export]
     use crate::fast::waker::Waker;
+    #[pymodule_export]
+    use crate::green_await::{GreenAwait, await_green_thread};
     #[pymodule_export]
     use crate::green_wait::GreenWait;
     #[pymodule_export]
