@@ -80,7 +80,7 @@ def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet:
 def await_(awaitable: Awaitable[_T]) -> _T:
     """`eventlet_asyncio.await_`."""
 
-def await_green_thread(green: GreenThread, /) -> Any:
+def await_green_thread(green: GreenThread) -> Any:
     """`GreenThread.__await__`: a GreenAwait where a loop of ours runs."""
 
 def switch_carrier(carrier: greenlet, /, *args: Any, **kwargs: Any) -> Any:
@@ -664,7 +664,7 @@ class GreenAwait:
     def done(self) -> bool: ...
     def result(self) -> Any: ...
     def add_done_callback(self, callback: Callable[..., object], *, context: Any | None = None) -> None: ...
-    def remove_done_callback(self, callback: Callable[..., object], /) -> int: ...
+    def remove_done_callback(self, callback: Callable[..., object]) -> int: ...
     def cancel(self, msg: Any | None = None) -> bool:
         """Leave the green thread, which is killed if nobody else waits; done when it has ended."""
 

@@ -61,7 +61,7 @@ class GreenletFuture(asyncio.Future[_T]):
 
     def __init__(
         self,
-        source: Any,
+        green: greenlet,
         loop: asyncio.AbstractEventLoop,
         autokill: bool,
         autocancel: bool,
