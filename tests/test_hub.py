@@ -54,6 +54,24 @@ def test_who_asks_for_it_while_it_is_made_gets_it(in_thread, monkeypatch):
     assert in_thread(make)
 
 
+def test_a_running_loop_keeps_its_hub(in_thread):
+    async def main():
+        eventlet.sleep(0)
+        hub = hubs.get_hub()
+        eventlet_asyncio.use_hub()
+        assert hubs.get_hub() is hub
+        hubs.use_hub("eventlet_asyncio.hub")
+        try:
+            with pytest.raises(RuntimeError, match="has a hub already: choose hubs before"):
+                hubs.get_hub()
+        finally:
+            hubs._threadlocal.hub = hub
+        eventlet.sleep(0)
+        return await eventlet.spawn(int)
+
+    assert in_thread(lambda: eventlet_asyncio.run(main())) == 0
+
+
 def test_repr_says_what_drives_what(hub):
     text = repr(hub)
     assert text.startswith("<Hub at 0x") and "driving <EventLoop running=True" in text

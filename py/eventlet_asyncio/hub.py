@@ -1,7 +1,9 @@
 """The hub: eventlet's view of the engine. `EVENTLET_HUB=eventlet_asyncio.hub`, or `use_hub()`."""
 
+import asyncio
 import errno
 import io
+import os
 import sys
 import traceback
 import weakref
@@ -21,6 +23,10 @@ def is_available():
 
 def use_hub():
     """Use this hub in the thread; call it before `eventlet.monkey_patch()` and before any green call."""
+    hub = getattr(eventlet.hubs._threadlocal, "hub", None)
+    if isinstance(hub, Hub) and hub._pid == os.getpid() and asyncio._get_running_loop() is hub.loop:
+        # It has that loop until the loop has stopped.
+        return
     eventlet.hubs.use_hub(sys.modules[__name__])
     _evio.abandon_step()
 
@@ -52,6 +58,7 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         self.debug_exceptions = True
         self._blocking = None
         self.debug_blocking_resolution = 1
+        self._pid = os.getpid()
         self._attach()
         _threads.ThreadEnd.call(_End(self))
         if "_post_initialize" not in eventlet.hubs.get_hub.__code__.co_consts:

@@ -48,6 +48,8 @@ pub(crate) struct HubCore {
     canceled: GilCell<usize>,
     /// The ident of the hub's thread, and by what other threads find the hub.
     home: GilCell<(u64, usize)>,
+    /// The process in which it was made, of which forked ones have a copy.
+    process: GilCell<u32>,
     ended: Flag,
     left: Flag,
 }
@@ -177,6 +179,7 @@ impl HubCore {
             eventlet_timers: GilCell::new(HashMap::new()),
             canceled: GilCell::new(0),
             home: GilCell::new((0, 0)),
+            process: GilCell::new(0),
             ended: Flag::new(false),
             left: Flag::new(false),
         })
@@ -187,9 +190,19 @@ impl HubCore {
         let py = slf.py();
         let home = (core::thread_ident(py)?, threads::enlist(slf)?);
         slf.get().home.replace(py, home);
+        slf.get().process.replace(py, std::process::id());
         let run = slf.getattr(intern!(py, "run"))?;
         let (driver, parent) = match run::outermost(py) {
             Some(driver) => {
+                let other = driver.bind(py).get().hub(py);
+                if other.is_some_and(|other| {
+                    other.get().process.with(py, |id| *id) == std::process::id()
+                }) {
+                    return Err(PyRuntimeError::new_err(
+                        "the loop that runs in this thread has a hub already: choose hubs before \
+                         asyncio.run(), or after it",
+                    ));
+                }
                 // What the hub will run on afterwards: descriptors may run out meanwhile.
                 Self::own_core(slf)?;
                 let parent = driver.bind(py).get().caller(py);
