@@ -17,6 +17,13 @@ from eventlet.hubs import asyncio as asyncio_hub
 from eventlet_asyncio import _anyio, _evio, _primitives
 from eventlet_asyncio._stdlib import Events
 
+try:
+    # It has handlers of forks of its own, which must not be new while a fork waits for our lock.
+    from concurrent.futures import thread as executor_threads
+except RuntimeError:
+    # The interpreter is on its way out and starts no more threads.
+    executor_threads = None
+
 
 class Attribute:
     """Replaces a name of a module or class, wherever it stands."""
@@ -262,13 +269,9 @@ class OriginalModules:
                     self._replace(module, name)
             if hasattr(module, "get_ident"):
                 self._set(module, "get_ident", patcher.original("_thread").get_ident)
-        try:
-            from concurrent.futures import thread
-        except RuntimeError:
-            # The interpreter is on its way out and starts no more threads.
-            return
-        self._replace(thread, "threading")
-        self._replace(thread, "queue")
+        if executor_threads is not None:
+            self._replace(executor_threads, "threading")
+            self._replace(executor_threads, "queue")
         self._replace(patcher.original("selectors"), "select")
 
     def _replace(self, module, name):
@@ -478,8 +481,9 @@ TABLE = (
 
 _applied = False
 
-#: Threads that make their first hubs at once wait for the changes to be whole.
+#: Threads that make their first hubs at once wait for the changes to be whole, as does a fork.
 _lock = patcher.original("threading").RLock()
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def apply():

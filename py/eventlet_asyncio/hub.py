@@ -13,7 +13,8 @@ from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.hubs import hub as base
 from eventlet.hubs import timer
 
-from eventlet_asyncio import _evio, _primitives, _threads
+from eventlet_asyncio import _evio, _patches, _primitives, _threads
+from eventlet_asyncio.loop import EventLoop
 
 
 def is_available():
@@ -68,8 +69,6 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
             self._post_initialize()
 
     def _post_initialize(self):
-        from eventlet_asyncio import _patches
-
         _patches.apply()
 
     @property
@@ -123,8 +122,6 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
             own._close_without_thread()
 
     def _make_loop(self):
-        from eventlet_asyncio.loop import EventLoop
-
         loop = EventLoop()
         loop._owner = weakref.ref(self)
         return loop

@@ -1,9 +1,10 @@
 //! Interior mutability under the interpreter's lock: the cells of our frozen Python classes.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{OnceCell, Ref, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 /// A cell that only a thread attached to the interpreter can open.
 ///
@@ -71,6 +72,66 @@ impl Flag {
 
     pub(crate) fn replace(&self, value: bool) -> bool {
         self.0.swap(value, Ordering::Relaxed)
+    }
+}
+
+/// What is made at its first use and then stays.
+///
+/// Whoever comes while it is being made makes it, too, and the first one stands. A lock would be
+/// wrong here: making it runs Python code, which may switch greenlets or be in the middle of it in
+/// another thread when the process is forked.
+pub(crate) struct Once<T>(OnceCell<T>);
+
+// SAFETY: as for `GilCell`; what is in the cell is written once, and before anybody sees it.
+unsafe impl<T: Send + Sync> Sync for Once<T> {}
+
+impl<T> Once<T> {
+    pub(crate) const fn new() -> Self {
+        Self(OnceCell::new())
+    }
+
+    /// What was made, if it was.
+    pub(crate) fn get(&self, _py: Python<'_>) -> Option<&T> {
+        self.0.get()
+    }
+
+    /// What was made, or what a function makes now.
+    pub(crate) fn get_or_try_init<E>(
+        &self,
+        _py: Python<'_>,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<&T, E> {
+        if let Some(made) = self.0.get() {
+            return Ok(made);
+        }
+        let made = make()?;
+        let late = self.0.set(made);
+        drop(late);
+        Ok(self.0.get().expect("it was set"))
+    }
+}
+
+/// A name as a Python string, made once for each place that has it; pyo3's waits for a lock.
+macro_rules! intern {
+    ($py:expr, $name:expr) => {{
+        static NAME: $crate::cell::Once<pyo3::Py<pyo3::types::PyString>> =
+            $crate::cell::Once::new();
+        $crate::cell::interned($py, &NAME, $name)
+    }};
+}
+pub(crate) use intern;
+
+pub(crate) fn interned<'a, 'py>(
+    py: Python<'py>,
+    name: &'a Once<Py<PyString>>,
+    text: &str,
+) -> &'a Bound<'py, PyString> {
+    let made = name.get_or_try_init(py, || {
+        Ok::<_, std::convert::Infallible>(PyString::intern(py, text).unbind())
+    });
+    match made {
+        Ok(name) => name.bind(py),
+        Err(never) => match never {},
     }
 }
 

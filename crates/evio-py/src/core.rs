@@ -7,9 +7,9 @@ use evio_loop::{Direction, Engine, Key, Lane, Mode, Waiter, Waker, Work};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell};
+use crate::cell::{Flag, GilCell, Once, intern};
 use crate::driver::Driver;
 use crate::handle::{Handle, TimerHandle};
 use crate::job::Job;
@@ -274,7 +274,7 @@ pub(crate) fn closed_loop() -> PyErr {
 
 pub(crate) fn thread_ident(py: Python<'_>) -> PyResult<u64> {
     // The C function itself: monkey patching replaces its names in `threading` and `_thread`.
-    static GET_IDENT: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
+    static GET_IDENT: Once<Py<PyAny>> = Once::new();
     GET_IDENT
         .get_or_try_init(py, || {
             py.import("eventlet_asyncio._stdlib")?

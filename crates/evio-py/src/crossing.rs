@@ -6,11 +6,11 @@ use evio_bridge::{
     Action, AwaiterId, Crossing as Machine, Ended, Interrupt, Outcome, Policy, State,
 };
 use pyo3::prelude::*;
-use pyo3::{PyErr, PyTraverseError, PyVisit, intern};
+use pyo3::{PyErr, PyTraverseError, PyVisit};
 
-use crate::cell::GilCell;
+use crate::cell::{GilCell, intern};
 use crate::green_await::GreenAwait;
-use crate::{context, greenlet};
+use crate::{context, greenlet, primitives};
 
 type Object = Py<PyAny>;
 
@@ -216,7 +216,7 @@ impl Crossing {
         let crossing = Bound::new(py, crossing)?;
         crossing.get().started(py)?;
         green.setattr(name, &crossing)?;
-        green.call_method1(intern!(py, "link"), (&crossing,))?;
+        primitives::link(green, crossing.as_any())?;
         Ok(crossing)
     }
 

@@ -6,10 +6,10 @@
 //! gets a *task parent*, and from then on comes back to whichever carrier runs the task.
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
+use pyo3::pyfunction;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{intern, pyfunction};
 
+use crate::cell::{Once, intern};
 use crate::core::LoopCore;
 use crate::greenlet;
 use crate::step::{self, Step};
@@ -20,7 +20,7 @@ struct Classes {
 }
 
 fn classes(py: Python<'_>) -> PyResult<&Classes> {
-    static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
+    static CLASSES: Once<Classes> = Once::new();
     CLASSES.get_or_try_init(py, || {
         let steps = py.import("eventlet_asyncio._steps")?;
         Ok(Classes {

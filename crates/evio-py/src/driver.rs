@@ -13,9 +13,9 @@ use std::time::Duration;
 use evio_loop::{Host, Plan, Waited, Work};
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::GilCell;
+use crate::cell::{GilCell, intern};
 use crate::core::LoopCore;
 use crate::greenlet::{self, Greenlet};
 use crate::host::{EventletHub, ForeignLoop, Interpreter};

@@ -3,11 +3,10 @@
 //! Those that need a hub call eventlet's own where the thread's is not ours.
 
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::cell::{Once, intern};
 use crate::hub::{self, HubCore};
 
 pub(crate) mod await_;
@@ -49,7 +48,7 @@ fn blocking_in_hub() -> PyErr {
 struct Original {
     place: &'static str,
     name: &'static str,
-    function: PyOnceLock<Py<PyAny>>,
+    function: Once<Py<PyAny>>,
 }
 
 impl Original {
@@ -57,7 +56,7 @@ impl Original {
         Self {
             place,
             name,
-            function: PyOnceLock::new(),
+            function: Once::new(),
         }
     }
 

@@ -1,10 +1,11 @@
 //! The green part of a turn: waking green threads and making the calls that eventlet scheduled.
 
+use pyo3::PyErr;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
-use pyo3::{PyErr, intern};
 
+use crate::cell::intern;
 use crate::hub::HubCore;
 use crate::job::Job;
 use crate::listener::Listener;

@@ -3,11 +3,10 @@
 use evio_bridge::AwaiterId;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell};
+use crate::cell::{Flag, GilCell, Once};
 use crate::core::LoopCore;
 use crate::crossing::{Crossing, Wake};
 use crate::{greenlet, identity, threads};
@@ -32,7 +31,7 @@ pub(crate) struct GreenAwait {
 /// `GreenThread.__await__`: by the same rules as `greenlet_to_future()`.
 #[pyfunction]
 pub(crate) fn await_green_thread<'py>(green: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static OTHERWISE: PyOnceLock<Object> = PyOnceLock::new();
+    static OTHERWISE: Once<Object> = Once::new();
     let py = green.py();
     let core = identity::running_loop(py)?.and_then(|running| running.cast_into::<LoopCore>().ok());
     let Some(core) = core.filter(|_| threads::is_here(green)) else {
@@ -86,7 +85,7 @@ impl GreenAwait {
     }
 
     fn cancelled_error(&self, py: Python<'_>) -> PyResult<PyErr> {
-        static CLASS: PyOnceLock<Object> = PyOnceLock::new();
+        static CLASS: Once<Object> = Once::new();
         let class = CLASS.get_or_try_init(py, || {
             py.import("asyncio")?
                 .getattr("CancelledError")

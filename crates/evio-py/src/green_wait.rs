@@ -1,11 +1,10 @@
 //! What a task waits for while its step is parked.
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::GilCell;
+use crate::cell::{GilCell, Once, intern};
 use crate::step::Step;
 use crate::task;
 
@@ -43,7 +42,7 @@ impl GreenWait {
         py: Python<'py>,
         msg: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        static CANCEL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static CANCEL: Once<Py<PyAny>> = Once::new();
         let cancel = CANCEL.get_or_try_init(py, || {
             py.import("eventlet_asyncio._steps")?
                 .getattr("cancel_parked")

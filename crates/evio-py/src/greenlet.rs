@@ -5,11 +5,10 @@ use std::ptr;
 
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::cell::{Once, intern};
 use crate::descent;
 
 /// A reference to a greenlet of any class.
@@ -50,7 +49,7 @@ unsafe impl Send for Api {}
 // SAFETY: as above; its users hold the interpreter's lock.
 unsafe impl Sync for Api {}
 
-static API: PyOnceLock<Api> = PyOnceLock::new();
+static API: Once<Api> = Once::new();
 
 /// Loads the interface; everything else here expects it to have been loaded.
 ///
@@ -142,7 +141,7 @@ pub(crate) fn is_greenlet(object: &Bound<'_, PyAny>) -> bool {
 
 /// Whether a greenlet is of a class that is known to have greenlet's own `switch` and `throw`.
 pub(crate) fn has_own_methods(greenlet: &Bound<'_, PyAny>) -> bool {
-    static GREEN_THREAD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static GREEN_THREAD: Once<Py<PyAny>> = Once::new();
     let py = greenlet.py();
     let class = greenlet.get_type();
     if class.as_type_ptr() == api(py).greenlet_type {
@@ -161,7 +160,7 @@ pub(crate) fn has_own_methods(greenlet: &Bound<'_, PyAny>) -> bool {
 /// Those of other classes are to be entered by the method, which may do more. That of a carrier does
 /// nothing more for a hub.
 pub(crate) fn has_plain_switch(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
-    static SWITCH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static SWITCH: Once<Py<PyAny>> = Once::new();
     if has_own_methods(greenlet) {
         return Ok(true);
     }

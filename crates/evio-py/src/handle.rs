@@ -2,13 +2,12 @@
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
 use evio_loop::TimerKey;
 
-use crate::cell::{Flag, GilCell};
+use crate::cell::{Flag, GilCell, Once, intern};
 use crate::core::LoopCore;
 
 struct Call {
@@ -44,7 +43,7 @@ pub(crate) struct TimerHandle {
     key: GilCell<Option<TimerKey>>,
 }
 
-static STDLIB: PyOnceLock<(Py<PyAny>, Py<PyAny>)> = PyOnceLock::new();
+static STDLIB: Once<(Py<PyAny>, Py<PyAny>)> = Once::new();
 
 fn stdlib_classes(py: Python<'_>) -> PyResult<&'static (Py<PyAny>, Py<PyAny>)> {
     STDLIB.get_or_try_init(py, || {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use evio_loop::{Host, Waited, Waiter};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell};
+use crate::cell::{Flag, GilCell, intern};
 use crate::core::LoopCore;
 use crate::driver::Driver;
 use crate::greenlet::Greenlet;

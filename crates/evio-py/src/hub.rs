@@ -7,9 +7,9 @@ use evio_loop::{Direction, Engine, Lane, TimerKey};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell, ThreadSlot};
+use crate::cell::{Flag, GilCell, ThreadSlot, intern};
 use crate::core::{self, LoopCore};
 use crate::driver::{self, Driver};
 use crate::fast::socket::ReadyAtOnce;

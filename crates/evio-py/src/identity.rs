@@ -4,11 +4,11 @@
 //! that set them, by version of Python, and the order is fixed: leave the task, then clear the
 //! loop; set the loop, then enter the task.
 
+use crate::cell::{Once, intern};
 use crate::core::LoopCore;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
 struct Api {
     get_running_loop: Py<PyAny>,
@@ -29,7 +29,7 @@ enum Tasks {
     },
 }
 
-static API: PyOnceLock<Api> = PyOnceLock::new();
+static API: Once<Api> = Once::new();
 
 fn api(py: Python<'_>) -> PyResult<&'static Api> {
     API.get_or_try_init(py, || {

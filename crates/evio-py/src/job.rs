@@ -2,8 +2,9 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
+use crate::cell::intern;
 use crate::greenlet::Greenlet;
 use crate::handle::Handle;
 use crate::listener::Listener;

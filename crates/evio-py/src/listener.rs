@@ -6,9 +6,9 @@ use evio_loop::{Direction, Key};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell};
+use crate::cell::{Flag, GilCell, intern};
 use crate::greenlet::{self, Greenlet};
 use crate::{fiber, trace};
 

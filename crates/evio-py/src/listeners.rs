@@ -7,9 +7,9 @@ use evio_loop::Direction;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::GilCell;
+use crate::cell::{GilCell, intern};
 use crate::listener::Listener;
 
 type Slot = (RawFd, bool);

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::pyfunction;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PySet, PyString, PyTuple};
+use pyo3::types::{PyDict, PySet, PyString, PyTuple};
 
-use crate::cell::GilCell;
-use crate::threads;
+use crate::cell::{GilCell, Once, intern};
+use crate::crossing::Crossing;
+use crate::{context, threads};
 
 /// How soon a guard looks again whether another thread is done.
 const RETRY: Duration = Duration::from_micros(50);
@@ -33,12 +33,15 @@ struct Names {
     all_done: Py<PyString>,
     queue: Py<PyString>,
     maxsize: Py<PyString>,
+    links: Py<PyString>,
+    all_links: Py<PyString>,
+    event: Py<PyString>,
     unsent: Py<PyAny>,
 }
 
 impl Names {
     fn get(py: Python<'_>) -> PyResult<&'static Self> {
-        static NAMES: PyOnceLock<Names> = PyOnceLock::new();
+        static NAMES: Once<Names> = Once::new();
         NAMES.get_or_try_init(py, || {
             let name = |name| PyString::intern(py, name).unbind();
             Ok(Self {
@@ -56,6 +59,9 @@ impl Names {
                 all_done: name("_cond"),
                 queue: name("queue"),
                 maxsize: name("maxsize"),
+                links: name("_exit_funcs"),
+                all_links: name("_eventlet_asyncio_links"),
+                event: name("_exit_event"),
                 unsent: py.import("eventlet.event")?.getattr("NOT_USED")?.unbind(),
             })
         })
@@ -366,4 +372,59 @@ pub(crate) fn exchange<'py>(
     let old = object.getattr(name)?;
     object.setattr(name, value)?;
     Ok(old)
+}
+
+/// As `GreenThread.link`, for a function of ours.
+pub(crate) fn link(green: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> PyResult<()> {
+    static DEQUE: Once<Py<PyAny>> = Once::new();
+    let py = green.py();
+    let names = Names::get(py)?;
+    let new = DEQUE.get_or_try_init(py, || {
+        py.import("collections")?
+            .getattr("deque")
+            .map(Bound::unbind)
+    })?;
+    let link = (function, PyTuple::empty(py), PyDict::new(py)).into_pyobject(py)?;
+    let new = new.bind(py).call1(((link,),))?;
+    let event = green.getattr(&names.event)?;
+    if green.getattr(&names.links)?.is_none()
+        && event.getattr(&names.result)?.is(&names.unsent)
+        && context::attribute(green, names.all_links.bind(py))?.is_none()
+    {
+        green.setattr(&names.all_links, &new)?;
+        return green.setattr(&names.links, new);
+    }
+    green
+        .call_method1(intern!(py, "link"), (function,))
+        .map(drop)
+}
+
+/// Tells an Event and the links of a green thread what it returned.
+pub(crate) fn conclude(green: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = green.py();
+    let names = Names::get(py)?;
+    green
+        .getattr(&names.event)?
+        .call_method1(intern!(py, "send"), (result,))?;
+    let links = green.getattr(&names.links)?;
+    if let Some(crossing) = only_crossing(&links)? {
+        links.call_method0(&names.popleft)?;
+        crossing.get().returned(py, result.clone().unbind())?;
+    }
+    if links.is_truthy()? {
+        green.call_method0(intern!(py, "_resolve_links"))?;
+    }
+    Ok(())
+}
+
+/// The crossing to which a green thread is linked, if it is linked to nothing else.
+fn only_crossing<'py>(links: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Crossing>>> {
+    if links.is_none() || links.len()? != 1 {
+        return Ok(None);
+    }
+    let (function, ..) =
+        links
+            .get_item(0)?
+            .extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
+    Ok(function.cast_into::<Crossing>().ok())
 }

@@ -1,9 +1,8 @@
 //! `run_forever`: which driver runs a loop, by where it is called.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::cell::ThreadSlot;
+use crate::cell::{ThreadSlot, intern};
 use crate::core::LoopCore;
 use crate::driver::Driver;
 use crate::greenlet;

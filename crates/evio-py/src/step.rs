@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use evio_loop::Key;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell, ThreadSlot};
+use crate::cell::{Flag, GilCell, ThreadSlot, intern};
 use crate::core::{Callback, LoopCore};
 use crate::driver::Driver;
 use crate::green_wait::GreenWait;

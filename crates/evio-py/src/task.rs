@@ -6,11 +6,10 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
+use crate::cell::{Once, intern};
 use crate::context;
 
 const WORD: usize = size_of::<*mut ffi::PyObject>();
@@ -23,7 +22,7 @@ struct Layout {
 }
 
 fn layout(py: Python<'_>) -> PyResult<&Layout> {
-    static LAYOUT: PyOnceLock<Layout> = PyOnceLock::new();
+    static LAYOUT: Once<Layout> = Once::new();
     LAYOUT.get_or_try_init(py, || {
         let class = py
             .import("_asyncio")?
@@ -149,7 +148,7 @@ pub(crate) fn start<'py>(
     running_loop: &Bound<'py, PyAny>,
     context: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+    static NAMES: Once<Py<PyTuple>> = Once::new();
     let py = coroutine.py();
     let names = NAMES.get_or_try_init(py, || {
         let names = [
@@ -188,7 +187,7 @@ pub(crate) fn add_done_callback(
     future: &Bound<'_, PyAny>,
     callback: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    static EMPTY: PyOnceLock<(Py<PyTuple>, Py<PyAny>)> = PyOnceLock::new();
+    static EMPTY: Once<(Py<PyTuple>, Py<PyAny>)> = Once::new();
     let py = future.py();
     let (names, context) = EMPTY.get_or_try_init(py, || {
         let names = PyTuple::new(py, [intern!(py, "context")])?.unbind();

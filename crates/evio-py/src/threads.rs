@@ -8,10 +8,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
+use pyo3::pyfunction;
 use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
-use pyo3::{intern, pyfunction};
 
-use crate::cell::GilCell;
+use crate::cell::{GilCell, intern};
 use crate::greenlet;
 use crate::hub::{self, HubCore};
 

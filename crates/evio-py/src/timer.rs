@@ -4,9 +4,9 @@ use evio_loop::TimerKey;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell};
+use crate::cell::{Flag, GilCell, intern};
 use crate::fiber;
 use crate::greenlet::{self, Greenlet};
 use crate::hub::HubCore;

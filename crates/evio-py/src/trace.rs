@@ -1,13 +1,13 @@
 //! The stacks of those who make timers and listeners, where `eventlet.debug` asks for them.
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
+
+use crate::cell::{Once, intern};
 
 /// Whether `eventlet.debug.hub_timer_stacks` is on.
 pub(crate) fn wants_timers(py: Python<'_>) -> PyResult<bool> {
-    static TIMERS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    static TIMERS: Once<Py<PyDict>> = Once::new();
     let timers = TIMERS.get_or_try_init(py, || {
         let module = py.import("eventlet.hubs.timer")?;
         PyResult::Ok(module.dict().unbind())

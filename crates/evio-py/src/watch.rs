@@ -5,9 +5,9 @@ use std::ffi::c_ulong;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell};
+use crate::cell::{Flag, GilCell, intern};
 use crate::clock;
 
 #[derive(Default)]

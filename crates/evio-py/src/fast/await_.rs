@@ -4,12 +4,11 @@
 //! What is rarer is left to `_await.py`: other hubs and loops, other awaitables, and whatever is thrown
 //! at who waits.
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use super::is_hub;
 use super::waker::Waker;
+use crate::cell::{Once, intern};
 use crate::core::LoopCore;
 use crate::driver;
 use crate::hub::{self, HubCore};
@@ -21,7 +20,7 @@ use crate::{block_check, context, greenlet};
 
 /// A function that does what is not done here.
 fn otherwise<'py>(
-    cell: &'static PyOnceLock<Py<PyAny>>,
+    cell: &'static Once<Py<PyAny>>,
     py: Python<'py>,
     name: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -37,7 +36,7 @@ fn otherwise<'py>(
 #[pyfunction]
 #[pyo3(signature = (awaitable))]
 pub(crate) fn await_<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static OTHERWISE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static OTHERWISE: Once<Py<PyAny>> = Once::new();
     let py = awaitable.py();
     if let Some(hub) = hub_that_can_wait(py)? {
         let current = greenlet::current(py);
@@ -99,7 +98,7 @@ fn start<'py>(
 
 /// Whether a task of this loop is nothing but a task of asyncio's.
 fn makes_plain_tasks(core: &Bound<'_, LoopCore>) -> PyResult<bool> {
-    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static CLASS: Once<Py<PyAny>> = Once::new();
     let py = core.py();
     let class = CLASS.get_or_try_init(py, || {
         py.import("eventlet_asyncio.loop")?
@@ -114,7 +113,7 @@ fn makes_plain_tasks(core: &Bound<'_, LoopCore>) -> PyResult<bool> {
 
 /// The context of a greenlet, if a task can enter it.
 fn own_context<'py>(current: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static MAKE: Once<Py<PyAny>> = Once::new();
     let py = current.py();
     let own = current.getattr(intern!(py, "gr_context"))?;
     let own = if own.is_none() {
@@ -136,7 +135,7 @@ fn wait<'py>(
     task: &Bound<'py, PyAny>,
     thrown: PyResult<()>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static INTERRUPTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static INTERRUPTED: Once<Py<PyAny>> = Once::new();
     let py = hub.py();
     let waited = thrown.and_then(|()| wait_until_done(hub, current, task));
     if let Err(error) = waited {
@@ -201,7 +200,7 @@ fn drive<'py>(
     current: &Bound<'py, PyAny>,
     iterator: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static OTHERWISE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static OTHERWISE: Once<Py<PyAny>> = Once::new();
     let py = step.py();
     loop {
         let awaited = match task::send(iterator)? {
@@ -260,7 +259,7 @@ fn wait_for<'py>(
 
 /// Takes what an awaitable yields, as a task does.
 fn take<'py>(step: &Bound<'py, Step>, awaited: &Bound<'py, PyAny>) -> PyResult<()> {
-    static CHECK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static CHECK: Once<Py<PyAny>> = Once::new();
     let py = step.py();
     let core = step.get().core(py);
     if task::takes_future(awaited, core.as_ref().map(|core| core.bind(py).as_any()))? {

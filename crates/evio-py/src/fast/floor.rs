@@ -9,12 +9,12 @@
 use std::ffi::CStr;
 use std::{hint, mem, ptr};
 
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyTuple};
-use pyo3::{ffi, intern};
 
-use crate::cell::GilCell;
+use crate::cell::{GilCell, Once, intern};
+use crate::primitives;
 
 type Object = *mut ffi::PyObject;
 type Call = unsafe extern "C-unwind" fn(Object, Object, Object) -> Object;
@@ -117,7 +117,7 @@ fn own_work(green: &Bound<'_, PyAny>, args: &Bound<'_, PyAny>) -> PyResult<Optio
 
 /// eventlet's `GreenThread.main`, unless the program has put its own there.
 fn own_main(py: Python<'_>) -> PyResult<Option<&Bound<'_, PyAny>>> {
-    static MAIN: PyOnceLock<Option<Py<PyAny>>> = PyOnceLock::new();
+    static MAIN: Once<Option<Py<PyAny>>> = Once::new();
     let main = MAIN.get_or_try_init(py, || {
         let main = py
             .import("eventlet_asyncio._patches")?
@@ -139,7 +139,7 @@ unsafe fn conclude(green: Object, result: Object) -> Object {
             )
         };
         let concluded = match result {
-            Ok(result) => returned(&green, result),
+            Ok(result) => primitives::conclude(&green, &result),
             Err(error) => raised(&green, error),
         };
         match concluded {
@@ -150,17 +150,6 @@ unsafe fn conclude(green: Object, result: Object) -> Object {
             }
         }
     })
-}
-
-fn returned(green: &Bound<'_, PyAny>, result: Bound<'_, PyAny>) -> PyResult<()> {
-    let py = green.py();
-    green
-        .getattr(intern!(py, "_exit_event"))?
-        .call_method1(intern!(py, "send"), (result,))?;
-    if green.getattr(intern!(py, "_exit_funcs"))?.is_truthy()? {
-        green.call_method0(intern!(py, "_resolve_links"))?;
-    }
-    Ok(())
 }
 
 /// Has eventlet's own method handle the exception: the links are called while it is being handled.

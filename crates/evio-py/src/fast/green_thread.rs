@@ -1,11 +1,10 @@
 //! `eventlet.spawn`, `eventlet.spawn_n` and the making of a `GreenThread`.
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyInt, PyTuple};
 
 use super::{Original, floor, hub_of_thread, with_first};
+use crate::cell::{Once, intern};
 use crate::hub::HubCore;
 use crate::job::{Job, Start};
 use crate::{context, greenlet, trace};
@@ -58,7 +57,7 @@ pub(crate) fn init_green_thread(
     green: &Bound<'_, PyAny>,
     parent: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    static EVENT: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    static EVENT: Once<Py<PyModule>> = Once::new();
     let py = green.py();
     greenlet::init(green, &floor::below_main(green)?, parent)?;
     let event = EVENT.get_or_try_init(py, || py.import("eventlet.event").map(Bound::unbind))?;
@@ -69,7 +68,7 @@ pub(crate) fn init_green_thread(
 }
 
 fn module(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
-    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    static MODULE: Once<Py<PyModule>> = Once::new();
     let module =
         MODULE.get_or_try_init(py, || py.import("eventlet.greenthread").map(Bound::unbind))?;
     Ok(module.bind(py))

@@ -1,11 +1,11 @@
 //! `eventlet.sleep`.
 
 use evio_loop::TimerKey;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple};
 
 use super::{Original, blocking_in_hub, hub_of_thread, is_hub};
+use crate::cell::intern;
 use crate::hub::{self, HubCore};
 use crate::job::Job;
 use crate::{block_check, greenlet, step};

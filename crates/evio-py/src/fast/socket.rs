@@ -7,13 +7,11 @@ use std::os::fd::RawFd;
 use evio_loop::Direction;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyEOFError, PyOSError, PyTimeoutError};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyInt, PyTuple};
 
 use super::{Original, hub_of_thread, trampoline};
-use crate::cell::GilCell;
+use crate::cell::{GilCell, Once, intern};
 use crate::hub::HubCore;
 
 static ORIGINAL: Original = Original::new("eventlet.greenio.base:GreenSocket", "_recv_loop");
@@ -28,7 +26,7 @@ struct Classes {
 }
 
 fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
-    static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
+    static CLASSES: Once<Classes> = Once::new();
     CLASSES.get_or_try_init(py, || {
         let base = py.import("eventlet.greenio.base")?;
         Ok(Classes {

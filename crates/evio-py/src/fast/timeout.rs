@@ -1,12 +1,11 @@
 //! The methods of `eventlet.Timeout`.
 
 use pyo3::exceptions::PyAssertionError;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyString};
 
 use super::{Original, hub_of_thread};
+use crate::cell::{Once, intern};
 use crate::hub::HubCore;
 use crate::timer::GreenTimer;
 use crate::{context, greenlet};
@@ -80,7 +79,7 @@ pub(crate) fn exit_timeout<'py>(
     value: &Bound<'py, PyAny>,
     tb: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static EXIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static EXIT: Once<Py<PyAny>> = Once::new();
     let _ = (typ, tb);
     let py = timeout.py();
     let attributes = Attributes::of(timeout)?;
@@ -115,7 +114,7 @@ enum Attributes<'a, 'py> {
 
 impl<'a, 'py> Attributes<'a, 'py> {
     fn of(timeout: &'a Bound<'py, PyAny>) -> PyResult<Self> {
-        static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static CLASS: Once<Py<PyAny>> = Once::new();
         let py = timeout.py();
         let class = CLASS.get_or_try_init(py, || {
             py.import("eventlet.timeout")?

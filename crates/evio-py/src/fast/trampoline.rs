@@ -4,11 +4,11 @@ use std::os::fd::RawFd;
 
 use evio_loop::Direction;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
 use super::{Original, blocking_in_hub, hub_of_thread, is_hub};
+use crate::cell::intern;
 use crate::hub::HubCore;
 use crate::listener::Listener;
 use crate::timer::GreenTimer;

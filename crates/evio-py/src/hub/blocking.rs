@@ -1,10 +1,10 @@
 //! Green blocks: leaving the running greenlet for the hub's, or for the next green thread.
 
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError};
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::HubCore;
+use crate::cell::intern;
 use crate::core::LoopCore;
 use crate::job::Job;
 use crate::step::Step;

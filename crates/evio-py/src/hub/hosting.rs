@@ -1,9 +1,9 @@
 //! Which loop the hub shares its engine with, and which loop, not ours, is its host.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::{HubCore, of_thread};
+use crate::cell::intern;
 use crate::core::LoopCore;
 use crate::host::ForeignLoop;
 use crate::job::Job;

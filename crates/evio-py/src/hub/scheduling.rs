@@ -1,11 +1,11 @@
 //! The hub's timers: green threads to wake and calls to make.
 
 use evio_loop::{Lane, TimerKey};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::HubCore;
+use crate::cell::intern;
 use crate::core::LoopCore;
 use crate::greenlet::{self, Greenlet};
 use crate::job::Job;
