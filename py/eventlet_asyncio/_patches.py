@@ -17,9 +17,10 @@ from eventlet.hubs import asyncio as asyncio_hub
 from eventlet_asyncio import _anyio, _evio, _primitives
 from eventlet_asyncio._stdlib import Events
 
+executor_threads: types.ModuleType | None
 try:
     # It has handlers of forks of its own, which must not be new while a fork waits for our lock.
-    from concurrent.futures import thread as executor_threads
+    executor_threads = importlib.import_module("concurrent.futures.thread")
 except RuntimeError:
     # The interpreter is on its way out and starts no more threads.
     executor_threads = None
