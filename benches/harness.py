@@ -51,6 +51,8 @@ class Row:
     needs: str | None = None
     # Whether its size says how much is done, so that the difference between two sizes is work.
     countable: bool = True
+    # Contenders beside those with an aim, where these are not the peers of all rows.
+    peers: tuple | None = None
 
 
 @dataclasses.dataclass
@@ -338,7 +340,8 @@ def main(script, rows, peers, load, packages, description):
             print(f"\n{row.name}: left out, {row.needs} is not installed")
             continue
         report = Report(runner, row)
-        contenders = options.only or dict.fromkeys((SUBJECT, *row.aims, *peers))
+        others = peers if row.peers is None else row.peers
+        contenders = options.only or dict.fromkeys((SUBJECT, *row.aims, *others))
         report.measure(rounds, contenders, options)
         report.show()
         reports.append(report)
