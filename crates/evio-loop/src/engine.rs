@@ -21,7 +21,8 @@ const NANOSECONDS_BETWEEN_POLLS: u64 = 50_000;
 pub enum Lane {
     /// The first part: callbacks of an event loop, in the order in which they became ready.
     Callback,
-    /// The second part: fibers; ready descriptors first, then timers by deadline.
+    /// The second part: fibers; ready descriptors first, then timers by deadline, also those that the turn has added
+    /// until then.
     Fiber,
 }
 
@@ -61,7 +62,9 @@ pub(crate) enum Callback<T> {
 /// [`begin`](Self::begin), then [`next_callback`](Self::next_callback) until it has no more and
 /// [`next_fiber`](Self::next_fiber) until it has no more. A turn hands out what stood there when it began: work that
 /// is added meanwhile, also with a deadline in the past, belongs to a later turn, so that no work can starve the
-/// rest. A turn may be cut short at any point; the next one hands out what is left before what is new.
+/// rest. Only fiber timers may be added until the turn comes to them: who wakes a fiber in a callback, or because a
+/// descriptor was ready, has it run before the descriptors are looked at again. A turn may be cut short at any
+/// point; the next one hands out what is left before what is new.
 ///
 /// An engine never calls its payloads and never drops one: they are handed out or handed back, and only dropping the
 /// engine drops what is still in it ([`drain`](Self::drain) it first where that matters).
@@ -76,6 +79,8 @@ pub struct Engine<T> {
     /// How many of `callbacks` belong to the turn under way.
     batch: usize,
     pub(crate) ready_fibers: VecDeque<Readiness>,
+    /// The turn under way has not come to the fiber timers yet.
+    takes_fiber_timers: bool,
     polled_at: u64,
     turns_since_poll: u32,
     /// Something was watched or armed since the last poll, and wants to be looked at soon.
@@ -102,6 +107,7 @@ impl<T> Engine<T> {
             callbacks: VecDeque::new(),
             batch: 0,
             ready_fibers: VecDeque::new(),
+            takes_fiber_timers: false,
             polled_at: 0,
             // The descriptors were never looked at.
             turns_since_poll: TURNS_BETWEEN_POLLS,
@@ -153,7 +159,7 @@ impl<T> Engine<T> {
     /// Adds a timer that comes due at `deadline`; equal deadlines are handed out in order of addition.
     ///
     /// A deadline that the last turn has reached counts as the time of that turn, and is handed out by the next one,
-    /// whatever the clock says then. This is the cheapest timer there is: for a fiber that yields, give 0.
+    /// or by a turn under way that has not come to the timers of the lane, whatever the clock says then. This is the cheapest timer there is: for a fiber that yields, give 0.
     ///
     /// # Panics
     ///
@@ -167,9 +173,11 @@ impl<T> Engine<T> {
     /// let mut engine = Engine::new()?;
     /// engine.begin(1_000, None);
     /// engine.schedule(Lane::Fiber, 900, "overdue");
-    /// assert_eq!(engine.next_fiber(), None); // not in the turn under way
-    /// engine.begin(1_000, None);
     /// assert_eq!(engine.next_fiber(), Some(Work::Run("overdue")));
+    /// engine.schedule(Lane::Fiber, 0, "again");
+    /// assert_eq!(engine.next_fiber(), None); // the turn has come to its timers already
+    /// engine.begin(1_000, None);
+    /// assert_eq!(engine.next_fiber(), Some(Work::Run("again")));
     /// # Ok::<(), evio_loop::Error>(())
     /// ```
     pub fn schedule(&mut self, lane: Lane, deadline: u64, payload: T) -> TimerKey {
@@ -197,6 +205,11 @@ impl<T> Engine<T> {
     /// The number of pending timers of a lane.
     pub fn timer_count(&self, lane: Lane) -> usize {
         self.timers_of(lane).len()
+    }
+
+    /// The time of the turn under way, or of the last one, in nanoseconds.
+    pub fn turn(&self) -> u64 {
+        self.fiber_timers.turn()
     }
 
     /// The earliest deadline of all pending timers, in nanoseconds.
@@ -243,8 +256,10 @@ impl<T> Engine<T> {
                 self.collect(waiter);
             }
         }
-        self.fiber_timers.begin(now);
-        self.callback_timers.begin(now);
+        self.fiber_timers.reach(now);
+        self.takes_fiber_timers = true;
+        self.callback_timers.reach(now);
+        self.callback_timers.close_turn();
         while let Some(payload) = self.callback_timers.pop() {
             self.callbacks.push_back(Callback::Run(payload));
         }
@@ -279,7 +294,14 @@ impl<T> Engine<T> {
                 return Some(Work::Ready(key));
             }
         }
+        self.come_to_fiber_timers();
         self.fiber_timers.pop().map(Work::Run)
+    }
+
+    fn come_to_fiber_timers(&mut self) {
+        if std::mem::take(&mut self.takes_fiber_timers) {
+            self.fiber_timers.close_turn();
+        }
     }
 
     /// The next fiber of this turn, if it is one that yielded, without a delay, and `admit` takes it.
@@ -292,8 +314,9 @@ impl<T> Engine<T> {
     /// 4. if there is no answer yet, switch to the scheduler, which goes on with the turn under way:
     ///    [`next_fiber`](Self::next_fiber) until it has no more, then [`plan`](Self::plan).
     ///
-    /// The order is that of `next_fiber`. `None` says only that the scheduler is needed: for a ready descriptor, a timer
-    /// that had a delay, a payload that `admit` refuses (it stays where it is), or because the turn is over.
+    /// The order is that of `next_fiber`. `None` says only that the scheduler is needed: for a callback, a ready
+    /// descriptor, a timer that had a delay, a payload that `admit` refuses (it stays where it is), or because the turn
+    /// is over.
     ///
     /// # Examples
     ///
@@ -333,9 +356,10 @@ impl<T> Engine<T> {
     /// # Ok::<(), evio_loop::Error>(())
     /// ```
     pub fn next_fiber_if(&mut self, admit: impl FnOnce(&T) -> bool) -> Option<T> {
-        if !self.ready_fibers.is_empty() {
+        if self.batch > 0 || !self.ready_fibers.is_empty() {
             return None;
         }
+        self.come_to_fiber_timers();
         self.fiber_timers.pop_if(admit)
     }
 
@@ -370,6 +394,7 @@ impl<T> Engine<T> {
     pub fn begin_fibers(&mut self, now: u64) -> bool {
         let free = self.callbacks.is_empty()
             && self.ready_fibers.is_empty()
+            && !self.takes_fiber_timers
             && self.fiber_timers.is_over()
             && !self.callback_timers.is_due(now)
             && self.plan(now) == Plan::Begin;

@@ -81,9 +81,8 @@ impl<T> Timers<T> {
         self.turn = self.turn.max(now);
     }
 
-    /// Begins a turn at the time `now`, or at that of the last turn if this is later.
-    pub(crate) fn begin(&mut self, now: u64) {
-        self.reach(now);
+    /// Gives the turn under way all timers that are due; those that are added from now on wait for the next one.
+    pub(crate) fn close_turn(&mut self) {
         self.turn_end = self.next_number;
     }
 

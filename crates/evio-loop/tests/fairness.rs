@@ -157,6 +157,7 @@ fn work_due_at_a_moment_that_does_not_pass_needs_no_wait() {
     let mut waiter = engine.waiter();
     engine.begin(5, Some(&mut waiter));
     while engine.next_callback().is_some() {}
+    assert_eq!(engine.next_fiber(), None);
     engine.schedule(Lane::Fiber, 5, Job::Patient(Lane::Fiber));
     assert_eq!(engine.next_fiber(), None);
     assert_eq!(engine.plan(5), Plan::Begin);

@@ -141,6 +141,39 @@ fn nothing_comes_early_and_never_never_comes() {
 }
 
 #[test]
+fn a_fiber_woken_by_a_callback_or_a_descriptor_runs_before_the_next_look() {
+    let mut fixture = Fixture::new();
+    let ready = fixture.watch(Lane::Fiber, Mode::Level, "ready");
+    fixture.engine.push("callback");
+    fixture.begin_polled(5);
+    let engine = &mut fixture.engine;
+    assert_eq!(engine.next_callback(), Some(Work::Run("callback")));
+    engine.schedule(Lane::Fiber, 0, "woken by the callback");
+    assert_eq!(
+        engine.next_fiber_if(|_| true),
+        None,
+        "a descriptor is ready"
+    );
+    assert_eq!(engine.next_fiber(), Some(Work::Ready(ready)));
+    engine.schedule(Lane::Fiber, 5, "woken by the descriptor");
+    assert_eq!(
+        engine.next_fiber(),
+        Some(Work::Run("woken by the callback"))
+    );
+    engine.schedule(Lane::Fiber, 0, "woken by a fiber");
+    assert_eq!(
+        engine.next_fiber(),
+        Some(Work::Run("woken by the descriptor"))
+    );
+    assert_eq!(engine.next_fiber(), None);
+    fixture.engine.begin(5, None);
+    assert_eq!(
+        fixture.engine.next_fiber(),
+        Some(Work::Run("woken by a fiber"))
+    );
+}
+
+#[test]
 fn adopted_fibers_keep_their_readiness_their_state_and_their_order() {
     let mut fixture = Fixture::new();
     let fired = fixture.watch(Lane::Fiber, Mode::Oneshot, "fired");
@@ -193,6 +226,7 @@ fn adoption_leaves_no_engine_behind_its_own_turn() {
         late.begin(to, None);
         late.adopt_fibers(&mut early);
         for (engine, turn) in [(&mut early, from), (&mut late, to)] {
+            assert_eq!(engine.next_fiber(), None);
             engine.schedule(Lane::Fiber, turn, "due");
             assert_eq!(engine.next_fiber(), None, "added to the turn under way");
             engine.begin(0, None);

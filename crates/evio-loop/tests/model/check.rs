@@ -41,6 +41,7 @@ impl World {
         found.sort_unstable();
         assert_eq!(found, expected);
         assert_eq!(self.engine.timer_count(lane), expected.len());
+        assert_eq!(self.engine.turn(), self.turn);
 
         let watchers = || self.watchers.iter().filter(|watcher| watcher.lane == lane);
         let mut found: Vec<_> = self.engine.watchers(lane).collect();

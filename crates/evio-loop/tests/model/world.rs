@@ -52,7 +52,7 @@ pub(crate) struct World {
     waiter: Waiter,
     places: Vec<Place>,
     pub(super) now: u64,
-    turn: u64,
+    pub(super) turn: u64,
     turn_count: u64,
     polls: u64,
     /// Time of the last poll, and the turns begun since without one.
@@ -67,6 +67,8 @@ pub(crate) struct World {
     pub(super) callbacks: VecDeque<Item>,
     pub(super) batch: usize,
     pub(super) fibers: VecDeque<Item>,
+    /// The turn under way has not come to the fiber timers yet.
+    takes_fiber_timers: bool,
     aside: Vec<Work<u32>>,
     /// By lane, whether the engine may hold readiness that does not count any more, and so begin a turn for nothing.
     void: [bool; 2],
@@ -108,6 +110,7 @@ impl World {
             callbacks: VecDeque::new(),
             batch: 0,
             fibers: VecDeque::new(),
+            takes_fiber_timers: false,
             aside: Vec::new(),
             void: [false; 2],
         }
@@ -176,11 +179,12 @@ impl World {
         let key = self.engine.schedule(lane, deadline, payload);
         assert!(!self.timer_keys.contains(&key), "a key was given twice");
         self.timer_keys.push(key);
+        let too_late = lane == Lane::Callback || !self.takes_fiber_timers;
         self.timers.push(Timer {
             key,
             lane,
             deadline: deadline.max(self.turn),
-            overdue_in: (deadline <= self.turn).then_some(self.turn_count),
+            overdue_in: (deadline <= self.turn && too_late).then_some(self.turn_count),
             payload,
         });
     }
@@ -303,6 +307,7 @@ impl World {
         }
         self.turn = self.turn.max(self.now);
         self.turn_count += 1;
+        self.takes_fiber_timers = true;
         if poll || matches!(plan, Plan::Poll(_)) {
             self.waiter.block(Some(Duration::ZERO)).unwrap();
             self.engine.begin(self.now, Some(&mut self.waiter));
@@ -412,6 +417,7 @@ impl World {
             }
             work => {
                 assert!(self.fibers.is_empty(), "a ready fiber was kept back");
+                self.takes_fiber_timers = false;
                 let due = self.take_due(Lane::Fiber, self.turn);
                 assert_eq!(work.as_ref().and_then(as_run), due.map(Item::Run));
             }
