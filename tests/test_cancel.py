@@ -290,8 +290,9 @@ def test_a_cancel_that_comes_with_the_wake_is_raised_at_the_block():
 def test_a_timeout_that_is_due_with_the_wake_leaves_nothing_behind():
     async def main():
         for _ in range(20):
-            # The wake is a green timer, so that both stand in the next turn, the timeout first.
-            hubs.get_hub().schedule_call_global(0, greenlet.getcurrent().switch)
+            # The wake is a green timer, so that both come in the next turn, the timeout first.
+            wake = hubs.get_hub().schedule_call_global, 0, greenlet.getcurrent().switch
+            asyncio.get_running_loop().call_soon(*wake)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0):
                     hubs.get_hub().switch()

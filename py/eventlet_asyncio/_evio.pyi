@@ -394,7 +394,7 @@ class HubCore:
 
     @property
     def timers_canceled(self) -> int:
-        """How many cancelled timers eventlet's own hubs would still hold; ours holds none."""
+        """How many cancelled timers eventlet's own hubs would still hold; ours holds none. Can be set to 0 only."""
 
     @timers_canceled.setter
     def timers_canceled(self, value: int) -> None: ...

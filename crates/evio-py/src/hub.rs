@@ -1,10 +1,11 @@
 //! The native core of the hub: eventlet's view of the engine.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::os::fd::RawFd;
 
 use evio_loop::{Direction, Engine, Lane, TimerKey};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
@@ -45,7 +46,8 @@ pub(crate) struct HubCore {
     traces_listeners: Flag,
     /// Keys of the timers of eventlet's own class, by the address of each.
     eventlet_timers: GilCell<HashMap<usize, TimerKey>>,
-    canceled: GilCell<usize>,
+    /// When each cancelled timer would have come due that eventlet's own hubs would still hold.
+    canceled: GilCell<BinaryHeap<Reverse<u64>>>,
     /// The ident of the hub's thread, and by what other threads find the hub.
     home: GilCell<(u64, usize)>,
     /// The process in which it was made, of which forked ones have a copy.
@@ -177,7 +179,7 @@ impl HubCore {
             watch: Py::new(args.py(), Watch::new())?,
             traces_listeners: Flag::new(false),
             eventlet_timers: GilCell::new(HashMap::new()),
-            canceled: GilCell::new(0),
+            canceled: GilCell::new(BinaryHeap::new()),
             home: GilCell::new((0, 0)),
             process: GilCell::new(0),
             ended: Flag::new(false),
@@ -216,7 +218,10 @@ impl HubCore {
                 (Driver::create(py, None)?, None)
             }
         };
-        let parent = parent.unwrap_or_else(|| greenlet::current(py));
+        let parent = match parent {
+            Some(parent) => parent,
+            None => greenlet::current(py)?,
+        };
         let hub = greenlet::new(&run, &parent)?;
         driver.get().set_greenlet(py, Some(hub.unbind()));
         driver.get().set_hub(py, Some(slf.clone().unbind()));
@@ -260,7 +265,7 @@ impl HubCore {
 
     /// Blocks the running greenlet and lets others run, until somebody switches to it.
     fn switch<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let current = greenlet::current(slf.py());
+        let current = greenlet::current(slf.py())?;
         Self::block(slf, &current, None)
     }
 
@@ -286,7 +291,7 @@ impl HubCore {
             let jobs = this.engine(py, |engine| engine.drain_timers(Lane::Fiber));
             drop(jobs);
             this.eventlet_timers.take(py);
-            this.set_timers_canceled(py, 0);
+            drop(this.canceled.take(py));
         }
         outcome
     }
@@ -310,7 +315,7 @@ impl HubCore {
         args: Bound<'py, PyTuple>,
         kw: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
-        let current = greenlet::current(slf.py()).unbind();
+        let current = greenlet::current(slf.py())?.unbind();
         Self::schedule_call(slf, seconds, cb, args, kw, Some(current))
     }
 
@@ -347,7 +352,7 @@ impl HubCore {
                 return Err(PyTypeError::new_err("evtype must be hub.READ or hub.WRITE"));
             }
         };
-        let current = greenlet::current(py);
+        let current = greenlet::current(py)?;
         let listener = Bound::new(
             py,
             Listener::new(direction, fileno, cb, tb, mark_as_closed, current),
@@ -442,12 +447,25 @@ impl HubCore {
     /// Number of cancelled timers that eventlet's own hubs would still hold.
     #[getter]
     fn timers_canceled(&self, py: Python<'_>) -> usize {
-        self.canceled.with(py, |canceled| *canceled)
+        let turn = self.engine(py, |engine| engine.turn()).unwrap_or(u64::MAX);
+        self.canceled.with(py, |canceled| {
+            while canceled.peek().is_some_and(|&Reverse(due)| due < turn) {
+                canceled.pop();
+            }
+            canceled.len()
+        })
     }
 
+    /// Forgets them all, as eventlet's own hubs do when they sweep.
     #[setter]
-    fn set_timers_canceled(&self, py: Python<'_>, canceled: usize) {
-        self.canceled.replace(py, canceled);
+    fn set_timers_canceled(&self, py: Python<'_>, canceled: usize) -> PyResult<()> {
+        if canceled != 0 {
+            return Err(PyValueError::new_err(
+                "timers_canceled is counted by the hub; it can only be set to 0",
+            ));
+        }
+        drop(self.canceled.take(py));
+        Ok(())
     }
 
     /// Number of timers, pending and as by `timers_canceled`.

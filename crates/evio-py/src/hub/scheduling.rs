@@ -1,5 +1,7 @@
 //! The hub's timers: green threads to wake and calls to make.
 
+use std::cmp::Reverse;
+
 use evio_loop::{Lane, TimerKey};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -31,23 +33,28 @@ impl HubCore {
     /// caller.
     pub(crate) fn cancel_timer(slf: &Bound<'_, Self>, key: TimerKey) -> Option<Job> {
         let py = slf.py();
-        let (job, left) = slf.get().engine(py, |engine| {
-            (engine.cancel(key), engine.timer_count(Lane::Fiber))
+        let (deadline, job, left) = slf.get().engine(py, |engine| {
+            let deadline = engine.deadline(key);
+            (
+                deadline,
+                engine.cancel(key),
+                engine.timer_count(Lane::Fiber),
+            )
         })?;
-        if job.is_some() {
-            slf.get().count_canceled(py, left);
+        if let Some(deadline) = deadline {
+            slf.get().count_canceled(py, deadline, left);
         }
         job
     }
 
     /// Keeps the books of eventlet's own hubs, where a cancelled timer stays until it is due or
     /// until half of more than a thousand are cancelled. Ours is gone already.
-    pub(super) fn count_canceled(&self, py: Python<'_>, left: usize) {
+    pub(super) fn count_canceled(&self, py: Python<'_>, deadline: u64, left: usize) {
         self.canceled.with(py, |canceled| {
-            *canceled += 1;
-            let total = left + *canceled;
-            if left == 0 || (total > 1000 && total / 2 <= *canceled) {
-                *canceled = 0;
+            canceled.push(Reverse(deadline));
+            let total = left + canceled.len();
+            if left == 0 || (total > 1000 && total / 2 <= canceled.len()) {
+                canceled.clear();
             }
         });
     }
