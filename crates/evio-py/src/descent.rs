@@ -135,7 +135,7 @@ fn returns_to<'py>(carrier: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Py
     let Some(Descent {
         child: Some(child),
         from,
-    }) = descent(&greenlet::current(py))?
+    }) = descent(&greenlet::current(py)?)?
     else {
         return Ok(None);
     };

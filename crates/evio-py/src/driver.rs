@@ -106,7 +106,7 @@ impl Driver {
     pub(crate) fn dismiss(&self, py: Python<'_>) -> PyResult<()> {
         for step in self.idle.take(py) {
             if let Some(carrier) = step.bind(py).get().greenlet(py) {
-                greenlet::set_parent(&carrier, &greenlet::current(py))?;
+                greenlet::set_parent(&carrier, &greenlet::current(py)?)?;
                 greenlet::exit(&carrier)?;
             }
         }
@@ -122,7 +122,7 @@ impl Driver {
             let holder = holder.into_bound(py);
             // What is in the middle of a callback is the program's.
             if self.hub(py).is_some() || !step::is_busy(&holder)? {
-                greenlet::set_parent(&holder, &greenlet::current(py))?;
+                greenlet::set_parent(&holder, &greenlet::current(py)?)?;
                 greenlet::exit(&holder)?;
             }
         }

@@ -92,20 +92,13 @@ fn api(py: Python<'_>) -> &'static Api {
         .expect("the module loads greenlet's interface first")
 }
 
-/// The greenlet that is running.
-pub(crate) fn current(py: Python<'_>) -> Bound<'_, PyAny> {
-    // SAFETY: attached; the answer is a new reference to the current greenlet, never null once the
-    // module was imported in this thread.
-    unsafe { Bound::from_owned_ptr(py, (api(py).get_current)()) }
-}
-
-/// As [`current`], where the interpreter may be on its way out.
+/// The running greenlet.
 ///
 /// # Errors
 ///
-/// `RuntimeError` when the thread has no greenlets any more.
-pub(crate) fn try_current(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    // SAFETY: as above; null comes with an exception set.
+/// `RuntimeError` when the thread has no greenlets any more, at the end of the interpreter.
+pub(crate) fn current(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: attached; the answer is a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, (api(py).get_current)()) }
 }
 

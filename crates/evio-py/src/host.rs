@@ -66,7 +66,7 @@ impl<'a, 'py> EventletHub<'a, 'py> {
     /// Waits like a green thread; the poller is to be looked at afterwards.
     pub(crate) fn park(&self, timeout: Option<Duration>) -> PyResult<()> {
         let py = self.hub.py();
-        let current = greenlet::current(py);
+        let current = greenlet::current(py)?;
         let switch = current.getattr(intern!(py, "switch"))?;
         let listener = if timeout == Some(Duration::ZERO) {
             None
@@ -231,7 +231,7 @@ impl ForeignLoop {
         HubCore::ensure_greenlet(hub.bind(py))?;
         let hub = hub.bind(py).getattr(intern!(py, "greenlet"))?;
         let identity = Identity::put_away(py, this.running_loop.clone_ref(py))?;
-        let caller = greenlet::current(py).unbind();
+        let caller = greenlet::current(py)?.unbind();
         drop(this.caller.replace(py, Some(caller)));
         let outcome = greenlet::switch(&hub);
         drop(this.caller.take(py));

@@ -6,27 +6,22 @@
 
 use crate::cell::{Once, intern};
 use crate::core::LoopCore;
+use crate::hooks::Hooks;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit};
 
 struct Api {
     get_running_loop: Py<PyAny>,
     set_running_loop: Py<PyAny>,
     tasks: Tasks,
-    get_hooks: Py<PyAny>,
-    set_hooks: Py<PyAny>,
 }
 
 enum Tasks {
-    /// From 3.12: one call that exchanges the current task, and one that asks for it.
+    /// Before Python 3.14: the table of current tasks, which asyncio's C code looks into as well.
+    Table(Py<PyDict>),
+    /// One call that exchanges the current task, and one that asks for it.
     Swap { current: Py<PyAny>, swap: Py<PyAny> },
-    /// Before: the table of current tasks, and the two calls that change it.
-    EnterLeave {
-        current: Py<PyDict>,
-        enter: Py<PyAny>,
-        leave: Py<PyAny>,
-    },
 }
 
 static API: Once<Api> = Once::new();
@@ -35,24 +30,17 @@ fn api(py: Python<'_>) -> PyResult<&'static Api> {
     API.get_or_try_init(py, || {
         let events = py.import("asyncio.events")?;
         let tasks = py.import("asyncio.tasks")?;
-        let sys = py.import("sys")?;
-        let swap = tasks.getattr_opt("_swap_current_task")?;
+        let table = tasks.getattr_opt("_current_tasks")?;
         Ok(Api {
             get_running_loop: events.getattr("_get_running_loop")?.unbind(),
             set_running_loop: events.getattr("_set_running_loop")?.unbind(),
-            tasks: match swap {
-                Some(swap) => Tasks::Swap {
+            tasks: match table {
+                Some(table) => Tasks::Table(table.cast_into()?.unbind()),
+                None => Tasks::Swap {
                     current: tasks.getattr("current_task")?.unbind(),
-                    swap: swap.unbind(),
-                },
-                None => Tasks::EnterLeave {
-                    current: tasks.getattr("_current_tasks")?.cast_into()?.unbind(),
-                    enter: tasks.getattr("_enter_task")?.unbind(),
-                    leave: tasks.getattr("_leave_task")?.unbind(),
+                    swap: tasks.getattr("_swap_current_task")?.unbind(),
                 },
             },
-            get_hooks: sys.getattr("get_asyncgen_hooks")?.unbind(),
-            set_hooks: sys.getattr("set_asyncgen_hooks")?.unbind(),
         })
     })
 }
@@ -61,41 +49,34 @@ fn api(py: Python<'_>) -> PyResult<&'static Api> {
 pub(crate) struct Identity {
     running_loop: Py<PyAny>,
     task: Option<Py<PyAny>>,
-    hooks: Py<PyTuple>,
+    hooks: Hooks,
 }
 
 impl Identity {
     /// The identity of code that a loop runs outside any task.
     pub(crate) fn of_loop(py: Python<'_>, running_loop: Py<PyAny>) -> PyResult<Self> {
         let object = running_loop.bind(py);
-        let hooks = PyTuple::new(
-            py,
-            [
-                object.getattr(intern!(py, "_asyncgen_firstiter_hook"))?,
-                object.getattr(intern!(py, "_asyncgen_finalizer_hook"))?,
-            ],
-        )?;
+        let hooks = Hooks::new(
+            object.getattr(intern!(py, "_asyncgen_firstiter_hook"))?,
+            object.getattr(intern!(py, "_asyncgen_finalizer_hook"))?,
+        );
         Ok(Self {
             running_loop,
             task: None,
-            hooks: hooks.unbind(),
+            hooks,
         })
     }
 
     /// Makes this the identity of the running code, which must have none.
-    ///
-    /// # Errors
-    ///
-    /// asyncio's, when a task is entered that is entered already.
     pub(crate) fn install(self, py: Python<'_>) -> PyResult<()> {
         let api = api(py)?;
         set_running_loop(py, api, self.running_loop.bind(py))?;
-        set_hooks(py, api, self.hooks.bind(py))?;
+        drop(self.hooks.exchange(py)?);
         if let Some(task) = &self.task {
             match &api.tasks {
-                Tasks::Swap { swap, .. } => swap.call1(py, (&self.running_loop, task))?,
-                Tasks::EnterLeave { enter, .. } => enter.call1(py, (&self.running_loop, task))?,
-            };
+                Tasks::Table(table) => table.bind(py).set_item(&self.running_loop, task)?,
+                Tasks::Swap { swap, .. } => swap.call1(py, (&self.running_loop, task)).map(drop)?,
+            }
         }
         Ok(())
     }
@@ -103,29 +84,19 @@ impl Identity {
     /// Puts the identity that a loop gave the running code away, leaving it without one.
     pub(crate) fn put_away(py: Python<'_>, running_loop: Py<PyAny>) -> PyResult<Self> {
         let api = api(py)?;
-        let task = match &api.tasks {
-            Tasks::Swap { current, swap } => {
-                let task = current.call1(py, (&running_loop,))?;
-                if !task.is_none(py) {
-                    swap.call1(py, (&running_loop, py.None()))?;
-                }
-                Some(task)
+        let task = Self::current_task(py, &running_loop)?.map(Bound::unbind);
+        if task.is_some() {
+            match &api.tasks {
+                Tasks::Table(table) => table.bind(py).del_item(&running_loop)?,
+                Tasks::Swap { swap, .. } => swap.call1(py, (&running_loop, py.None())).map(drop)?,
             }
-            Tasks::EnterLeave { current, leave, .. } => {
-                let task = current.bind(py).get_item(&running_loop)?;
-                if let Some(task) = &task {
-                    leave.call1(py, (&running_loop, task))?;
-                }
-                task.map(Bound::unbind)
-            }
-        };
-        let hooks = api.get_hooks.bind(py).call0()?.cast_into::<PyTuple>()?;
-        set_hooks(py, api, &PyTuple::new(py, [py.None(), py.None()])?)?;
+        }
+        let hooks = Hooks::default().exchange(py)?;
         set_running_loop(py, api, py.None().bind(py))?;
         Ok(Self {
             running_loop,
-            task: task.filter(|task| !task.is_none(py)),
-            hooks: PyTuple::new(py, [hooks.get_item(0)?, hooks.get_item(1)?])?.unbind(),
+            task,
+            hooks,
         })
     }
 
@@ -135,8 +106,8 @@ impl Identity {
         running_loop: &Py<PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let task = match &api(py)?.tasks {
+            Tasks::Table(table) => table.bind(py).get_item(running_loop)?,
             Tasks::Swap { current, .. } => Some(current.bind(py).call1((running_loop,))?),
-            Tasks::EnterLeave { current, .. } => current.bind(py).get_item(running_loop)?,
         };
         Ok(task.filter(|task| !task.is_none()))
     }
@@ -155,7 +126,7 @@ impl Identity {
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.running_loop)?;
         visit.call(&self.task)?;
-        visit.call(&self.hooks)
+        self.hooks.traverse(visit)
     }
 }
 
@@ -175,8 +146,4 @@ fn set_running_loop(py: Python<'_>, api: &Api, running_loop: &Bound<'_, PyAny>) 
         .bind(py)
         .call1((running_loop,))
         .map(drop)
-}
-
-fn set_hooks(py: Python<'_>, api: &Api, hooks: &Bound<'_, PyTuple>) -> PyResult<()> {
-    api.set_hooks.bind(py).call1(hooks).map(drop)
 }

@@ -28,6 +28,8 @@ mod green_wait;
 #[allow(unsafe_code)] // greenlet's C interface.
 mod greenlet;
 mod handle;
+#[allow(unsafe_code)] // Fields of CPython's threads.
+mod hooks;
 mod host;
 mod hub;
 mod identity;
@@ -132,7 +134,7 @@ mod _evio {
     /// Raises what stands against a green block of the running greenlet.
     #[pyfunction]
     fn check_block(py: Python<'_>) -> PyResult<()> {
-        crate::block_check::check(&crate::greenlet::current(py))
+        crate::block_check::check(&crate::greenlet::current(py)?)
     }
 
     /// Lets go of what is kept for the running thread, as it ends: no greenlet of it runs any more.
@@ -165,7 +167,7 @@ mod _evio {
     /// Parks the running step, if there is one, before its greenlet blocks in a hub not ours.
     #[pyfunction]
     fn park(py: Python<'_>) -> PyResult<Option<Py<Step>>> {
-        crate::step::park(&crate::greenlet::current(py))
+        crate::step::park(&crate::greenlet::current(py)?)
     }
 
     /// Gives a step its identity back before something is thrown at its carrier.

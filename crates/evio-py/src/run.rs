@@ -22,7 +22,7 @@ pub(crate) fn outermost(py: Python<'_>) -> Option<Py<Driver>> {
 /// Runs a loop until it is stopped.
 pub(crate) fn run_forever(core: &Bound<'_, LoopCore>) -> PyResult<()> {
     let py = core.py();
-    let caller = greenlet::current(py);
+    let caller = greenlet::current(py)?;
     // A step that runs another loop waits for it as for any green block.
     let step = step::park(&caller)?;
     let outcome = core
@@ -95,7 +95,7 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
 pub(crate) fn await_end(driver: &Bound<'_, Driver>, first: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = driver.py();
     greenlet::switch(first)?;
-    let current = greenlet::current(py);
+    let current = greenlet::current(py)?;
     while !driver.get().has_ended(py) {
         let hub = hub::of_thread(py)?;
         let own = hub.as_ref().map(|hub| hub.getattr(intern!(py, "greenlet")));

@@ -112,7 +112,7 @@ pub(crate) fn current(py: Python<'_>) -> Option<Py<Step>> {
 /// Whom green code takes for the running green thread: the task in whose step it runs, something that
 /// stands for the callback, or the greenlet itself.
 pub(crate) fn owner(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    let greenlet = greenlet::try_current(py)?;
+    let greenlet = greenlet::current(py)?;
     let Some(step) = current(py) else {
         return Ok(greenlet);
     };

@@ -55,7 +55,7 @@ fn address(object: &Bound<'_, PyAny>) -> usize {
 pub(crate) fn enlist(hub: &Bound<'_, PyAny>) -> PyResult<usize> {
     let py = hub.py();
     set_ended(false);
-    let key = address(&root(&greenlet::current(py)));
+    let key = address(&root(&greenlet::current(py)?));
     let entry = Entry {
         hub: address(hub),
         reference: PyWeakrefReference::new(hub)?.unbind(),
@@ -93,7 +93,7 @@ pub(crate) fn is_here(greenlet: &Bound<'_, PyAny>) -> bool {
     let py = greenlet.py();
     !has_ended()
         && greenlet::is_greenlet(greenlet)
-        && root(greenlet).is(root(&greenlet::current(py)))
+        && greenlet::current(py).is_ok_and(|current| root(greenlet).is(root(&current)))
 }
 
 /// The hub of the running thread, which is made if there is none.

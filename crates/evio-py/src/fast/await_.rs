@@ -39,7 +39,7 @@ pub(crate) fn await_<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
     static OTHERWISE: Once<Py<PyAny>> = Once::new();
     let py = awaitable.py();
     if let Some(hub) = hub_that_can_wait(py)? {
-        let current = greenlet::current(py);
+        let current = greenlet::current(py)?;
         match step::current(py) {
             Some(step) => {
                 let step = step.into_bound(py);

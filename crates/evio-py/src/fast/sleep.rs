@@ -8,7 +8,7 @@ use super::{Original, blocking_in_hub, hub_of_thread, is_hub};
 use crate::cell::intern;
 use crate::hub::{self, HubCore};
 use crate::job::Job;
-use crate::{block_check, greenlet, step};
+use crate::{block_check, greenlet};
 
 static ORIGINAL: Original = Original::new("eventlet.greenthread", "sleep");
 
@@ -46,7 +46,7 @@ fn lie_down(py: Python<'_>, seconds: f64) -> PyResult<Option<Sleeper<'_>>> {
     let Some(hub) = hub_of_thread(py)? else {
         return ORIGINAL.call((seconds,), None, py).map(|_| None);
     };
-    let current = greenlet::current(py);
+    let current = greenlet::current(py)?;
     if is_hub(&hub, &current) {
         return if seconds <= 0.0 {
             Ok(None)
@@ -61,7 +61,7 @@ fn lie_down(py: Python<'_>, seconds: f64) -> PyResult<Option<Sleeper<'_>>> {
     let core = HubCore::core(&hub)?;
     let key = HubCore::schedule(&core, deadline, Job::Wake(current.clone().unbind()))?;
     let mut next = None;
-    if deadline == 0 && !step::any_active() && !block_check::is_set() {
+    if deadline == 0 && !block_check::is_set() {
         next = HubCore::next_yielded(&hub, &core);
         while let Some(dead) = next.take_if(|next| greenlet::is_dead(next)) {
             drop(dead);

@@ -161,7 +161,7 @@ fn begin<'py>(
     let exception = exception
         .filter(|exception| !exception.is_instance_of::<PyBool>())
         .unwrap_or(timeout);
-    let current = greenlet::current(py);
+    let current = greenlet::current(py)?;
     let scheduled = HubCore::schedule_throw(&hub, seconds, &current, exception)?;
     attributes.set(timer, Some(scheduled.as_any()))
 }

@@ -122,7 +122,7 @@ pub(super) fn listen<'py>(
     timeout: Option<(&Bound<'py, PyAny>, &Bound<'py, PyAny>)>,
     mark_as_closed: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Waiting<'py>> {
-    let current = greenlet::current(hub.py());
+    let current = greenlet::current(hub.py())?;
     if is_hub(hub, &current) {
         return Err(blocking_in_hub());
     }

@@ -70,7 +70,16 @@ impl HubCore {
             // Nobody else wants to run.
             return Ok(None);
         }
-        *parked = step::park(current)?;
+        match step::park(current) {
+            Ok(step) => *parked = step,
+            Err(error) => {
+                if let Some(next) = next {
+                    let core = Self::core(slf)?;
+                    Self::schedule(&core, 0, Job::Wake(next.unbind()))?;
+                }
+                return Err(error);
+            }
+        }
         Ok(Some(next.unwrap_or(hub)))
     }
 
@@ -149,7 +158,7 @@ impl HubCore {
         }
         let parent = match greenlet::parent(&old) {
             Some(parent) => parent,
-            None => greenlet::current(py),
+            None => greenlet::current(py)?,
         };
         let new = greenlet::new(&slf.getattr(intern!(py, "run"))?, &parent)?;
         // Children of the old one must not end up past the hub.
