@@ -8,7 +8,7 @@ import pytest
 from eventlet import event, hubs
 
 import eventlet_asyncio
-from eventlet_asyncio import await_, sync_to_async
+from eventlet_asyncio import await_, greenlet_to_future, sync_to_async
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -195,3 +195,109 @@ def test_code_inside_a_run_may_kill_the_green_thread_that_runs_it():
         green.wait()
     assert log == ["clean"]
     assert asyncio._get_running_loop() is None
+
+
+# Thrown at a step that drives a coroutine by await_.
+
+
+class Inner:
+    """Awaits a task, or a future with a cleanup of its own, and says what came in which order."""
+
+    def __init__(self, what):
+        self.what = what
+        self.log = []
+
+    async def cleans(self):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            self.log.append("inner clean")
+
+    def cleans_greenly(self):
+        try:
+            eventlet.sleep(60)
+        finally:
+            eventlet.sleep(0)
+            self.log.append("inner clean")
+
+    async def run(self):
+        try:
+            if self.what == "task":
+                await asyncio.create_task(self.cleans())
+            elif self.what == "gather":
+                await asyncio.gather(self.cleans(), self.cleans())
+            elif self.what == "green thread":
+                await eventlet.spawn(self.cleans_greenly)
+            else:
+                await greenlet_to_future(eventlet.spawn(self.cleans_greenly))
+        except asyncio.CancelledError:
+            self.log.append("cancelled")
+            raise
+
+
+def thrown_by_timeout(exception, function):
+    with eventlet.Timeout(0.002, exception):
+        function()
+
+
+def thrown_directly(exception, function):
+    hubs.get_hub().schedule_call_global(0.002, greenlet.getcurrent().throw, exception)
+    function()
+
+
+@pytest.mark.parametrize("throw", [thrown_by_timeout, thrown_directly])
+@pytest.mark.parametrize("what", ["task", "gather", "green thread", "future of a green thread"])
+def test_await_below_a_task_waits_for_the_cleanup_of_what_the_coroutine_awaits(what, throw):
+    inner = Inner(what)
+
+    async def main():
+        with pytest.raises(Wrong, match="late"):
+            throw(Wrong("late"), lambda: await_(inner.run()))
+        inner.log.append("seen")
+
+    eventlet_asyncio.run(main())
+    assert inner.log[-3:] == ["inner clean", "cancelled", "seen"]
+
+
+def test_a_second_throw_below_a_task_cancels_again_and_its_exception_wins(hub):
+    cancels = []
+
+    async def stubborn():
+        for _ in range(2):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                cancels.append(len(cancels))
+        raise asyncio.CancelledError
+
+    async def awaits():
+        await asyncio.create_task(stubborn())
+
+    async def main():
+        throw = greenlet.getcurrent().throw
+        for delay in (1, 2):
+            hub.schedule_call_global(delay / 1000, throw, Wrong(str(delay)))
+        with pytest.raises(Wrong, match="2"):
+            await_(awaits())
+
+    eventlet_asyncio.run(main())
+    assert cancels == [0, 1]
+
+
+def test_what_refuses_to_be_cancelled_below_a_throw_gives_its_value():
+    async def refuses():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return "refused"
+
+    async def awaits():
+        return await asyncio.create_task(refuses())
+
+    async def main():
+        with eventlet.Timeout(0.002, Wrong("late")):
+            return await_(awaits())
+
+    assert eventlet_asyncio.run(main()) == "refused"
