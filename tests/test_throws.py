@@ -1,6 +1,7 @@
 """What is thrown at the greenlet of a step strikes that step, with its own identity, and nobody else."""
 
 import asyncio
+import sys
 
 import eventlet
 import greenlet
@@ -301,3 +302,97 @@ def test_what_refuses_to_be_cancelled_below_a_throw_gives_its_value():
             return await_(awaits())
 
     assert eventlet_asyncio.run(main()) == "refused"
+
+
+# A Timeout of such a coroutine's own.
+
+
+@pytest.mark.parametrize("exception, seen", [(None, eventlet.Timeout), (Wrong("late"), Wrong), (Wrong, Wrong)])
+@pytest.mark.parametrize("what", ["sleep", "turns", "task"])
+def test_a_timeout_inside_a_coroutine_below_a_task_is_raised_inside_of_it(what, exception, seen, quiet):
+    inner = Inner(what)
+
+    async def waits():
+        if what == "sleep":
+            await asyncio.sleep(60)
+        elif what == "task":
+            await inner.run()
+        else:
+            while True:
+                await asyncio.sleep(0)
+
+    async def limited():
+        with pytest.raises(seen):
+            with eventlet.Timeout(0.002, exception):
+                await waits()
+        assert not hasattr(asyncio.current_task(), "_thrown")
+        await asyncio.sleep(0)
+        return "went on"
+
+    async def main():
+        assert await_(limited()) == "went on"
+        if sys.version_info >= (3, 11):
+            assert asyncio.current_task().cancelling() == 0
+        await asyncio.sleep(0)
+
+    eventlet_asyncio.run(main())
+
+
+def test_a_silent_timeout_inside_a_coroutine_below_a_task_stays_silent():
+    async def limited():
+        with eventlet.Timeout(0.002, False):
+            await asyncio.sleep(60)
+        return "went on"
+
+    async def main():
+        return await_(limited())
+
+    assert eventlet_asyncio.run(main()) == "went on"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="before 3.11 tasks do not count their cancels")
+@pytest.mark.parametrize("order", ["cancel first", "timeout first"])
+def test_a_cancel_beside_a_timeout_inside_a_coroutine_below_a_task_is_not_lost(hub, order):
+    async def cleans():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    async def limited():
+        with eventlet.Timeout(60) as limit:
+            limits.append(limit)
+            await cleans()
+
+    async def victim():
+        await_(limited())
+
+    async def main():
+        task = asyncio.create_task(victim())
+        await asyncio.sleep(0.001)
+        strikes = [task.cancel, limits[0].timer]
+        if order == "timeout first":
+            strikes.reverse()
+        for strike in strikes:
+            hub.schedule_call_global(0, strike)
+            await asyncio.sleep(0.0001)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    limits = []
+    eventlet_asyncio.run(main())
+
+
+def test_an_outer_timeout_strikes_outside_of_a_coroutine_that_has_one_of_its_own():
+    async def limited():
+        with eventlet.Timeout(60):
+            await asyncio.sleep(60)
+
+    async def main():
+        with pytest.raises(Wrong, match="outer"):
+            with eventlet.Timeout(0.002, Wrong("outer")):
+                await_(limited())
+        assert not hasattr(asyncio.current_task(), "_thrown")
+
+    eventlet_asyncio.run(main())

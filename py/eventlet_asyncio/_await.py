@@ -12,7 +12,7 @@ import sys
 
 import greenlet
 
-from eventlet_asyncio import _evio, green_blocks
+from eventlet_asyncio import _evio, _steps, green_blocks
 from eventlet_asyncio._sides import (
     Wakeup,
     check_awaitable,
@@ -169,8 +169,9 @@ class _Drive:
     def __init__(self, iterator):
         self._iterator = iterator
         self._loop, self._step = asyncio._get_running_loop(), _evio.current_step()
+        self._task = asyncio.current_task(self._loop)
         # What was thrown at who waits, as opposed to raised by what the iterator awaits.
-        self._thrown = []
+        self._strikes = []
 
     def run(self, error):
         """Runs the iterator to its end; what it is told first is the error, if there is one."""
@@ -178,21 +179,21 @@ class _Drive:
             try:
                 awaited = self._advance(error)
             except StopIteration as stop:
-                if not self._thrown:
+                crossing = self._end()
+                if crossing is None:
                     return stop.value
-                crossing = self._interrupted()
                 crossing.returned(stop.value)
                 return crossing.result()
             except asyncio.CancelledError as cancelled:
-                if not self._thrown:
+                crossing = self._end()
+                if crossing is None:
                     raise
-                crossing = self._interrupted()
                 crossing.cancelled(cancelled)
                 return crossing.result()
             except BaseException as exception:
-                if not self._thrown:
+                crossing = self._end()
+                if crossing is None:
                     raise
-                crossing = self._interrupted()
                 crossing.raised(exception)
                 return crossing.result()
             error = self._wait_for(awaited)
@@ -206,10 +207,16 @@ class _Drive:
             return iterator.throw(error)
         raise error
 
-    def _interrupted(self):
+    def _end(self):
+        """The crossing that knows what was thrown and no Timeout inside of the iterator has raised, if any."""
+        for strike in self._strikes:
+            strike.forget()
+        thrown = [strike.thrown for strike in self._strikes if not strike.answered]
+        if not thrown:
+            return None
         crossing = _evio.Crossing(_nothing, _nothing, _nothing)
         crossing.started()
-        for exception in self._thrown:
+        for exception in thrown:
             interrupt(crossing, exception)
         return crossing
 
@@ -229,7 +236,7 @@ class _Drive:
     def _cancel(self, exception, awaited):
         """Cancels what is awaited, after a throw; whether there is a cleanup to wait for."""
         if not isinstance(exception, asyncio.CancelledError):
-            self._thrown.append(exception)
+            self._strikes.append(_steps.strike_in_drive(self._task, exception))
         return awaited is not None and awaited.cancel()
 
     def _park(self, awaited):
