@@ -1,0 +1,139 @@
+"""Runs programs of the explorer, and looks at what each leaves behind."""
+
+import asyncio
+import gc
+import logging
+import os
+
+import eventlet
+import greenlet
+from eventlet import hubs
+
+from eventlet_asyncio import debug, use_hub
+from tests.explorer import interpret, judge, model, strikes, trees
+from tests.explorer.schedule import Run, outcome
+
+assert strikes
+
+#: How long a program may take, in seconds.
+LIMIT = 10
+#: For how many turns the last must have ended.
+QUIET = 30
+
+
+class Hang(BaseException):
+    """A program did not end."""
+
+
+class Complaints(logging.Handler):
+    """What asyncio complains of."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append(record.getMessage())
+
+
+class Failure(Exception):
+    """A program did not do what it had to."""
+
+    def __init__(self, case, text, trace):
+        super().__init__(text)
+        self.case, self.text, self.trace = case, text, trace
+
+    def __str__(self):
+        trace = "\n".join(" ".join(map(str, each)) for each in self.trace)
+        return f"{self.text}\n{self.case}\n{interpret.source_of(self.case.root)}\n{trace}"
+
+
+def explore(case):
+    """Runs a case and raises Failure, unless everybody has seen what they had to."""
+    use_hub()
+    hub = hubs.get_hub()
+    hub.set_timer_exceptions(False)
+    before = _resources(hub)
+    complaints = Complaints()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(complaints)
+    propagates, logger.propagate = logger.propagate, False
+    run = Run(interpret.strikes_of(case))
+    try:
+        end = _run(case)
+        _drain(run)
+        _look(case, run, end)
+        run.units.clear()
+        run.made.clear()
+        after = _resources(hub)
+        if after != before:
+            raise judge.Fault(f"left behind: {before} before, {after} after")
+        orphans = any(each[0] in ("cancel", "kill", "limit", "below") for each in run.trace)
+        if complaints.texts and not orphans:
+            raise judge.Fault(f"asyncio complains: {complaints.texts}")
+    except (judge.Fault, Hang) as fault:
+        raise Failure(case, str(fault), run.trace) from None
+    finally:
+        logger.removeHandler(complaints)
+        logger.propagate = propagates
+    return run
+
+
+def _run(case):
+    program = interpret.program_of(case)
+    limit = eventlet.Timeout(LIMIT, hang := Hang())
+    try:
+        return outcome(program(), None)
+    except Hang:
+        raise Hang(f"it hangs\n{debug.format_stacks()}") from None
+    except BaseException as exception:
+        if isinstance(exception, KeyboardInterrupt):
+            raise
+        return outcome(None, exception)
+    finally:
+        limit.cancel()
+        del hang
+
+
+def _drain(run):
+    """Waits until all have ended whom nobody waited for."""
+    quiet = turns = 0
+    while quiet < QUIET:
+        eventlet.sleep(0)
+        turns += 1
+        quiet = 0 if run.alive else quiet + 1
+        if turns > 5000:
+            raise Hang(f"nodes {sorted(run.alive)} do not end\n{debug.format_stacks()}")
+
+
+def _look(case, run, end):
+    judge_ = judge.Judge(case)
+    judge_.follow(run.trace)
+    root = judge_.ends[0]
+    if end != root and not (end == ("raised", judge.CANCEL) and root == ("raised", judge.EXIT)):
+        raise judge.Fault(f"the root has ended with {root}, which is seen as {end}")
+    if not any(each[0] in ("cancel", "kill", "limit", "asyncio limit", "below") for each in run.trace):
+        for number, expected in model.expected_ends(case.root).items():
+            if expected is not None and judge_.ends.get(number) != expected:
+                raise judge.Fault(f"node {number} must end with {expected}, not {judge_.ends.get(number)}")
+    if asyncio._get_running_loop() is not None or greenlet.getcurrent().parent is not None:
+        raise judge.Fault("the main greenlet is not what it was")
+
+
+def _resources(hub):
+    return {
+        "tasks": len(asyncio.all_tasks(hub.loop)),
+        "timers": hub.get_timers_count(),
+        "listeners": len(hub.get_readers()) + len(hub.get_writers()),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+    }
+
+
+def greenlets():
+    """How many greenlets there are, after a collection."""
+    gc.collect()
+    return sum(issubclass(type(each), greenlet.greenlet) and not each.dead for each in gc.get_objects())
+
+
+def case_of(seed):
+    return trees.generate(trees.Chooser(seed))
