@@ -396,3 +396,45 @@ def test_an_outer_timeout_strikes_outside_of_a_coroutine_that_has_one_of_its_own
         assert not hasattr(asyncio.current_task(), "_thrown")
 
     eventlet_asyncio.run(main())
+
+
+# Thrown at green code that waits for the first step of a task.
+
+
+def test_a_coroutine_that_kills_who_awaits_it_in_its_first_step_is_cancelled_and_cleans_up():
+    log = []
+
+    async def kills():
+        mine = await identity()
+        green.kill(Wrong("kill"))
+        log.append("killed")
+        assert await identity() == mine
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            log.append("clean")
+
+    def waits():
+        try:
+            await_(kills())
+        finally:
+            log.append((asyncio._get_running_loop(), "seen"))
+
+    green = eventlet.spawn(waits)
+    with pytest.raises(Wrong, match="kill"):
+        green.wait()
+    assert log == ["killed", "clean", (None, "seen")]
+
+
+def test_green_code_that_is_woken_during_the_first_step_of_what_it_awaits_waits_on(hub):
+    async def wakes(switch):
+        hub.schedule_call_global(0, greenlet.getcurrent().switch)
+        switch()
+        await asyncio.sleep(0)
+        return "value"
+
+    def waits():
+        return await_(wakes(greenlet.getcurrent().switch))
+
+    assert eventlet.spawn(waits).wait() == "value"

@@ -298,8 +298,13 @@ pub(crate) fn start_task<'py>(
         Some(carrier) => greenlet::switch(&carrier).map(drop),
         None => Ok(()),
     };
-    match step.get().take_started(py) {
-        Some(task) => Ok(Some((task?.into_bound(py), thrown))),
+    if let Some(task) = step.get().take_started(py) {
+        return Ok(Some((task?.into_bound(py), thrown)));
+    }
+    // Somebody else came here, past the step: what it runs may have killed who waits for it.
+    step::put_away(py)?;
+    match step.get().part_from_caller(py) {
+        Some(task) => Ok(Some((task.into_bound(py), thrown))),
         None => thrown.map(|()| None),
     }
 }
