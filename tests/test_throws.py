@@ -438,3 +438,26 @@ def test_green_code_that_is_woken_during_the_first_step_of_what_it_awaits_waits_
         return await_(wakes(greenlet.getcurrent().switch))
 
     assert eventlet.spawn(waits).wait() == "value"
+
+
+# What a green thread ends with that a callback, a task or the end of a run has killed.
+
+
+@pytest.mark.parametrize("exception", [Wrong("kill"), BaseException("kill")])
+@pytest.mark.parametrize("killer", ["callback", "task", "after a run"])
+def test_what_a_killed_green_thread_raises_ends_nothing_else(hub, killer, exception):
+    async def kills(green):
+        green.kill(exception)
+        await asyncio.sleep(0)
+
+    green = started(eventlet.sleep, 60)
+    if killer == "callback":
+        hub.loop.call_soon(green.kill, exception)
+    elif killer == "task":
+        hub.loop.create_task(kills(green))
+    else:
+        asyncio.run(asyncio.sleep(0))
+        green.kill(exception)
+    eventlet.sleep(0.002)
+    with pytest.raises(type(exception), match="kill"):
+        green.wait()
