@@ -7,7 +7,9 @@ import time
 
 os.environ.setdefault("EVENTLET_TESTS", "1")
 
-from tests.explorer import explore, interpret  # noqa: E402
+from eventlet import hubs  # noqa: E402
+
+from tests.explorer import explore, interpret, shrink  # noqa: E402
 
 
 def main():
@@ -16,18 +18,22 @@ def main():
     parser.add_argument("--seed", type=int, help="explore this one; show its program and its trace")
     parser.add_argument("--script", type=int, help="print the program of this seed, which needs nothing of the explorer")
     parser.add_argument("--failures", type=int, default=1, help="stop after so many")
+    parser.add_argument("--shrink", type=int, help="make the failing case of this seed smaller; show what is left")
     options = parser.parse_args()
     if options.script is not None:
         print(interpret.script_of(explore.case_of(options.script)))
         return 0
     if options.seed is not None:
-        return show(options.seed)
+        return show(explore.case_of(options.seed))
+    if options.shrink is not None:
+        case = explore.case_of(options.shrink)
+        failure = shrink.fails(case)
+        return show(case if failure is None else shrink.shrink(case, failure)[0])
     low, _, high = (options.seeds or "0:1000").partition(":")
     return many(range(int(low), int(high)), options.failures)
 
 
-def show(seed):
-    case = explore.case_of(seed)
+def show(case):
     print(case, interpret.source_of(case.root), sep="\n")
     try:
         run = explore.explore(case)
@@ -47,7 +53,8 @@ def many(seeds, limit):
             explore.explore(explore.case_of(seed))
         except explore.Failure as failure:
             failed += 1
-            print(f"# seed {seed} fails: {failure.text}", flush=True)
+            vars(hubs._threadlocal).clear()
+            print(f"# seed {seed} fails: {failure.text.strip()[-1000:]!r}", flush=True)
             if failed == limit:
                 print(interpret.script_of(failure.case))
                 break

@@ -125,10 +125,10 @@ def _limit(limit):
 
 
 HOSTS = {
-    "spawn": "eventlet.spawn(node0).wait()",
-    "await_": "await_(node0())",
-    "run": "run(node0())",
-    "spawn run": "eventlet.spawn(asyncio.run, node0()).wait()",
+    "spawn": "eventlet.spawn({0}).wait()",
+    "await_": "await_({0}())",
+    "run": "run({0}())",
+    "spawn run": "eventlet.spawn(asyncio.run, {0}()).wait()",
 }
 
 
@@ -136,7 +136,11 @@ def program_of(case):
     """Compiles a program: a function that runs it to its root's end."""
     names = {**_NAMES, **vars(schedule)}
     exec(compile(source_of(case.root), "<program>", "exec"), names)
-    return eval(f"lambda: {HOSTS[case.host]}", names)
+    return eval(f"lambda: {_host(case)}", names)
+
+
+def _host(case):
+    return HOSTS[case.host].format(f"node{case.root.number}")
 
 
 def strikes_of(case):
@@ -159,7 +163,7 @@ use_hub()
 hubs.get_hub().set_timer_exceptions(False)
 now = Run({strikes})
 try:
-    with eventlet.Timeout(5):
+    with noted_kills(), eventlet.Timeout(5):
         print("the root ends with", outcome({host}, None))
 except BaseException as exception:
     print("the root ends with", outcome(None, exception))
@@ -174,7 +178,7 @@ print("still running:", sorted(now.alive))
 def script_of(case):
     """A program that needs only eventlet_asyncio: what it does, and prints its trace."""
     parts = [_IMPORTS, _text(schedule), _text(strikes), source_of(case.root)]
-    parts.append(_END.format(strikes=strikes_of(case), host=HOSTS[case.host]))
+    parts.append(_END.format(strikes=strikes_of(case), host=_host(case)))
     return "\n\n".join(parts)
 
 

@@ -72,10 +72,18 @@ class Judge:
         self.stacks = {}
         #: What children were struck by that had not begun.
         self.unborn = {}
-        self.begun = {0}
+        self.begun = {case.root.number}
         self.cancelled = set()
         #: Loops that end, and nodes whose task group does: what still runs there is cancelled at some time.
         self.ending = set()
+        #: Tasks that were cancelled while they ran: asyncio makes a note, for their next await.
+        self.noted = set()
+        #: The call that waits for a green thread.
+        self.handles = {}
+        #: Green nodes that are to be killed, and how many turns they have had since.
+        self.asked = {}
+        #: Who strikes.
+        self.striker = None
 
     def follow(self, trace):
         for number, (what, *rest) in enumerate(trace):
@@ -91,7 +99,7 @@ class Judge:
         """Whether a node belongs to something that cancels all of its own."""
         while number is not None:
             life = self.lives.get(number)
-            if number in self.ending or (life is not None and life.loop in self.ending):
+            if number in self.ending or life is not None and (life.loop in self.ending or life.unit in self.noted):
                 return True
             number = self.parents.get(number)
         return False
@@ -114,7 +122,7 @@ class Judge:
         self.ends[number] = outcome
         wait = self.wait_for(number)
         if wait is None or wait.kind == "run":
-            if life.loop is not None and (wait is not None or number == 0):
+            if life.loop is not None and (wait is not None or number not in self.parents):
                 self.ending.add(life.loop)
         elif wait.kind == "group" and outcome[0] == "raised" and outcome[1] != CANCEL:
             self.ending.update(wait.children)
@@ -130,6 +138,10 @@ class Judge:
     def on_resumed(self, number, name):
         life = self.lives[number]
         due, life.due, life.kind = life.due, set(), ""
+        for asked in set(self.stacks[life.unit]) & set(self.asked):
+            self.asked[asked] += 1
+            if self.asked[asked] > 5:
+                raise Fault(f"nobody has killed node {asked}")
         if name in due or (name is None and not due):
             return
         if name in (None, CANCEL, EXIT) and self.is_ending(number):
@@ -148,6 +160,9 @@ class Judge:
 
     on_cleaned = on_clean
 
+    def on_handle(self, number, unit):
+        self.handles[unit] = self.lives[number].wait
+
     def on_saw(self, number, children, outcome, context):
         life = self.lives[number]
         wait, life.wait = life.wait, None
@@ -163,7 +178,7 @@ class Judge:
             allowed.add(("raised", wait.converts))
             if life.unit not in self.cancelled and sys.version_info >= (3, 11):
                 allowed.discard(("raised", CANCEL))
-        if outcome not in allowed and not self.is_ending(number):
+        if outcome not in allowed and not any(map(self.is_ending, (number, *children))):
             raise Fault(f"it may see {sorted(allowed, key=str)}")
 
     # What a call may end with.
@@ -208,14 +223,35 @@ class Judge:
 
     # Whom a strike reaches.
 
-    def on_cancel(self, number):
+    def on_cancel(self, number, striker):
+        self.striker = striker
         self.cancelled.add(self.lives[number].unit)
         self.hit(self.lives[number].unit, CANCEL, "cancel")
 
-    def on_kill(self, number, name):
-        self.hit(self.lives[number].unit, name, "kill")
+    def on_cancel_below(self, number, striker):
+        self.striker = striker
+        self.hit_child(*self.lives[number].wait.children)
 
-    def on_asyncio_limit(self, number):
+    def on_kill(self, unit, name, striker):
+        self.striker = striker
+        wait = self.handles.get(unit)
+        if wait is not None and wait.kind == "future_to_greenlet":
+            wait.pending.append(("kill", name))
+            self.hit_children(wait)
+            return
+        if unit in self.stacks:
+            for number in self.stacks[unit]:
+                self.asked.pop(number, None)
+            self.hit(unit, name, "kill")
+            return
+        # It has not begun.
+        asked = [number for number in self.asked if number not in self.lives]
+        for number in asked if wait is None else wait.children:
+            self.asked.pop(number, None)
+            self.unborn[number] = name
+
+    def on_asyncio_limit(self, number, striker):
+        self.striker = striker
         self.lives[number].wait.converts = "TimeoutError"
         self.hit(self.lives[number].unit, CANCEL, "cancel")
 
@@ -230,18 +266,6 @@ class Judge:
         else:
             life.wait.converts = name
             self.hit(life.unit, CANCEL, "cancel")
-
-    def on_below(self, number, name):
-        wait = self.lives[number].wait
-        if wait.kind == "future_to_greenlet":
-            wait.pending.append(("kill", name))
-            self.hit_children(wait)
-            return
-        (child,) = wait.children
-        if child in self.lives:
-            self.hit(self.lives[child].unit, name, "cancel" if name == CANCEL else "kill")
-        else:
-            self.unborn[child] = name
 
     def blocks_greenly(self, life):
         return life.node.world == "green" or life.kind == "g"
@@ -261,7 +285,9 @@ class Judge:
             return
         life = self.lives[stack[-1]]
         wait = life.wait
-        if wait is None and (style == "cancel" or self.blocks_greenly(life)):
+        if unit == self.striker:
+            self.noted.add(unit)
+        elif wait is None and (style == "cancel" or self.blocks_greenly(life)):
             life.due.add(name)
         elif wait is not None and wait.kind in LEAVING:
             wait.due.add(name)
@@ -280,10 +306,20 @@ class Judge:
 
     def hit_children(self, wait):
         wait.late = all(child in self.ends for child in wait.children)
+        if wait.kind == "group":
+            # The task that waits for it cancels them, in a turn of its own.
+            self.ending.update(wait.children)
+            return
         for child in wait.children:
-            green = self.nodes[child].world == "green"
-            name, style = (EXIT, "kill") if green else (CANCEL, "cancel")
-            if child in self.lives:
-                self.hit(self.lives[child].unit, name, style)
-            else:
-                self.unborn[child] = name
+            self.hit_child(child)
+
+    def hit_child(self, child):
+        if child in self.ends:
+            return
+        if self.nodes[child].world == "green":
+            # Killed in the next turn.
+            self.asked[child] = 0
+        elif child in self.lives:
+            self.hit(self.lives[child].unit, CANCEL, "cancel")
+        else:
+            self.unborn[child] = CANCEL

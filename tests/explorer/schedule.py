@@ -43,6 +43,10 @@ class Run:
         """The number of a task or green thread."""
         return self.units.setdefault(key, len(self.units))
 
+    def running(self):
+        """The number of the task or green thread that runs."""
+        return self.unit(running_task() or greenlet.getcurrent())
+
     def named(self, exception, name):
         """An exception with a name, of which there is one."""
         exception.name = name
@@ -157,6 +161,8 @@ class call:
     def on(self, handle):
         """What the call waits for, which can be struck itself."""
         self.handle = handle
+        if isinstance(handle, greenlet.greenlet):
+            self.me.run.note("handle", self.me.number, self.me.run.unit(handle))
         return handle
 
     def limited(self, limit):

@@ -4,11 +4,13 @@ The second part of a script that replays a program.
 """
 
 import asyncio
+import contextlib
 
 import eventlet
 import greenlet
-from eventlet import hubs
+from eventlet import greenthread, hubs
 
+from eventlet_asyncio.bridge import FutureGreenThread
 from tests.explorer.schedule import Base, Run, name_of
 
 
@@ -22,15 +24,31 @@ def strike(run, kind, number):
     elif kind == "below":
         strike_below(run, target)
     elif target.loop is not None:
-        run.note("cancel", number)
+        run.note("cancel", number, run.running())
         target.key.cancel()
     else:
-        exceptions = (new_exception(run),) if kind == "strike" else ()
-        run.note("kill", number, name_of(exceptions[0]) if exceptions else "GreenletExit")
-        target.key.kill(*exceptions)
+        target.key.kill(*(new_exception(run),) if kind == "strike" else ())
 
 
 Run.strike = strike
+
+
+@contextlib.contextmanager
+def noted_kills():
+    """Has eventlet's kill(), which the bridge calls also, noted in the trace."""
+    kill = greenthread.kill
+
+    def noted_kill(green, *exceptions):
+        if not green.dead:
+            exception = exceptions[0] if exceptions else greenlet.GreenletExit()
+            Run.now.note("kill", Run.now.unit(green), name_of(exception), Run.now.running())
+        return kill(green, *exceptions)
+
+    greenthread.kill = noted_kill
+    try:
+        yield
+    finally:
+        greenthread.kill = kill
 
 
 def new_exception(run):
@@ -44,7 +62,7 @@ def strike_limit(run, kind, target):
         return
     if not isinstance(limit, eventlet.Timeout):
         if limit._state.value == "active":
-            run.note("asyncio limit", target.number)
+            run.note("asyncio limit", target.number, run.running())
             limit._on_timeout()
         return
     hub = hubs.get_hub()
@@ -55,7 +73,9 @@ def strike_limit(run, kind, target):
     timer = limit.timer
     if timer is not None and timer.pending:
         run.note("limit", target.number, name_of(limit.exception or limit), limit.exception is None)
-        timer()
+        throw, exceptions, _ = timer.tpl
+        timer.cancel()
+        throw(*exceptions)
 
 
 def strike_below(run, target):
@@ -63,11 +83,9 @@ def strike_below(run, target):
     handle = target.calls[-1].handle if target.calls else None
     if isinstance(handle, asyncio.Future):
         if not handle.done():
-            run.note("below", target.number, "CancelledError")
+            run.note("cancel below", target.number, run.running())
             handle.cancel()
-    elif isinstance(handle, greenlet.greenlet) and not handle.dead:
-        if handle is greenlet.getcurrent():
-            return
-        exception = new_exception(run)
-        run.note("below", target.number, name_of(exception))
-        handle.kill(exception)
+    elif isinstance(handle, greenlet.greenlet) and handle is not greenlet.getcurrent():
+        # eventlet loses the exception of one that has not begun.
+        begun = handle or isinstance(handle, FutureGreenThread)
+        handle.kill(*(new_exception(run),) if begun else ())
