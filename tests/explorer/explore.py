@@ -63,10 +63,16 @@ def explore(case):
     try:
         with strikes.noted_kills():
             end = _run(case)
-            _drain(run)
-        _look(case, run, end)
+            hang = _drain(run)
+        if _look(case, run, end).abandons:
+            # What is left is nobody's.
+            vars(hubs._threadlocal).clear()
+            return run
+        if hang is not None:
+            raise hang
         run.units.clear()
         run.made.clear()
+        gc.collect()
         after = _resources(hub)
         if after != before:
             raise judge.Fault(f"left behind: {before} before, {after} after")
@@ -96,19 +102,22 @@ def _run(case):
 
 
 def _drain(run):
-    """Waits until all have ended whom nobody waited for."""
+    """Waits until all have ended whom nobody waited for; tells if they do not."""
     quiet = turns = 0
     while quiet < QUIET:
         eventlet.sleep(0)
         turns += 1
         quiet = 0 if run.alive else quiet + 1
         if turns > 5000:
-            raise Hang(f"nodes {sorted(run.alive)} do not end\n{debug.format_stacks()}")
+            return Hang(f"nodes {sorted(run.alive)} do not end\n{debug.format_stacks()}")
+    return None
 
 
 def _look(case, run, end):
     judge_ = judge.Judge(case)
     judge_.follow(run.trace)
+    if judge_.abandons:
+        return judge_
     root = judge_.ends[case.root.number]
     if end != root and not (end == ("raised", judge.CANCEL) and root == ("raised", judge.EXIT)):
         raise judge.Fault(f"the root has ended with {root}, which is seen as {end}")
@@ -118,6 +127,7 @@ def _look(case, run, end):
                 raise judge.Fault(f"node {number} must end with {expected}, not {judge_.ends.get(number)}")
     if asyncio._get_running_loop() is not None or greenlet.getcurrent().parent is not None:
         raise judge.Fault("the main greenlet is not what it was")
+    return judge_
 
 
 def _listen(complaints, trace):

@@ -82,6 +82,8 @@ class Judge:
         self.handles = {}
         #: Green nodes that are to be killed, and how many turns they have had since.
         self.asked = {}
+        #: Whether asyncio.run() was kept from ending what it has begun.
+        self.abandons = False
         #: Who strikes.
         self.striker = None
 
@@ -91,6 +93,8 @@ class Judge:
                 getattr(self, "on_" + what.replace(" ", "_"))(*rest)
             except Fault as fault:
                 raise Fault(f"line {number} of the trace, {what} {rest}: {fault}") from None
+        if self.abandons:
+            return
         for number in sorted(self.begun - set(self.ends) - set(self.unborn)):
             if number in self.lives or not self.is_ending(number):
                 raise Fault(f"node {number} has {'begun but not ended' if number in self.lives else 'not begun'}")
@@ -292,6 +296,8 @@ class Judge:
         elif wait is not None and wait.kind in LEAVING:
             wait.due.add(name)
         elif wait is not None and wait.kind in (*DRIVING, "run"):
+            if wait.kind == "run":
+                self.hit_run(wait, style)
             wait.pending.append((style, name))
             self.hit_children(wait)
         else:
@@ -303,6 +309,14 @@ class Judge:
             else:
                 wait.cancelled = True
                 self.hit_children(wait)
+
+    def hit_run(self, wait, style):
+        """asyncio.run() cancels its task when it is left, which a cancel has it do in the next turn."""
+        if style == "cancel":
+            self.ending.update(wait.children)
+        if wait.pending or all(child in self.ends for child in wait.children):
+            # The second exception leaves its cleanup, and what was to be cleaned up.
+            self.abandons = True
 
     def hit_children(self, wait):
         wait.late = all(child in self.ends for child in wait.children)
