@@ -60,6 +60,7 @@ def explore(case):
     logger.addHandler(complaints)
     propagates, logger.propagate = logger.propagate, False
     run = Run(interpret.strikes_of(case))
+    run.lasting_loop = None if case.host == "run" else hub.loop
     try:
         with strikes.noted_kills():
             end = _run(case)
@@ -67,6 +68,9 @@ def explore(case):
         if _look(case, run, end).abandons:
             # What is left is nobody's.
             vars(hubs._threadlocal).clear()
+            run.alive.clear()
+            run.units.clear()
+            gc.collect()
             return run
         if hang is not None:
             raise hang

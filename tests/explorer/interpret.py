@@ -162,6 +162,7 @@ _END = """\
 use_hub()
 hubs.get_hub().set_timer_exceptions(False)
 now = Run({strikes})
+now.lasting_loop = {loop}
 try:
     with noted_kills(), eventlet.Timeout(5):
         print("the root ends with", outcome({host}, None))
@@ -178,7 +179,7 @@ print("still running:", sorted(now.alive))
 def script_of(case):
     """A program that needs only eventlet_asyncio: what it does, and prints its trace."""
     parts = [_IMPORTS, _text(schedule), _text(strikes), source_of(case.root)]
-    parts.append(_END.format(strikes=strikes_of(case), host=_host(case)))
+    parts.append(_END.format(strikes=strikes_of(case), host=_host(case), loop="None" if case.host == "run" else "hubs.get_hub().loop"))
     return "\n\n".join(parts)
 
 

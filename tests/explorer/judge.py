@@ -89,6 +89,8 @@ class Judge:
 
     def follow(self, trace):
         for number, (what, *rest) in enumerate(trace):
+            if self.abandons:
+                return
             try:
                 getattr(self, "on_" + what.replace(" ", "_"))(*rest)
             except Fault as fault:
@@ -297,7 +299,7 @@ class Judge:
             wait.due.add(name)
         elif wait is not None and wait.kind in (*DRIVING, "run"):
             if wait.kind == "run":
-                self.hit_run(wait, style)
+                self.hit_run(wait)
             wait.pending.append((style, name))
             self.hit_children(wait)
         else:
@@ -310,10 +312,13 @@ class Judge:
                 wait.cancelled = True
                 self.hit_children(wait)
 
-    def hit_run(self, wait, style):
-        """asyncio.run() cancels its task when it is left, which a cancel has it do in the next turn."""
-        if style == "cancel":
-            self.ending.update(wait.children)
+    def hit_run(self, wait):
+        """asyncio.run() cancels its tasks when it is left, which a cancel has it do in the next turn."""
+        (child,) = wait.children
+        if child in self.lives:
+            self.ending.add(self.lives[child].loop)
+        else:
+            self.ending.add(child)
         if wait.pending or all(child in self.ends for child in wait.children):
             # The second exception leaves its cleanup, and what was to be cleaned up.
             self.abandons = True

@@ -25,6 +25,8 @@ class Run:
         for strike in strikes:
             self.strikes.setdefault(strike[0], []).append(strike[1:])
         self.point = 0
+        #: A loop that runs as long as the program.
+        self.lasting_loop = None
         self.trace = []
         #: Nodes that run, by number.
         self.alive = {}
@@ -191,8 +193,9 @@ def pause(me, kinds):
                 eventlet.sleep(0)
                 continue
             there = event.Event()
-            if kind == "c":
-                hub.loop.call_soon(there.send)
+            loop = asyncio._get_running_loop() or me.run.lasting_loop
+            if kind == "c" and loop is not None:
+                loop.call_soon(there.send)
             else:
                 hub.schedule_call_global(0, there.send)
             there.wait()
@@ -228,7 +231,8 @@ def point(me):
     for kind, number, way in run.strikes.get(run.point, ()):
         target = run.alive.get(number)
         if way == "soon":
-            (asyncio._get_running_loop() or hubs.get_hub().loop).call_soon(run.strike, kind, number)
+            loop = asyncio._get_running_loop() or hubs.get_hub().loop
+            loop.call_soon(run.strike, kind, number)
         elif way == "inline" and target is not None and target.key is not me.key:
             run.strike(kind, number)
         else:
