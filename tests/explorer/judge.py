@@ -18,6 +18,8 @@ LEAVING = ("spawn", "pool", "future_to_greenlet")
 DRIVING = ("await_", "async_to_sync")
 #: Calls in which async code waits for a green thread.
 FOR_GREEN = ("await green", "await greens", "sync_to_async", "greenlet_to_future")
+#: Strikes at a task from asyncio's side; the second is of a time limit, which takes its cancel back.
+CANCELLING = ("cancel", "limit")
 #: Calls whose callee has its caller's context.
 SHARING = ("call", "await", "wait_for", "sync_to_async", *DRIVING)
 
@@ -59,6 +61,7 @@ class Judge:
     """Follows a trace."""
 
     def __init__(self, case):
+        self.host = case.host
         self.nodes = {node.number: node for node in nodes_of(case.root)}
         self.parents = {
             child.number: node.number
@@ -97,9 +100,17 @@ class Judge:
                 raise Fault(f"line {number} of the trace, {what} {rest}: {fault}") from None
         if self.abandons:
             return
+        if self.host == "run" and self.waits_for_closed_loop():
+            self.abandons = True
+            return
         for number in sorted(self.begun - set(self.ends) - set(self.unborn)):
             if number in self.lives or not self.is_ending(number):
                 raise Fault(f"node {number} has {'begun but not ended' if number in self.lives else 'not begun'}")
+
+    def waits_for_closed_loop(self):
+        """Whether green code that nobody waits for does, as a thread may that waits for asyncio."""
+        left = [life.wait for number, life in self.lives.items() if number not in self.ends]
+        return any(wait is not None and wait.kind in (*DRIVING, "future_to_greenlet") for wait in left)
 
     def is_ending(self, number):
         """Whether a node belongs to something that cancels all of its own."""
@@ -231,7 +242,6 @@ class Judge:
 
     def on_cancel(self, number, striker):
         self.striker = striker
-        self.cancelled.add(self.lives[number].unit)
         self.hit(self.lives[number].unit, CANCEL, "cancel")
 
     def on_cancel_below(self, number, striker):
@@ -259,7 +269,7 @@ class Judge:
     def on_asyncio_limit(self, number, striker):
         self.striker = striker
         self.lives[number].wait.converts = "TimeoutError"
-        self.hit(self.lives[number].unit, CANCEL, "cancel")
+        self.hit(self.lives[number].unit, CANCEL, "limit")
 
     def on_limit(self, number, name, is_timeout):
         life = self.lives[number]
@@ -271,7 +281,7 @@ class Judge:
             self.hit(life.unit, name, "timeout" if is_timeout else "kill")
         else:
             life.wait.converts = name
-            self.hit(life.unit, CANCEL, "cancel")
+            self.hit(life.unit, CANCEL, "limit")
 
     def blocks_greenly(self, life):
         return life.node.world == "green" or life.kind == "g"
@@ -291,9 +301,11 @@ class Judge:
             return
         life = self.lives[stack[-1]]
         wait = life.wait
+        if style == "cancel":
+            self.cancelled.add(unit)
         if unit == self.striker:
             self.noted.add(unit)
-        elif wait is None and (style == "cancel" or self.blocks_greenly(life)):
+        elif wait is None and (style in CANCELLING or self.blocks_greenly(life)):
             life.due.add(name)
         elif wait is not None and wait.kind in LEAVING:
             wait.due.add(name)
@@ -303,7 +315,7 @@ class Judge:
             wait.pending.append((style, name))
             self.hit_children(wait)
         else:
-            if style != "cancel":
+            if style not in CANCELLING:
                 driven = self.lives[stack[self.driven(unit)]].wait
                 driven.pending.append((style, name))
             if wait is None:
