@@ -461,3 +461,31 @@ def test_what_a_killed_green_thread_raises_ends_nothing_else(hub, killer, except
     eventlet.sleep(0.002)
     with pytest.raises(type(exception), match="kill"):
         green.wait()
+
+
+@pytest.mark.parametrize("killer", ["callback", "task"])
+def test_a_green_thread_that_is_killed_inside_kill_has_no_running_loop(hub, killer):
+    log = []
+
+    async def task():
+        before = await identity()
+        green.kill(Wrong("kill"))
+        assert await identity() == before
+        log.append("task")
+
+    def kills():
+        if killer == "callback":
+            hub.loop.call_soon(green.kill, Wrong("kill"))
+        else:
+            hub.loop.create_task(task())
+        try:
+            other.kill()
+        finally:
+            log.append(asyncio._get_running_loop())
+
+    other = started(eventlet.sleep, 60)
+    green = eventlet.spawn(kills)
+    with pytest.raises(Wrong, match="kill"):
+        green.wait()
+    eventlet.sleep(0.001)
+    assert log == ([None] if killer == "callback" else [None, "task"])

@@ -68,6 +68,9 @@ def reserve_wakeup() -> None:
 def restore(carrier: greenlet) -> None:
     """Give a step its identity back before something is thrown at its carrier."""
 
+def go_on() -> None:
+    """Give the running greenlet its own identity, or none, after a switch that was no green block."""
+
 def unpark(step: Step) -> None:
     """Make a parked step, whose greenlet goes on, the running one again."""
 

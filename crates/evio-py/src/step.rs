@@ -207,6 +207,21 @@ pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
+/// Sees to it that a greenlet which goes on without having blocked greenly has its own identity, or none.
+pub(crate) fn go_on(current: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = current.py();
+    if let Some(step) = active(py) {
+        if step.bind(py).get().owns(current)? {
+            return Ok(());
+        }
+        put_away(py)?;
+    }
+    if any_displaced() {
+        restore_before_switch(current)?;
+    }
+    Ok(())
+}
+
 /// Parks the active step, if there is one, because the running greenlet is about to block greenly.
 ///
 /// The answer goes to [`unpark`] when the greenlet is switched to again.
