@@ -85,6 +85,8 @@ class Judge:
         self.handles = {}
         #: Green nodes that are to be killed, and how many turns they have had since.
         self.asked = {}
+        #: What asyncio.run() ran, in tasks that others may have cancelled as well.
+        self.struck_runs = set()
         #: Whether asyncio.run() was kept from ending what it has begun.
         self.abandons = False
         #: Who strikes.
@@ -100,17 +102,27 @@ class Judge:
                 raise Fault(f"line {number} of the trace, {what} {rest}: {fault}") from None
         if self.abandons:
             return
-        if self.host == "run" and self.waits_for_closed_loop():
+        left = {number for number in self.lives if number not in self.ends}
+        if self.left_early(left) or (self.host == "run" and self.waits_for_closed_loop(left)):
             self.abandons = True
             return
         for number in sorted(self.begun - set(self.ends) - set(self.unborn)):
             if number in self.lives or not self.is_ending(number):
                 raise Fault(f"node {number} has {'begun but not ended' if number in self.lives else 'not begun'}")
 
-    def waits_for_closed_loop(self):
+    def waits_for_closed_loop(self, left):
         """Whether green code that nobody waits for does, as a thread may that waits for asyncio."""
-        left = [life.wait for number, life in self.lives.items() if number not in self.ends]
-        return any(wait is not None and wait.kind in (*DRIVING, "future_to_greenlet") for wait in left)
+        waits = [self.lives[number].wait for number in left]
+        return any(wait is not None and wait.kind in (*DRIVING, "future_to_greenlet") for wait in waits)
+
+    def left_early(self, left):
+        """Whether one of these is below an asyncio.run() that a task group may have struck twice."""
+        for number in left:
+            while number is not None:
+                if number in self.struck_runs:
+                    return True
+                number = self.parents.get(number)
+        return False
 
     def is_ending(self, number):
         """Whether a node belongs to something that cancels all of its own."""
@@ -161,7 +173,8 @@ class Judge:
                 raise Fault(f"nobody has killed node {asked}")
         if name in due or (name is None and not due):
             return
-        if name in (None, CANCEL, EXIT) and self.is_ending(number):
+        if self.is_ending(number):
+            # The loop may also be closed.
             return
         raise Fault(f"it may see {due or 'nothing'}")
 
@@ -190,7 +203,9 @@ class Judge:
         shares = wait.kind in SHARING and children[0] in self.lives
         if context != (children[0] if shares else number):
             raise Fault(f"the context is that of node {context}")
-        allowed = {self.carried(life, each) for each in self.outcomes(life, wait)}
+        if wait.pending and self.is_ending(number):
+            self.struck_runs.update(children)
+        allowed = self.outcomes(life, wait)
         if wait.converts and ("raised", CANCEL) in allowed:
             allowed.add(("raised", wait.converts))
             if life.unit not in self.cancelled and sys.version_info >= (3, 11):
@@ -199,9 +214,6 @@ class Judge:
             raise Fault(f"it may see {sorted(allowed, key=str)}")
 
     # What a call may end with.
-
-    def carried(self, life, outcome):
-        return outcome
 
     def outcome_of(self, wait, child):
         outcome = self.ends.get(child) or ("raised", self.unborn.get(child, "nothing: it never ran"))

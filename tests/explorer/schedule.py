@@ -111,7 +111,7 @@ class node:
 
     def __exit__(self, kind, exception, traceback):
         self.look()
-        del self.run.alive[self.number]
+        self.run.alive.pop(self.number, None)
         self.run.note("end", self.number, outcome(self.value, exception))
 
     def look(self):

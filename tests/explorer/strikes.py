@@ -52,7 +52,7 @@ def noted_kills():
 
 
 def new_exception(run):
-    return run.named(Base(), f"Strike {run.point}")
+    return run.named(Base(), f"Strike {len(run.trace)}")
 
 
 def strike_limit(run, kind, target):
