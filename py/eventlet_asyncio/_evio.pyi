@@ -57,10 +57,7 @@ def check_block() -> None:
     """Raise what stands against a green block of the running greenlet, if anything does."""
 
 def park() -> Step | None:
-    """Park the running step, if there is one, before its greenlet blocks in a hub that is not ours.
-
-    Running loop and current task are taken from the running code and kept for the step.
-    """
+    """Park the running step, if any, with its identity, before its greenlet blocks in a hub that is not ours."""
 
 def reserve_wakeup() -> None:
     """Have descriptors to spare, which a forked child that can open none gives to its pollers."""

@@ -637,11 +637,7 @@ _cancel = _as_it_is(greenthread.cancel)
 def kill(g, *throw_args):
     """Raise an exception in a green thread; in another OS thread, as soon as that thread's hub can."""
     if _evio.is_here(g):
-        try:
-            _kill(g, *throw_args)
-        finally:
-            # kill() does not block greenly, and may be ended by somebody else's kill().
-            _evio.go_on()
+        _kill(g, *throw_args)
     elif not g.dead:
         _evio.wake(g, _kill, g, *throw_args)
 

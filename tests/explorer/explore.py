@@ -2,9 +2,12 @@
 
 import asyncio
 import gc
+import itertools
 import logging
 import os
 import re
+import sys
+import traceback
 
 import eventlet
 import greenlet
@@ -22,6 +25,10 @@ QUIET = 30
 STRUCK = ("cancel", "cancel below", "kill", "limit", "asyncio limit")
 
 
+_serials = itertools.count()
+_abandoned = set()
+
+
 class Hang(BaseException):
     """A program did not end."""
 
@@ -35,6 +42,11 @@ class Complaints(logging.Handler):
 
     def emit(self, record):
         self.texts.append(record.getMessage())
+
+    def ignored(self, unraisable):
+        """What Python can raise nowhere."""
+        text = "".join(traceback.format_exception(unraisable.exc_value))
+        self.texts.append(f"ignored in {unraisable.object!r}: {text}")
 
 
 class Failure(Exception):
@@ -59,21 +71,19 @@ def explore(case):
     logger = logging.getLogger("asyncio")
     logger.addHandler(complaints)
     propagates, logger.propagate = logger.propagate, False
+    hook, sys.unraisablehook = sys.unraisablehook, complaints.ignored
+    name = f"program {next(_serials)}"
     run = Run(interpret.strikes_of(case))
     run.lasting_loop = None if case.host == "run" else hub.loop
     try:
         with strikes.noted_kills():
-            end = _run(case)
+            end = _run(case, name)
             hang = _drain(run)
         judged = _look(case, run, end)
         if judged.abandons:
-            # What is left is nobody's.
-            hub = hang = None
+            # What is left is nobody's, and found by some later collection.
+            _abandoned.add(name)
             vars(hubs._threadlocal).clear()
-            run.alive.clear()
-            run.units.clear()
-            for _ in range(3):
-                gc.collect()
             return run
         if hang is not None:
             raise hang
@@ -89,11 +99,12 @@ def explore(case):
     finally:
         logger.removeHandler(complaints)
         logger.propagate = propagates
+        sys.unraisablehook = hook
     return run
 
 
-def _run(case):
-    program = interpret.program_of(case)
+def _run(case, name):
+    program = interpret.program_of(case, name)
     limit = eventlet.Timeout(LIMIT, hang := Hang())
     try:
         return outcome(program(), None)
@@ -142,6 +153,8 @@ def _listen(complaints, trace, judged):
     seen = {child for each in trace if each[0] == "saw" for child in each[2]}
     struck = any(each[0] in STRUCK for each in trace)
     for text in complaints:
+        if any(f"<{name}>" in text for name in _abandoned):
+            continue
         number = re.search(r"coro=<node(\d+)\(\)", text)
         if number is not None and judged.is_ending(int(number[1])):
             continue

@@ -132,10 +132,10 @@ HOSTS = {
 }
 
 
-def program_of(case):
-    """Compiles a program: a function that runs it to its root's end."""
+def program_of(case, name):
+    """Compiles a program of that name: a function that runs it to its root's end."""
     names = {**_NAMES, **vars(schedule)}
-    exec(compile(source_of(case.root), "<program>", "exec"), names)
+    exec(compile(source_of(case.root), f"<{name}>", "exec"), names)
     return eval(f"lambda: {_host(case)}", names)
 
 
