@@ -586,6 +586,25 @@ def test_a_cancelled_task_that_waits_by_await_cancels_what_it_waits_for():
     assert log == ["inner cancelled", "inner clean", "outer"]
 
 
+def test_a_cancel_drops_the_exception_that_has_come_in_the_same_turn():
+    """As asyncio does, without a word of an exception that was never retrieved."""
+
+    async def step(future):
+        await_(future)
+
+    async def main():
+        future = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(step(future))
+        await turns()
+        future.set_exception(LookupError())
+        task.cancel()
+        del future
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    eventlet_asyncio.run(main())
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="before 3.11 tasks do not count their cancels")
 @pytest.mark.parametrize("first", [True, False])
 def test_a_cancel_beside_a_timeout_of_the_same_turn_is_not_lost(hub, first):
