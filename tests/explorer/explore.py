@@ -76,7 +76,7 @@ def explore(case):
     run = Run(interpret.strikes_of(case))
     run.lasting_loop = None if case.host == "run" else hub.loop
     try:
-        with strikes.noted_kills():
+        with strikes.noted_kills(), interpret.mode_of(case, hub):
             end = _run(case, name)
             hang = _drain(run)
         judged = _look(case, run, end)

@@ -4,8 +4,10 @@ Programs run as they are printed: `source_of()` is compiled and run by the explo
 all that it needs, but eventlet_asyncio, in front of it.
 """
 
+import contextlib
 import pathlib
 import textwrap
+import warnings
 
 from tests.explorer import schedule, strikes
 from tests.explorer.trees import Pause, nodes_of
@@ -25,6 +27,7 @@ CALLS = {
     ("async", "await"): "e.value = await {0}()",
     ("async", "task"): "e.value = await e.on(asyncio.create_task({0}()))",
     ("async", "wait_for"): "e.value = await asyncio.wait_for({0}(), 60)",
+    ("async", "shield"): "e.value = await asyncio.shield({0}())",
     ("async", "gather"): "e.value = await asyncio.gather({calls}, return_exceptions=True)",
 }
 
@@ -38,6 +41,7 @@ FORKS = {
 LIMITS = {
     "timeout": "eventlet.Timeout(60)",
     "timeout with error": "eventlet.Timeout(60, Wrong())",
+    "silent timeout": "eventlet.Timeout(60, False)",
     "asyncio": "asyncio.timeout(60)",
 }
 
@@ -139,6 +143,18 @@ def program_of(case, name):
     return eval(f"lambda: {_host(case)}", names)
 
 
+@contextlib.contextmanager
+def mode_of(case, hub):
+    """Sets the hub's loop up."""
+    names = {**_NAMES, "hub": hub}
+    with warnings.catch_warnings():
+        exec(MODES[case.mode], names)
+        try:
+            yield
+        finally:
+            exec(UNDO, names)
+
+
 def _host(case):
     return HOSTS[case.host].format(f"node{case.root.number}")
 
@@ -149,10 +165,24 @@ def strikes_of(case):
 
 _IMPORTS = """\
 import asyncio
+import warnings
 import eventlet
 from eventlet_asyncio import (
-    async_to_sync, await_, future_to_greenlet, greenlet_to_future, run, sync_to_async, use_hub
+    async_to_sync, await_, future_to_greenlet, green_in_async, greenlet_to_future, run, sync_to_async, use_hub
 )
+"""
+
+MODES = {
+    "": "",
+    "debug": "hub.loop.set_debug(True); hub.loop.slow_callback_duration = 60",
+    "python tasks": "hub.loop.set_task_factory(lambda loop, coro, **options: asyncio.tasks._PyTask(coro, loop=loop, **options))",
+    # Its warnings are ignored, so that nothing is changed but the way.
+    "checked": 'green_in_async("warn"); warnings.simplefilter("ignore", RuntimeWarning)',
+}
+UNDO = """\
+hub.loop.set_debug(False)
+hub.loop.set_task_factory(None)
+green_in_async("allow")
 """
 
 _NAMES: dict = {}
@@ -160,7 +190,9 @@ exec(_IMPORTS, _NAMES)
 
 _END = """\
 use_hub()
-hubs.get_hub().set_timer_exceptions(False)
+hub = hubs.get_hub()
+hub.set_timer_exceptions(False)
+{mode}
 now = Run({strikes})
 now.lasting_loop = {loop}
 try:
@@ -179,7 +211,7 @@ print("still running:", sorted(now.alive))
 def script_of(case):
     """A program that needs only eventlet_asyncio: what it does, and prints its trace."""
     parts = [_IMPORTS, _text(schedule), _text(strikes), source_of(case.root)]
-    parts.append(_END.format(strikes=strikes_of(case), host=_host(case), loop="None" if case.host == "run" else "hubs.get_hub().loop"))
+    parts.append(_END.format(strikes=strikes_of(case), host=_host(case), loop="None" if case.host == "run" else "hub.loop", mode=MODES[case.mode]))
     return "\n\n".join(parts)
 
 

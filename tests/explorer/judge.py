@@ -14,6 +14,8 @@ EXIT = "GreenletExit"
 
 #: Waits of green code that a throw ends at once, while what was waited for goes on.
 LEAVING = ("spawn", "pool", "future_to_greenlet")
+#: The same of async code, which a cancel ends.
+SHIELDING = ("shield",)
 #: Calls that drive a coroutine in the task that they are made in, or else wait for a task.
 DRIVING = ("await_", "async_to_sync")
 #: Calls in which async code waits for a green thread.
@@ -65,6 +67,12 @@ class Judge:
         self.nodes = {node.number: node for node in nodes_of(case.root)}
         self.parents = {
             child.number: node.number
+            for node in self.nodes.values()
+            for part in node.body
+            for child in getattr(part, "children", ())
+        }
+        self.limits = {
+            child.number: part.limit
             for node in self.nodes.values()
             for part in node.body
             for child in getattr(part, "children", ())
@@ -206,14 +214,23 @@ class Judge:
         if wait.pending and self.is_ending(number):
             self.struck_runs.update(children)
         allowed = self.outcomes(life, wait)
+        self.silence(wait, allowed)
         if wait.converts and ("raised", CANCEL) in allowed:
             allowed.add(("raised", wait.converts))
             if life.unit not in self.cancelled and sys.version_info >= (3, 11):
                 allowed.discard(("raised", CANCEL))
+            self.silence(wait, allowed)
         if outcome not in allowed and not any(map(self.is_ending, (number, *children))):
             raise Fault(f"it may see {sorted(allowed, key=str)}")
 
     # What a call may end with.
+
+    def silence(self, wait, allowed):
+        """A silent Timeout ends itself: as if nothing had been called."""
+        mine = ("raised", f"Timeout {self.parents[wait.children[0]]}-{wait.children[0]}")
+        if mine in allowed and self.limits[wait.children[0]] == "silent timeout":
+            allowed.discard(mine)
+            allowed.add(("value", None))
 
     def outcome_of(self, wait, child):
         outcome = self.ends.get(child) or ("raised", self.unborn.get(child, "nothing: it never ran"))
@@ -328,10 +345,13 @@ class Judge:
             self.hit_children(wait)
         else:
             if style not in CANCELLING:
+                # Parked, so it is driven.
                 driven = self.lives[stack[self.driven(unit)]].wait
                 driven.pending.append((style, name))
             if wait is None:
                 life.due.add(CANCEL)
+            elif wait.kind in SHIELDING:
+                wait.due.add(CANCEL)
             else:
                 wait.cancelled = True
                 self.hit_children(wait)

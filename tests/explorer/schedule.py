@@ -80,6 +80,11 @@ def outcome(value, exception):
     return ("raised", name_of(value)) if isinstance(value, BaseException) else ("value", value)
 
 
+def raised_by(limit):
+    """What a Timeout raises, if only inside itself."""
+    return limit.exception or limit
+
+
 def running_task():
     return None if asyncio._get_running_loop() is None else asyncio.current_task()
 
@@ -170,7 +175,7 @@ class call:
     def limited(self, limit):
         self.limit = limit
         if isinstance(limit, eventlet.Timeout):
-            self.me.run.named(limit.exception or limit, f"Timeout {self.me.number}-{self.children[0]}")
+            self.me.run.named(raised_by(limit), f"Timeout {self.me.number}-{self.children[0]}")
         return limit
 
     def __exit__(self, kind, exception, traceback):

@@ -42,6 +42,8 @@ def _kind(failure):
 
 
 def _smaller(case):
+    if case.mode:
+        yield replace(case, mode="")
     for index in range(len(case.strikes)):
         yield replace(case, strikes=case.strikes[:index] + case.strikes[index + 1 :])
     for child in list(nodes_of(case.root))[1:]:

@@ -11,7 +11,7 @@ import greenlet
 from eventlet import greenthread, hubs
 
 from eventlet_asyncio.bridge import FutureGreenThread
-from tests.explorer.schedule import Base, Run, name_of
+from tests.explorer.schedule import Base, Run, name_of, raised_by
 
 
 def strike(run, kind, number):
@@ -72,7 +72,7 @@ def strike_limit(run, kind, target):
         return
     timer = limit.timer
     if timer is not None and timer.pending:
-        run.note("limit", target.number, name_of(limit.exception or limit), limit.exception is None)
+        run.note("limit", target.number, name_of(raised_by(limit)), not limit.exception)
         throw, exceptions, _ = timer.tpl
         timer.cancel()
         throw(*exceptions)

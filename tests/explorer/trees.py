@@ -17,7 +17,7 @@ GREEN_CALLS = {
 #: How async code does.
 ASYNC_CALLS = {
     "green": ("call", "await green", "sync_to_async", "greenlet_to_future", "await greens"),
-    "async": ("await", "task", "gather", "tasks")
+    "async": ("await", "task", "gather", "tasks", "shield")
     + (("group",) if sys.version_info >= (3, 11) else ())
     # Before, it drops what its awaitable makes of a cancel.
     + (("wait_for",) if sys.version_info >= (3, 12) else ()),
@@ -31,13 +31,15 @@ GREEN_PAUSES = "sct"
 ASYNC_PAUSES = "scgt"
 
 #: What a call may be limited by; nobody reaches the limit but who strikes it.
-GREEN_LIMITS = ("timeout", "timeout with error")
+GREEN_LIMITS = ("timeout", "timeout with error", "silent timeout")
 ASYNC_LIMITS = GREEN_LIMITS + (("asyncio",) if sys.version_info >= (3, 11) else ())
 
 ENDINGS = ("return", "raise", "raise base")
 REACTIONS = ("pass", "swallow", "replace")
 STRIKES = ("strike", "exit", "limit", "below")
 WAYS = ("timer", "soon", "inline")
+#: How the hub's loop is set up: each has the bridge take other ways.
+MODES = ("", "debug", "python tasks", "checked")
 HOSTS = {"green": ("spawn",), "async": ("await_", "run", "spawn run")}
 
 
@@ -87,6 +89,7 @@ class Case:
     host: str
     root: Node
     strikes: tuple = ()
+    mode: str = ""
 
 
 def nodes_of(root):
@@ -121,7 +124,8 @@ def generate(chooser, *, nodes=9, depth=5, strikes=3):
     root = maker.node(world, depth)
     host = chooser.pick(HOSTS[world])
     struck = () if not chooser.happens(75) else maker.strikes(chooser.number(1, strikes))
-    return Case(host, root, struck)
+    mode = chooser.pick(MODES) if chooser.happens(30) else ""
+    return Case(host, root, struck, mode)
 
 
 class _Maker:
