@@ -5,7 +5,6 @@ is thrown at who waits.
 """
 
 import asyncio
-import contextlib
 import contextvars
 import functools
 import inspect
@@ -238,15 +237,7 @@ class _Drive:
         """Cancels what is awaited, after a throw; whether there is a cleanup to wait for."""
         if not isinstance(exception, asyncio.CancelledError):
             self._strikes.append(_steps.strike_in_drive(self._task, exception))
-        if awaited is None:
-            return False
-        if awaited.cancel():
-            return True
-        if awaited.done():
-            # A task that is cancelled when it has got its result drops that, too.
-            with contextlib.suppress(BaseException):
-                awaited.result()
-        return False
+        return awaited is not None and awaited.cancel()
 
     def _park(self, awaited):
         with Wakeup() as wakeup:
