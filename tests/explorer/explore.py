@@ -46,7 +46,9 @@ class Complaints(logging.Handler):
     def ignored(self, unraisable):
         """What Python can raise nowhere."""
         text = "".join(traceback.format_exception(unraisable.exc_value))
-        self.texts.append(f"ignored in {unraisable.object!r}: {text}")
+        code = getattr(unraisable.object, "cr_code", None)
+        where = "" if code is None else code.co_filename
+        self.texts.append(f"ignored in {unraisable.object!r} of {where}: {text}")
 
 
 class Failure(Exception):
@@ -83,6 +85,7 @@ def explore(case):
         if judged.abandons:
             # What is left is nobody's, and found by some later collection.
             _abandoned.add(name)
+            Run.now = None
             vars(hubs._threadlocal).clear()
             return run
         if hang is not None:

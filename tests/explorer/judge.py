@@ -206,7 +206,7 @@ class Judge:
         wait, life.wait = life.wait, None
         if not wait.due and not self.is_ending(number):
             for child in children:
-                if child not in self.ends and child not in self.unborn:
+                if child not in self.ends and child not in self.unborn and child not in self.ending:
                     raise Fault(f"node {child} has not ended")
         shares = wait.kind in SHARING and children[0] in self.lives
         if context != (children[0] if shares else number):
@@ -342,7 +342,8 @@ class Judge:
             if wait.kind == "run":
                 self.hit_run(wait)
             wait.pending.append((style, name))
-            self.hit_children(wait)
+            if wait.kind != "run" or wait.children[0] in self.lives:
+                self.hit_children(wait)
         else:
             if style not in CANCELLING:
                 # Parked, so it is driven.

@@ -115,6 +115,9 @@ class node:
         return self
 
     def __exit__(self, kind, exception, traceback):
+        if self.run is not Run.now:
+            # Collected as garbage.
+            return
         self.look()
         self.run.alive.pop(self.number, None)
         self.run.note("end", self.number, outcome(self.value, exception))
@@ -180,6 +183,8 @@ class call:
 
     def __exit__(self, kind, exception, traceback):
         me = self.me
+        if me.run is not Run.now:
+            return False
         me.calls.remove(self)
         left = CALLER.get()
         CALLER.set(me.number)
