@@ -10,7 +10,7 @@ import pytest
 from eventlet import event, hubs
 
 import eventlet_asyncio
-from eventlet_asyncio import await_
+from eventlet_asyncio import await_, greenlet_to_future
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -585,6 +585,27 @@ def test_a_cancelled_task_that_waits_by_await_cancels_what_it_waits_for():
 
     eventlet_asyncio.run(main())
     assert log == ["inner cancelled", "inner clean", "outer"]
+
+
+def test_a_cancel_drops_the_exception_that_a_green_thread_has_raised_just_before(hub):
+    """As for other futures, without a word of an exception that was never retrieved."""
+
+    def fails():
+        raise LookupError
+
+    async def step(futures):
+        futures.append(greenlet_to_future(eventlet.spawn(fails)))
+        await_(futures[0])
+
+    async def main():
+        task = asyncio.create_task(step(futures := []))
+        while not (futures and futures[0].done()):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    await_(main())
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="before 3.11 tasks do not count their cancels")

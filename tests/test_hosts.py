@@ -345,6 +345,13 @@ def test_a_timer_cancelled_after_it_moved_to_another_loop_does_not_fire(hub):
     assert log == []
 
 
+def test_a_loop_runs_below_the_first_step_that_a_hub_runs_at_all(hub):
+    async def main():
+        return asyncio.run(slow("value"))
+
+    assert await_(main()) == "value"
+
+
 def test_eventlet_first_then_asyncio(hub):
     assert eventlet.spawn(green_slow, 1).wait() == 1
 

@@ -1,6 +1,7 @@
 """What is thrown at the greenlet of a step strikes that step, with its own identity, and nobody else."""
 
 import asyncio
+import sys
 
 import eventlet
 import greenlet
@@ -8,7 +9,7 @@ import pytest
 from eventlet import event, hubs
 
 import eventlet_asyncio
-from eventlet_asyncio import await_, sync_to_async
+from eventlet_asyncio import await_, greenlet_to_future, sync_to_async
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -195,3 +196,294 @@ def test_code_inside_a_run_may_kill_the_green_thread_that_runs_it():
         green.wait()
     assert log == ["clean"]
     assert asyncio._get_running_loop() is None
+
+
+# Thrown at a step that drives a coroutine by await_.
+
+
+class Inner:
+    """Awaits a task, or a future with a cleanup of its own, and says what came in which order."""
+
+    def __init__(self, what):
+        self.what = what
+        self.log = []
+
+    async def cleans(self):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            self.log.append("inner clean")
+
+    def cleans_greenly(self):
+        try:
+            eventlet.sleep(60)
+        finally:
+            eventlet.sleep(0)
+            self.log.append("inner clean")
+
+    async def run(self):
+        try:
+            if self.what == "task":
+                await asyncio.create_task(self.cleans())
+            elif self.what == "gather":
+                await asyncio.gather(self.cleans(), self.cleans())
+            elif self.what == "green thread":
+                await eventlet.spawn(self.cleans_greenly)
+            else:
+                await greenlet_to_future(eventlet.spawn(self.cleans_greenly))
+        except asyncio.CancelledError:
+            self.log.append("cancelled")
+            raise
+
+
+def thrown_by_timeout(exception, function):
+    with eventlet.Timeout(0.002, exception):
+        function()
+
+
+def thrown_directly(exception, function):
+    hubs.get_hub().schedule_call_global(0.002, greenlet.getcurrent().throw, exception)
+    function()
+
+
+@pytest.mark.parametrize("throw", [thrown_by_timeout, thrown_directly])
+@pytest.mark.parametrize("what", ["task", "gather", "green thread", "future of a green thread"])
+def test_await_below_a_task_waits_for_the_cleanup_of_what_the_coroutine_awaits(what, throw):
+    inner = Inner(what)
+
+    async def main():
+        with pytest.raises(Wrong, match="late"):
+            throw(Wrong("late"), lambda: await_(inner.run()))
+        inner.log.append("seen")
+
+    eventlet_asyncio.run(main())
+    assert inner.log[-3:] == ["inner clean", "cancelled", "seen"]
+
+
+def test_a_second_throw_below_a_task_cancels_again_and_its_exception_wins(hub):
+    cancels = []
+
+    async def stubborn(throw):
+        for number in range(2):
+            hub.schedule_call_global(0, throw, Wrong(f"{number}"))
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                cancels.append(number)
+        raise asyncio.CancelledError
+
+    async def awaits(throw):
+        await asyncio.create_task(stubborn(throw))
+
+    async def main():
+        with pytest.raises(Wrong, match="1"):
+            await_(awaits(greenlet.getcurrent().throw))
+
+    eventlet_asyncio.run(main())
+    assert cancels == [0, 1]
+
+
+def test_what_refuses_to_be_cancelled_below_a_throw_gives_its_value():
+    async def refuses():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return "refused"
+
+    async def awaits():
+        return await asyncio.create_task(refuses())
+
+    async def main():
+        with eventlet.Timeout(0.002, Wrong("late")):
+            return await_(awaits())
+
+    assert eventlet_asyncio.run(main()) == "refused"
+
+
+# A Timeout of such a coroutine's own.
+
+
+@pytest.mark.parametrize("exception, seen", [(None, eventlet.Timeout), (Wrong("late"), Wrong), (Wrong, Wrong)])
+@pytest.mark.parametrize("what", ["sleep", "turns", "task"])
+def test_a_timeout_inside_a_coroutine_below_a_task_is_raised_inside_of_it(what, exception, seen, quiet):
+    inner = Inner(what)
+
+    async def waits():
+        if what == "sleep":
+            await asyncio.sleep(60)
+        elif what == "task":
+            await inner.run()
+        else:
+            while True:
+                await asyncio.sleep(0)
+
+    async def limited():
+        with pytest.raises(seen):
+            with eventlet.Timeout(0.002, exception):
+                await waits()
+        assert not hasattr(asyncio.current_task(), "_thrown")
+        await asyncio.sleep(0)
+        return "went on"
+
+    async def main():
+        assert await_(limited()) == "went on"
+        if sys.version_info >= (3, 11):
+            assert asyncio.current_task().cancelling() == 0
+        await asyncio.sleep(0)
+
+    eventlet_asyncio.run(main())
+
+
+def test_a_silent_timeout_inside_a_coroutine_below_a_task_stays_silent():
+    async def limited():
+        with eventlet.Timeout(0.002, False):
+            await asyncio.sleep(60)
+        return "went on"
+
+    async def main():
+        return await_(limited())
+
+    assert eventlet_asyncio.run(main()) == "went on"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="before 3.11 tasks do not count their cancels")
+@pytest.mark.parametrize("order", ["cancel first", "timeout first"])
+def test_a_cancel_beside_a_timeout_inside_a_coroutine_below_a_task_is_not_lost(hub, order):
+    async def cleans():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    async def limited():
+        with eventlet.Timeout(60) as limit:
+            limits.append(limit)
+            await cleans()
+
+    async def victim():
+        await_(limited())
+
+    async def main():
+        task = asyncio.create_task(victim())
+        await asyncio.sleep(0.001)
+        strikes = [task.cancel, limits[0].timer]
+        if order == "timeout first":
+            strikes.reverse()
+        for strike in strikes:
+            hub.schedule_call_global(0, strike)
+            await asyncio.sleep(0.0001)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    limits = []
+    eventlet_asyncio.run(main())
+
+
+def test_an_outer_timeout_strikes_outside_of_a_coroutine_that_has_one_of_its_own():
+    async def limited():
+        with eventlet.Timeout(60):
+            await asyncio.sleep(60)
+
+    async def main():
+        with pytest.raises(Wrong, match="outer"):
+            with eventlet.Timeout(0.002, Wrong("outer")):
+                await_(limited())
+        assert not hasattr(asyncio.current_task(), "_thrown")
+
+    eventlet_asyncio.run(main())
+
+
+# Thrown at green code that waits for the first step of a task.
+
+
+def test_a_coroutine_that_kills_who_awaits_it_in_its_first_step_is_cancelled_and_cleans_up():
+    log = []
+
+    async def kills():
+        mine = await identity()
+        green.kill(Wrong("kill"))
+        log.append("killed")
+        assert await identity() == mine
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            log.append("clean")
+
+    def waits():
+        try:
+            await_(kills())
+        finally:
+            log.append((asyncio._get_running_loop(), "seen"))
+
+    green = eventlet.spawn(waits)
+    with pytest.raises(Wrong, match="kill"):
+        green.wait()
+    assert log == ["killed", "clean", (None, "seen")]
+
+
+def test_green_code_that_is_woken_during_the_first_step_of_what_it_awaits_waits_on(hub):
+    async def wakes(switch):
+        hub.schedule_call_global(0, greenlet.getcurrent().switch)
+        switch()
+        await asyncio.sleep(0)
+        return "value"
+
+    def waits():
+        return await_(wakes(greenlet.getcurrent().switch))
+
+    assert eventlet.spawn(waits).wait() == "value"
+
+
+# What a green thread ends with that a callback, a task or the end of a run has killed.
+
+
+@pytest.mark.parametrize("exception", [Wrong("kill"), BaseException("kill")])
+@pytest.mark.parametrize("killer", ["callback", "task", "after a run"])
+def test_what_a_killed_green_thread_raises_ends_nothing_else(hub, killer, exception):
+    async def kills(green):
+        green.kill(exception)
+        await asyncio.sleep(0)
+
+    green = started(eventlet.sleep, 60)
+    if killer == "callback":
+        hub.loop.call_soon(green.kill, exception)
+    elif killer == "task":
+        hub.loop.create_task(kills(green))
+    else:
+        asyncio.run(asyncio.sleep(0))
+        green.kill(exception)
+    eventlet.sleep(0.002)
+    with pytest.raises(type(exception), match="kill"):
+        green.wait()
+
+
+@pytest.mark.parametrize("killer", ["callback", "task"])
+def test_a_green_thread_that_is_killed_inside_kill_has_no_running_loop(hub, killer):
+    log = []
+
+    async def task():
+        before = await identity()
+        green.kill(Wrong("kill"))
+        assert await identity() == before
+        log.append("task")
+
+    def kills():
+        if killer == "callback":
+            hub.loop.call_soon(green.kill, Wrong("kill"))
+        else:
+            hub.loop.create_task(task())
+        try:
+            other.kill()
+        finally:
+            log.append(asyncio._get_running_loop())
+
+    other = started(eventlet.sleep, 60)
+    green = eventlet.spawn(kills)
+    with pytest.raises(Wrong, match="kill"):
+        green.wait()
+    eventlet.sleep(0.001)
+    assert log == ([None] if killer == "callback" else [None, "task"])

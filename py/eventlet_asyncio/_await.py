@@ -12,7 +12,7 @@ import sys
 
 import greenlet
 
-from eventlet_asyncio import _evio, green_blocks
+from eventlet_asyncio import _evio, _steps, green_blocks
 from eventlet_asyncio._sides import (
     Wakeup,
     check_awaitable,
@@ -154,91 +154,132 @@ def _copy_back(coroutine, captured):
 
 def go_on_in_task(iterator, exception, waits_for, interrupted):
     """Goes on for await_() when something was raised meanwhile, or thrown at who waits."""
-    crossing = None
-    if interrupted and not isinstance(exception, asyncio.CancelledError):
-        if waits_for is not None:
-            waits_for.cancel()
-        crossing = _interrupted_in_task(crossing, exception)
-        exception = asyncio.CancelledError()
-    return _drive(iterator, exception, crossing)
+    drive = _Drive(iterator)
+    return drive.run(drive.go_on(exception, waits_for) if interrupted else exception)
 
 
-def _interrupted_in_task(crossing, exception):
-    if crossing is None:
+def _drive(iterator):
+    """Drives an iterator in the very task whose step runs this code."""
+    return _Drive(iterator).run(None)
+
+
+class _Drive:
+    """What a task does with a coroutine, done in the middle of one of its steps."""
+
+    def __init__(self, iterator):
+        self._iterator = iterator
+        self._loop, self._step = asyncio._get_running_loop(), _evio.current_step()
+        self._task = asyncio.current_task(self._loop)
+        # What was thrown at who waits, as opposed to raised by what the iterator awaits.
+        self._strikes = []
+
+    def run(self, error):
+        """Runs the iterator to its end; what it is told first is the error, if there is one."""
+        while True:
+            try:
+                awaited = self._advance(error)
+            except StopIteration as stop:
+                crossing = self._end()
+                if crossing is None:
+                    return stop.value
+                crossing.returned(stop.value)
+                return crossing.result()
+            except asyncio.CancelledError as cancelled:
+                crossing = self._end()
+                if crossing is None:
+                    raise
+                crossing.cancelled(cancelled)
+                return crossing.result()
+            except BaseException as exception:
+                crossing = self._end()
+                if crossing is None:
+                    raise
+                crossing.raised(exception)
+                return crossing.result()
+            error = self._wait_for(awaited)
+
+    def _advance(self, error):
+        # Iterators that are no generators have no send(), and no throw().
+        iterator = self._iterator
+        if error is None:
+            return iterator.send(None) if hasattr(iterator, "send") else next(iterator)
+        if hasattr(iterator, "throw"):
+            return iterator.throw(error)
+        raise error
+
+    def _end(self):
+        """The crossing that knows what was thrown and no Timeout inside of the iterator has raised, if any."""
+        for strike in self._strikes:
+            strike.forget()
+        thrown = [strike.thrown for strike in self._strikes if not strike.answered]
+        if not thrown:
+            return None
         crossing = _evio.Crossing(_nothing, _nothing, _nothing)
         crossing.started()
-    interrupt(crossing, exception)
-    return crossing
+        for exception in thrown:
+            interrupt(crossing, exception)
+        return crossing
 
-
-def _drive(iterator, error=None, crossing=None):
-    """Drives an iterator in the very task whose step runs this code."""
-    loop, step = asyncio._get_running_loop(), _evio.current_step()
-    while True:
+    def _wait_for(self, awaited):
+        """Parks the step as its task would suspend; what the iterator is to be told then, if anything."""
         try:
-            if error is None:
-                # Iterators that are no generators have no send().
-                waits_for = iterator.send(None) if hasattr(iterator, "send") else next(iterator)
-            else:
-                error, raised = None, error
-                waits_for = _throw(iterator, raised)
-        except StopIteration as stop:
-            if crossing is None:
-                return stop.value
-            crossing.returned(stop.value)
-            return crossing.result()
-        except asyncio.CancelledError as cancelled:
-            if crossing is None:
-                raise
-            crossing.cancelled(cancelled)
-            return crossing.result()
+            if awaited is not None:
+                check_yielded(awaited, self._loop)
         except BaseException as exception:
-            if crossing is None:
-                raise
-            crossing.raised(exception)
-            return crossing.result()
+            return exception
+        return self._park(awaited)
+
+    def go_on(self, exception, awaited):
+        """Goes on waiting after a throw; what the iterator is to be told then, if anything."""
+        return self._park(awaited) if self._cancel(exception, awaited) else _cancel_for(exception)
+
+    def _cancel(self, exception, awaited):
+        """Cancels what is awaited, after a throw; whether there is a cleanup to wait for."""
+        if not isinstance(exception, asyncio.CancelledError):
+            self._strikes.append(_steps.strike_in_drive(self._task, exception))
+        return awaited is not None and awaited.cancel()
+
+    def _park(self, awaited):
+        with Wakeup() as wakeup:
+            try:
+                if awaited is None:
+                    self._park_for_turn(wakeup)
+                else:
+                    self._park_for_future(wakeup, awaited)
+            except BaseException as exception:
+                return exception
+        return None
+
+    def _park_for_turn(self, wakeup):
+        handle = self._loop.call_soon(wakeup)
         try:
-            _park_for(waits_for, loop, step)
-        except _Interrupted as interrupted:
-            crossing = _interrupted_in_task(crossing, interrupted.exception)
-            error = asyncio.CancelledError()
+            wakeup.wait()
         except BaseException as exception:
-            error = exception
+            self._cancel(exception, None)
+            raise _cancel_for(exception) from None
+        finally:
+            handle.cancel()
+
+    def _park_for_future(self, wakeup, awaited):
+        step = self._step
+        awaited.add_done_callback(wakeup)
+        outer, step.waits_for = step.waits_for, awaited
+        try:
+            while not awaited.done():
+                try:
+                    wakeup.wait()
+                except BaseException as exception:
+                    if not self._cancel(exception, awaited):
+                        raise _cancel_for(exception) from None
+        finally:
+            awaited.remove_done_callback(wakeup)
+            step.waits_for = outer
+        awaited.result()
 
 
-def _throw(iterator, error):
-    if hasattr(iterator, "throw"):
-        return iterator.throw(error)
-    raise error
-
-
-class _Interrupted(Exception):
-    """Something was thrown at the greenlet, as opposed to raised by what it waited for."""
-
-    def __init__(self, exception):
-        super().__init__(exception)
-        self.exception = exception
-
-
-def _park_for(waits_for, loop, step):
-    """Parks the step as its task would suspend, until what an awaitable yielded is there."""
-    with Wakeup() as wakeup:
-        if waits_for is None:
-            _park_for_turn(wakeup, loop)
-        else:
-            _park_for_future(wakeup, waits_for, loop, step)
-
-
-def _park_for_turn(wakeup, loop):
-    handle = loop.call_soon(wakeup)
-    try:
-        wakeup.wait()
-    except asyncio.CancelledError:
-        raise
-    except BaseException as exception:
-        raise _Interrupted(exception) from None
-    finally:
-        handle.cancel()
+def _cancel_for(exception):
+    """The CancelledError for something thrown, if it is none itself."""
+    return exception if isinstance(exception, asyncio.CancelledError) else asyncio.CancelledError()
 
 
 def check_yielded(waits_for, loop):
@@ -251,21 +292,3 @@ def check_yielded(waits_for, loop):
     if not blocking:
         raise RuntimeError(f"yield was used instead of yield from in a task with {waits_for!r}")
     waits_for._asyncio_future_blocking = False
-
-
-def _park_for_future(wakeup, waits_for, loop, step):
-    check_yielded(waits_for, loop)
-    waits_for.add_done_callback(wakeup)
-    outer, step.waits_for = step.waits_for, waits_for
-    try:
-        while not waits_for.done():
-            wakeup.wait()
-    except asyncio.CancelledError:
-        raise
-    except BaseException as exception:
-        waits_for.cancel()
-        raise _Interrupted(exception) from None
-    finally:
-        waits_for.remove_done_callback(wakeup)
-        step.waits_for = outer
-    waits_for.result()

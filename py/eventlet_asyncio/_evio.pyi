@@ -57,16 +57,16 @@ def check_block() -> None:
     """Raise what stands against a green block of the running greenlet, if anything does."""
 
 def park() -> Step | None:
-    """Park the running step, if there is one, before its greenlet blocks in a hub that is not ours.
-
-    Running loop and current task are taken from the running code and kept for the step.
-    """
+    """Park the running step, if any, with its identity, before its greenlet blocks in a hub that is not ours."""
 
 def reserve_wakeup() -> None:
     """Have descriptors to spare, which a forked child that can open none gives to its pollers."""
 
 def restore(carrier: greenlet) -> None:
     """Give a step its identity back before something is thrown at its carrier."""
+
+def go_on() -> None:
+    """Give the running greenlet its own identity, or none, after a switch that was no green block."""
 
 def unpark(step: Step) -> None:
     """Make a parked step, whose greenlet goes on, the running one again."""

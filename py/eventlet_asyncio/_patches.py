@@ -351,9 +351,13 @@ def _spawn_for_awaitable(coroutine):
 
 
 def _kill(g, *throw_args):
-    from eventlet_asyncio import _primitives
+    from eventlet_asyncio import _evio, _primitives
 
-    _primitives.kill(g, *throw_args)
+    try:
+        _primitives.kill(g, *throw_args)
+    finally:
+        # This is no green block, and may be ended by somebody else's kill().
+        _evio.go_on()
 
 
 def _cancel(g, *throw_args):

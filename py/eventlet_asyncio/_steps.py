@@ -42,8 +42,7 @@ class Carrier(greenlet):
         step = self.step
         task = _current_task() if _evio.current_step() is step else step.task
         if task is not None:
-            cancels = task.cancelling() if sys.version_info >= (3, 11) else 0
-            return functools.partial(_throw_into, self, super().throw, task, cancels)
+            return functools.partial(_throw_into, self, super().throw, task, _cancels(task))
         if step is not None and step.busy:
             return functools.partial(_throw_into_callback, step, super().throw, step.callback)
         return super().throw
@@ -88,6 +87,45 @@ def _whoever_runs():
     return getcurrent().parent if hubs is None else hubs.get_hub().greenlet
 
 
+class Strike:
+    """Something thrown at a task that got a CancelledError for it; timeout_exit() makes that good."""
+
+    def __init__(self, task, thrown, cancels, *, counted):
+        #: An exception, or the class of one.
+        self.thrown = thrown
+        #: How many cancels the task had to bring to its end before.
+        self.cancels = cancels
+        #: Whether it was cancelled by its cancel(), which counts.
+        self.counted = counted
+        #: Whether a Timeout has raised it.
+        self.answered = False
+        self._task = task
+        task._thrown = [*getattr(task, "_thrown", ()), self]
+
+    def is_of(self, raised):
+        return self.thrown is raised or type(self.thrown) is raised
+
+    def forget(self):
+        """Takes it from the task, for which it is over."""
+        strikes = [strike for strike in getattr(self._task, "_thrown", ()) if strike is not self]
+        if strikes:
+            self._task._thrown = strikes
+        elif hasattr(self._task, "_thrown"):
+            del self._task._thrown
+
+
+def strike_in_drive(task, exception):
+    """What was just thrown at a step of a task, for which await_() has cancelled a coroutine."""
+    aimed, cancels = getattr(task, "_aimed", (None, None))
+    if aimed is not exception and type(exception) is not aimed:
+        cancels = _cancels(task)
+    return Strike(task, exception, cancels, counted=False)
+
+
+def _cancels(task):
+    return task.cancelling() if sys.version_info >= (3, 11) else 0
+
+
 def _throw_into(carrier, throw, task, cancels, *exception):
     if task.done():
         return None
@@ -95,12 +133,17 @@ def _throw_into(carrier, throw, task, cancels, *exception):
     if getcurrent() is carrier:
         # eventlet's Event raises so, what it has got already.
         return throw(*exception)
+    thrown = exception[0] if exception else None
     if step.busy and step.task is task:
         _evio.restore(carrier)
-        return throw(*exception)
+        task._aimed = thrown, cancels
+        try:
+            return throw(*exception)
+        finally:
+            if hasattr(task, "_aimed"):
+                del task._aimed
     # Suspended at an await: asyncio's own way in is a cancel, which timeout_exit() makes good.
-    strike = exception[0] if exception else None, cancels
-    task._thrown = [*getattr(task, "_thrown", ()), strike]
+    Strike(task, thrown, cancels, counted=True)
     task.cancel()
     return None
 
@@ -142,14 +185,15 @@ def timeout_exit(timeout, value):
     """
     raised = timeout if timeout.exception in (None, True, False) else timeout.exception
     task = _current_task()
-    strikes = getattr(task, "_thrown", ())
-    for strike in strikes:
-        if strike[0] is raised:
-            strikes.remove(strike)
-            if not strikes:
-                del task._thrown
-            others = sys.version_info >= (3, 11) and task.uncancel() > strike[1]
-            if others or not isinstance(value, asyncio.CancelledError):
+    for strike in getattr(task, "_thrown", ()):
+        if strike.is_of(raised):
+            strike.forget()
+            strike.answered = True
+            if sys.version_info >= (3, 11):
+                left = task.uncancel() if strike.counted else task.cancelling()
+            else:
+                left = 0
+            if left > strike.cancels or not isinstance(value, asyncio.CancelledError):
                 break
             if timeout.exception is not False:
                 raise raised from value

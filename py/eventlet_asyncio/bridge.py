@@ -150,7 +150,8 @@ class GreenletFuture(asyncio.Future):
     def cancel(self, msg=None):
         """Leave the green thread, which is killed if nobody else waits; done when it has ended."""
         if self.done():
-            return False
+            # Also says that nobody will ask for its exception.
+            return super().cancel(msg=msg)
         if self._autokill and not has_green_waiters(self._green):
             self._message = msg
             if self._crossing.awaiter_count == 1:

@@ -298,8 +298,13 @@ pub(crate) fn start_task<'py>(
         Some(carrier) => greenlet::switch(&carrier).map(drop),
         None => Ok(()),
     };
-    match step.get().take_started(py) {
-        Some(task) => Ok(Some((task?.into_bound(py), thrown))),
+    if let Some(task) = step.get().take_started(py) {
+        return Ok(Some((task?.into_bound(py), thrown)));
+    }
+    // Somebody else came here, past the step: what it runs may have killed who waits for it.
+    step::put_away(py)?;
+    match step.get().part_from_caller(py) {
+        Some(task) => Ok(Some((task.into_bound(py), thrown))),
         None => thrown.map(|()| None),
     }
 }
@@ -380,7 +385,7 @@ pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
         let core = HubCore::core(hub)?;
         begin_turn(&driver, &core)?;
         this.check_failure(py)?;
-        run_callback_part(&driver, &core)?;
+        run_callback_part(hub, &driver, &core)?;
         step::put_away(py)?;
         run_fiber_part(hub, &driver)?;
         if hub.get().is_stopping() {
@@ -391,31 +396,31 @@ pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
             if let Some(caller) = this.caller(py).filter(|_| stopping) {
                 // The greenlet in run_forever goes on; whoever blocks next comes back here.
                 this.set_caller(py, None);
-                greenlet::switch(caller.bind(py))?;
+                fiber::switch_to(hub, caller.bind(py))?;
             }
         }
     }
 }
 
-fn run_callback_part(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+fn run_callback_part(
+    hub: &Bound<'_, HubCore>,
+    driver: &Bound<'_, Driver>,
+    core: &Bound<'_, LoopCore>,
+) -> PyResult<()> {
     let py = driver.py();
     let this = driver.get();
     while core.get().engine(py, |engine| engine.has_callbacks()) == Some(true) {
         let step = match this.idle.with(py, Vec::pop) {
             Some(step) => step.into_bound(py),
             None => {
-                let Some(hub) = this.greenlet(py) else {
+                let Some(parent) = this.greenlet(py) else {
                     return Ok(());
                 };
-                Step::create(driver, hub.bind(py))?
+                Step::create(driver, parent.bind(py))?
             }
         };
         if let Some(carrier) = step.get().greenlet(py) {
-            let outcome = greenlet::switch(&carrier);
-            if let Some(hub) = this.hub(py) {
-                hub.bind(py).get().watch().end(py);
-            }
-            outcome?;
+            fiber::switch_to(hub, &carrier)?;
         }
         this.check_failure(py)?;
         let moved_on = this

@@ -122,6 +122,27 @@ fn squelch(
     guard(hub, hub.call_method1(method, (subject, info)))
 }
 
+/// Switches from the hub's greenlet to one that does not run green work. What comes back may all the
+/// same be the end of a green thread, which was killed there.
+///
+/// # Errors
+///
+/// Those of [`run`].
+pub(crate) fn switch_to<'py>(
+    hub: &Bound<'py, HubCore>,
+    target: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    let outcome = greenlet::switch(target).map(drop);
+    hub.get().watch().end(hub.py());
+    let Err(error) = outcome else { return Ok(()) };
+    if hub.get().has_left() || is_system(hub, &error)? {
+        return Err(error);
+    }
+    let info = exc_info(hub.py(), error)?;
+    let method = intern!(hub.py(), "squelch_generic_exception");
+    guard(hub, hub.call_method1(method, (info,)))
+}
+
 /// A report that fails must not end the hub: its own failure is shown where Python shows such.
 fn guard(hub: &Bound<'_, HubCore>, reported: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
     let py = hub.py();

@@ -279,6 +279,18 @@ pub(crate) fn parent<'py>(greenlet: &Bound<'py, PyAny>) -> Option<Bound<'py, PyA
     parent.filter(|parent| !parent.is_none())
 }
 
+/// Whether a greenlet is among the ancestors of another.
+pub(crate) fn is_below(greenlet: &Bound<'_, PyAny>, ancestor: &Bound<'_, PyAny>) -> bool {
+    let mut next = parent(greenlet);
+    while let Some(greenlet) = next {
+        if greenlet.is(ancestor) {
+            return true;
+        }
+        next = parent(&greenlet);
+    }
+    false
+}
+
 /// Makes a greenlet return to another at its end.
 ///
 /// # Errors

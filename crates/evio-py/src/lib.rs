@@ -176,6 +176,12 @@ mod _evio {
         crate::step::restore_before_switch(carrier)
     }
 
+    /// Gives the running greenlet its own identity, or none, after a switch that was no green block.
+    #[pyfunction]
+    fn go_on(py: Python<'_>) -> PyResult<()> {
+        crate::step::go_on(&crate::greenlet::current(py))
+    }
+
     /// Makes a parked step, whose greenlet goes on, the running one again.
     #[pyfunction]
     fn unpark(py: Python<'_>, step: Py<Step>) -> PyResult<()> {

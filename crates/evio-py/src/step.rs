@@ -22,8 +22,10 @@ use crate::identity::Identity;
 use crate::{block_check, clock, context as contexts, descent, driver, task};
 
 mod errand;
+mod restore;
 
 pub(crate) use errand::Errand;
+pub(crate) use restore::{go_on, restore_before_switch};
 
 thread_local! {
     static ACTIVE: ThreadSlot<Step> = const { ThreadSlot::new() };
@@ -182,27 +184,6 @@ pub(crate) fn abandon(py: Python<'_>) -> PyResult<()> {
         if let Some(step) = take_active() {
             step.bind(py).get().take_off(py)?;
         }
-    }
-    Ok(())
-}
-
-/// Installs the identity of a step that is about to be switched to past its own park.
-///
-/// `kill()` leaves the caller's step that way: what wakes it is a plain `greenlet.switch`.
-pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = target.py();
-    let Some(step) = descent::step_of(target)? else {
-        return Ok(());
-    };
-    let this = step.get();
-    if this.parked.get() {
-        return Ok(());
-    }
-    if let Some(identity) = this.saved.take(py) {
-        this.forget_displaced(&step);
-        put_away(py)?;
-        identity.install(py)?;
-        set_active(step.unbind());
     }
     Ok(())
 }

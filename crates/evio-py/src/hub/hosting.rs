@@ -61,7 +61,11 @@ impl HubCore {
             return false;
         };
         let hub = hub.into_bound(py);
-        !greenlet::is_active(&hub) || greenlet::parent(&hub).is_some_and(|parent| parent.is(caller))
+        if greenlet::is_active(&hub) {
+            return greenlet::parent(&hub).is_some_and(|parent| parent.is(caller));
+        }
+        // A step may run below a hub that was never switched to.
+        !greenlet::is_below(caller, &hub)
     }
 
     /// Runs a loop on the hub's greenlet until it is stopped: one engine for both.

@@ -25,6 +25,11 @@ impl Step {
         self.started.take(py)
     }
 
+    /// Has nobody wait for the first step of the task that was started, which is not over.
+    pub(crate) fn part_from_caller(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.caller.take(py).and_then(|_| self.task(py))
+    }
+
     /// Starts the task that the step was sent for, if any; answers who waits for it, unless the task has
     /// blocked greenly.
     pub(crate) fn run_errand(

@@ -1,0 +1,42 @@
+//! The identity of a greenlet that goes on by a switch which ends no green block.
+
+use pyo3::prelude::*;
+
+use super::{active, any_displaced, put_away, set_active};
+use crate::descent;
+
+/// Installs the identity of a step that is about to be switched to past its own park.
+///
+/// `kill()` leaves the caller's step that way: what wakes it is a plain `greenlet.switch`.
+pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = target.py();
+    let Some(step) = descent::step_of(target)? else {
+        return Ok(());
+    };
+    let this = step.get();
+    if this.parked.get() {
+        return Ok(());
+    }
+    if let Some(identity) = this.saved.take(py) {
+        this.forget_displaced(&step);
+        put_away(py)?;
+        identity.install(py)?;
+        set_active(step.unbind());
+    }
+    Ok(())
+}
+
+/// Sees to it that a greenlet which goes on without having blocked greenly has its own identity, or none.
+pub(crate) fn go_on(current: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = current.py();
+    if let Some(step) = active(py) {
+        if step.bind(py).get().owns(current)? {
+            return Ok(());
+        }
+        put_away(py)?;
+    }
+    if any_displaced() {
+        restore_before_switch(current)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+"""`python -m tests.explorer`: explores many seeds, or shows one."""
+
+import argparse
+import gc
+import os
+import sys
+import time
+
+os.environ.setdefault("EVENTLET_TESTS", "1")
+
+from eventlet import hubs  # noqa: E402
+
+from tests.explorer import explore, interpret, shrink  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.explorer", description=__doc__)
+    parser.add_argument("--seeds", help="explore these, as in 0:10000")
+    parser.add_argument("--seed", type=int, help="explore this one; show its program and its trace")
+    parser.add_argument("--script", type=int, help="print the program of this seed, which needs nothing of the explorer")
+    parser.add_argument("--failures", type=int, default=1, help="stop after so many")
+    parser.add_argument("--shrink", type=int, help="make the failing case of this seed smaller; show what is left")
+    options = parser.parse_args()
+    if options.script is not None:
+        print(interpret.script_of(explore.case_of(options.script)))
+        return 0
+    if options.seed is not None:
+        return show(explore.case_of(options.seed))
+    if options.shrink is not None:
+        case = explore.case_of(options.shrink)
+        failure = shrink.fails(case)
+        return show(case if failure is None else shrink.shrink(case, failure)[0])
+    low, _, high = (options.seeds or "0:1000").partition(":")
+    return many(range(int(low), int(high)), options.failures)
+
+
+def show(case):
+    print(case, interpret.source_of(case.root), sep="\n")
+    try:
+        run = explore.explore(case)
+    except explore.Failure as failure:
+        trace = "\n".join(" ".join(map(str, each)) for each in failure.trace)
+        print(trace, failure.text, sep="\n")
+        return 1
+    for each in run.trace:
+        print(*each)
+    return 0
+
+
+def many(seeds, limit):
+    # So that a collection after each looks at little.
+    gc.freeze()
+    began, failed = time.monotonic(), 0
+    for seed in seeds:
+        try:
+            explore.explore(explore.case_of(seed))
+        except explore.Failure as failure:
+            failed += 1
+            vars(hubs._threadlocal).clear()
+            print(f"# seed {seed} fails: {failure.text.strip()[-1000:]!r}", flush=True)
+            if failed == limit:
+                print(interpret.script_of(failure.case))
+                break
+    print(f"{seed - seeds.start + 1} seeds, {failed} failed, in {time.monotonic() - began:.1f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

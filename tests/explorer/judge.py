@@ -1,0 +1,389 @@
+"""What each node must see, given what happened to it: judges the trace of a run.
+
+The judge follows a run from outside. It knows of each task and green thread which nodes stand in it, and what the last
+of them waits for, so it knows whom a strike must reach. Of every wait it then says by what it may have ended.
+"""
+
+import sys
+from dataclasses import dataclass, field
+
+from tests.explorer.trees import nodes_of
+
+CANCEL = "CancelledError"
+EXIT = "GreenletExit"
+
+#: Waits of green code that a throw ends at once, while what was waited for goes on.
+LEAVING = ("spawn", "pool", "future_to_greenlet")
+#: The same of async code, which a cancel ends.
+SHIELDING = ("shield",)
+#: Calls that drive a coroutine in the task that they are made in, or else wait for a task.
+DRIVING = ("await_", "async_to_sync")
+#: Calls in which async code waits for a green thread.
+FOR_GREEN = ("await green", "await greens", "sync_to_async", "greenlet_to_future")
+#: Strikes at a task from asyncio's side; the second is of a time limit, which takes its cancel back.
+CANCELLING = ("cancel", "limit")
+#: Calls whose callee has its caller's context.
+SHARING = ("call", "await", "wait_for", "sync_to_async", *DRIVING)
+
+
+@dataclass
+class Wait:
+    """A call that is not over."""
+
+    kind: str
+    children: tuple
+    #: What was thrown at it, and was to be raised when what it waits for has ended: style, name.
+    pending: list = field(default_factory=list)
+    #: What was thrown at it, to be raised at once.
+    due: set = field(default_factory=set)
+    #: What its own time limit makes of a CancelledError.
+    converts: str = ""
+    cancelled: bool = False
+    #: It was struck when what it waits for had ended.
+    late: bool = False
+
+
+@dataclass
+class Life:
+    """A node that has begun."""
+
+    node: object
+    unit: int
+    loop: object
+    kind: str = ""
+    due: set = field(default_factory=set)
+    wait: Wait = None
+
+
+class Fault(Exception):
+    """A node did not see what it had to."""
+
+
+class Judge:
+    """Follows a trace."""
+
+    def __init__(self, case):
+        self.host = case.host
+        self.nodes = {node.number: node for node in nodes_of(case.root)}
+        self.parents = {
+            child.number: node.number
+            for node in self.nodes.values()
+            for part in node.body
+            for child in getattr(part, "children", ())
+        }
+        self.limits = {
+            child.number: part.limit
+            for node in self.nodes.values()
+            for part in node.body
+            for child in getattr(part, "children", ())
+        }
+        self.lives = {}
+        self.ends = {}
+        #: Of each task or green thread, the nodes that stand in it.
+        self.stacks = {}
+        #: What children were struck by that had not begun.
+        self.unborn = {}
+        self.begun = {case.root.number}
+        self.cancelled = set()
+        #: Loops that end, and nodes whose task group does: what still runs there is cancelled at some time.
+        self.ending = set()
+        #: Tasks that were cancelled while they ran: asyncio makes a note, for their next await.
+        self.noted = set()
+        #: The call that waits for a green thread.
+        self.handles = {}
+        #: Green nodes that are to be killed, and how many turns they have had since.
+        self.asked = {}
+        #: What asyncio.run() ran, in tasks that others may have cancelled as well.
+        self.struck_runs = set()
+        #: Whether asyncio.run() was kept from ending what it has begun.
+        self.abandons = False
+        #: Who strikes.
+        self.striker = None
+
+    def follow(self, trace):
+        for number, (what, *rest) in enumerate(trace):
+            if self.abandons:
+                return
+            try:
+                getattr(self, "on_" + what.replace(" ", "_"))(*rest)
+            except Fault as fault:
+                raise Fault(f"line {number} of the trace, {what} {rest}: {fault}") from None
+        if self.abandons:
+            return
+        left = {number for number in self.lives if number not in self.ends}
+        if self.left_early(left) or (self.host == "run" and self.waits_for_closed_loop(left)):
+            self.abandons = True
+            return
+        for number in sorted(self.begun - set(self.ends) - set(self.unborn)):
+            if number in self.lives or not self.is_ending(number):
+                raise Fault(f"node {number} has {'begun but not ended' if number in self.lives else 'not begun'}")
+
+    def waits_for_closed_loop(self, left):
+        """Whether green code that nobody waits for does, as a thread may that waits for asyncio."""
+        waits = [self.lives[number].wait for number in left]
+        return any(wait is not None and wait.kind in (*DRIVING, "future_to_greenlet") for wait in waits)
+
+    def left_early(self, left):
+        """Whether one of these is below an asyncio.run() that a task group may have struck twice."""
+        for number in left:
+            while number is not None:
+                if number in self.struck_runs:
+                    return True
+                number = self.parents.get(number)
+        return False
+
+    def is_ending(self, number):
+        """Whether a node belongs to something that cancels all of its own."""
+        while number is not None:
+            life = self.lives.get(number)
+            if number in self.ending or life is not None and (life.loop in self.ending or life.unit in self.noted):
+                return True
+            number = self.parents.get(number)
+        return False
+
+    # What happens.
+
+    def on_fault(self, text):
+        raise Fault(text)
+
+    def on_start(self, number, unit, loop):
+        if number in self.unborn:
+            raise Fault(f"it was struck by {self.unborn[number]} before")
+        self.lives[number] = Life(self.nodes[number], unit, loop)
+        self.stacks.setdefault(unit, []).append(number)
+
+    def on_end(self, number, outcome):
+        life = self.lives[number]
+        if number in self.ends or self.stacks[life.unit].pop() != number:
+            raise Fault("it had ended, or others stand above it")
+        self.ends[number] = outcome
+        wait = self.wait_for(number)
+        if wait is None or wait.kind == "run":
+            if life.loop is not None and (wait is not None or number not in self.parents):
+                self.ending.add(life.loop)
+        elif wait.kind == "group" and outcome[0] == "raised" and outcome[1] != CANCEL:
+            self.ending.update(wait.children)
+
+    def wait_for(self, number):
+        parent = self.parents.get(number)
+        wait = None if parent is None else self.lives[parent].wait
+        return wait if wait is not None and number in wait.children else None
+
+    def on_pause(self, number, kind):
+        self.lives[number].kind = kind
+
+    def on_resumed(self, number, name):
+        life = self.lives[number]
+        due, life.due, life.kind = life.due, set(), ""
+        for asked in set(self.stacks[life.unit]) & set(self.asked):
+            self.asked[asked] += 1
+            if self.asked[asked] > 5:
+                raise Fault(f"nobody has killed node {asked}")
+        if name in due or (name is None and not due):
+            return
+        if self.is_ending(number):
+            # The loop may also be closed.
+            return
+        raise Fault(f"it may see {due or 'nothing'}")
+
+    def on_fork(self, children):
+        self.begun.update(children)
+
+    def on_call(self, number, kind, children):
+        self.begun.update(children)
+        self.lives[number].wait = Wait(kind, children)
+
+    def on_clean(self, number):
+        pass
+
+    on_cleaned = on_clean
+
+    def on_handle(self, number, unit):
+        self.handles[unit] = self.lives[number].wait
+
+    def on_saw(self, number, children, outcome, context):
+        life = self.lives[number]
+        wait, life.wait = life.wait, None
+        if not wait.due and not self.is_ending(number):
+            for child in children:
+                if child not in self.ends and child not in self.unborn and child not in self.ending:
+                    raise Fault(f"node {child} has not ended")
+        shares = wait.kind in SHARING and children[0] in self.lives
+        if context != (children[0] if shares else number):
+            raise Fault(f"the context is that of node {context}")
+        if wait.pending and self.is_ending(number):
+            self.struck_runs.update(children)
+        allowed = self.outcomes(life, wait)
+        self.silence(wait, allowed)
+        if wait.converts and ("raised", CANCEL) in allowed:
+            allowed.add(("raised", wait.converts))
+            if life.unit not in self.cancelled and sys.version_info >= (3, 11):
+                allowed.discard(("raised", CANCEL))
+            self.silence(wait, allowed)
+        if outcome not in allowed and not any(map(self.is_ending, (number, *children))):
+            raise Fault(f"it may see {sorted(allowed, key=str)}")
+
+    # What a call may end with.
+
+    def silence(self, wait, allowed):
+        """A silent Timeout ends itself: as if nothing had been called."""
+        mine = ("raised", f"Timeout {self.parents[wait.children[0]]}-{wait.children[0]}")
+        if mine in allowed and self.limits[wait.children[0]] == "silent timeout":
+            allowed.discard(mine)
+            allowed.add(("value", None))
+
+    def outcome_of(self, wait, child):
+        outcome = self.ends.get(child) or ("raised", self.unborn.get(child, "nothing: it never ran"))
+        if outcome == ("raised", EXIT) and wait.kind in FOR_GREEN:
+            return ("raised", CANCEL)
+        return outcome
+
+    def outcomes(self, life, wait):
+        if wait.due:
+            return {("raised", name) for name in wait.due}
+        outcomes = [self.outcome_of(wait, child) for child in wait.children]
+        late = {("raised", CANCEL)} if wait.late else set()
+        if wait.kind == "group":
+            return self.outcomes_of_group(wait, outcomes)
+        if wait.kind == "gather":
+            if wait.cancelled and not wait.late:
+                return {("raised", CANCEL)}
+            return {("values", *outcomes)} | late
+        (outcome,) = outcomes
+        if not wait.pending:
+            return {outcome} | late
+        name = wait.pending[-1][1]
+        if wait.kind == "run" or any(style == "timeout" for style, _ in wait.pending):
+            return {("raised", name)}
+        return {("raised", name) if outcome in (("raised", CANCEL), ("raised", EXIT)) else outcome}
+
+    def outcomes_of_group(self, wait, outcomes):
+        allowed = set()
+        if wait.cancelled or ("raised", CANCEL) in outcomes:
+            allowed.add(("raised", CANCEL))
+        if any(outcome[0] == "raised" and outcome[1] != CANCEL for outcome in outcomes):
+            return allowed | {("raised", "ExceptionGroup")}
+        if not allowed or wait.late:
+            allowed.add(("values", *outcomes))
+        return allowed
+
+    # Whom a strike reaches.
+
+    def on_cancel(self, number, striker):
+        self.striker = striker
+        self.hit(self.lives[number].unit, CANCEL, "cancel")
+
+    def on_cancel_below(self, number, striker):
+        self.striker = striker
+        self.hit_child(*self.lives[number].wait.children)
+
+    def on_kill(self, unit, name, striker):
+        self.striker = striker
+        wait = self.handles.get(unit)
+        if wait is not None and wait.kind == "future_to_greenlet":
+            wait.pending.append(("kill", name))
+            self.hit_children(wait)
+            return
+        if unit in self.stacks:
+            for number in self.stacks[unit]:
+                self.asked.pop(number, None)
+            self.hit(unit, name, "kill")
+            return
+        # It has not begun.
+        asked = [number for number in self.asked if number not in self.lives]
+        for number in asked if wait is None else wait.children:
+            self.asked.pop(number, None)
+            self.unborn[number] = name
+
+    def on_asyncio_limit(self, number, striker):
+        self.striker = striker
+        self.lives[number].wait.converts = "TimeoutError"
+        self.hit(self.lives[number].unit, CANCEL, "limit")
+
+    def on_limit(self, number, name, is_timeout):
+        life = self.lives[number]
+        stack = self.stacks[life.unit]
+        top = self.lives[stack[-1]]
+        driven = self.driven(life.unit)
+        blocks = self.blocks_greenly(top) if top.wait is None else top.wait.kind in (*LEAVING, "run")
+        if life.loop is None or blocks or (driven is not None and stack.index(number) <= driven):
+            self.hit(life.unit, name, "timeout" if is_timeout else "kill")
+        else:
+            life.wait.converts = name
+            self.hit(life.unit, CANCEL, "limit")
+
+    def blocks_greenly(self, life):
+        return life.node.world == "green" or life.kind == "g"
+
+    def driven(self, unit):
+        """The last place in a stack at which a coroutine is driven by await_()."""
+        stack = self.stacks[unit]
+        for index in range(len(stack) - 2, -1, -1):
+            wait = self.lives[stack[index]].wait
+            if wait.kind in DRIVING:
+                return index
+        return None
+
+    def hit(self, unit, name, style):
+        stack = self.stacks.get(unit)
+        if not stack:
+            return
+        life = self.lives[stack[-1]]
+        wait = life.wait
+        if style == "cancel":
+            self.cancelled.add(unit)
+        if unit == self.striker:
+            self.noted.add(unit)
+        elif wait is None and (style in CANCELLING or self.blocks_greenly(life)):
+            life.due.add(name)
+        elif wait is not None and wait.kind in LEAVING:
+            wait.due.add(name)
+        elif wait is not None and wait.kind in (*DRIVING, "run"):
+            if wait.kind == "run":
+                self.hit_run(wait)
+            wait.pending.append((style, name))
+            if wait.kind != "run" or wait.children[0] in self.lives:
+                self.hit_children(wait)
+        else:
+            if style not in CANCELLING:
+                # Parked, so it is driven.
+                driven = self.lives[stack[self.driven(unit)]].wait
+                driven.pending.append((style, name))
+            if wait is None:
+                life.due.add(CANCEL)
+            elif wait.kind in SHIELDING:
+                wait.due.add(CANCEL)
+            else:
+                wait.cancelled = True
+                self.hit_children(wait)
+
+    def hit_run(self, wait):
+        """asyncio.run() cancels its tasks when it is left, which a cancel has it do in the next turn."""
+        (child,) = wait.children
+        if child in self.lives:
+            self.ending.add(self.lives[child].loop)
+        else:
+            self.ending.add(child)
+        if wait.pending or all(child in self.ends for child in wait.children):
+            # The second exception leaves its cleanup, and what was to be cleaned up.
+            self.abandons = True
+
+    def hit_children(self, wait):
+        wait.late = all(child in self.ends for child in wait.children)
+        if wait.kind == "group":
+            # The task that waits for it cancels them, in a turn of its own.
+            self.ending.update(wait.children)
+            return
+        for child in wait.children:
+            self.hit_child(child)
+
+    def hit_child(self, child):
+        if child in self.ends:
+            return
+        if self.nodes[child].world == "green":
+            # Killed in the next turn.
+            self.asked[child] = 0
+        elif child in self.lives:
+            self.hit(self.lives[child].unit, CANCEL, "cancel")
+        else:
+            self.unborn[child] = CANCEL

@@ -1,0 +1,176 @@
+"""Trees of green and async calls, and the strikes that go with them.
+
+A case is plain data, whose `repr()` makes it again. `generate()` takes whatever chooses: a seeded generator of random
+numbers, or Hypothesis, which then shrinks what has been chosen.
+"""
+
+import random
+import sys
+from dataclasses import dataclass
+
+#: How green code calls a child, by the child's world.
+GREEN_CALLS = {
+    "green": ("call", "spawn", "pool"),
+    "async": ("await_", "async_to_sync", "future_to_greenlet", "run"),
+}
+
+#: How async code does.
+ASYNC_CALLS = {
+    "green": ("call", "await green", "sync_to_async", "greenlet_to_future", "await greens"),
+    "async": ("await", "task", "gather", "tasks", "shield")
+    + (("group",) if sys.version_info >= (3, 11) else ())
+    # Before, it drops what its awaitable makes of a cancel.
+    + (("wait_for",) if sys.version_info >= (3, 12) else ()),
+}
+
+#: Calls of several children at once.
+SEVERAL = ("pool", "await greens", "gather", "tasks", "group")
+
+#: In what way a node gives its turn away.
+GREEN_PAUSES = "sct"
+ASYNC_PAUSES = "scgt"
+
+#: What a call may be limited by; nobody reaches the limit but who strikes it.
+GREEN_LIMITS = ("timeout", "timeout with error", "silent timeout")
+ASYNC_LIMITS = GREEN_LIMITS + (("asyncio",) if sys.version_info >= (3, 11) else ())
+
+ENDINGS = ("return", "raise", "raise base")
+REACTIONS = ("pass", "swallow", "replace")
+STRIKES = ("strike", "exit", "limit", "below")
+WAYS = ("timer", "soon", "inline")
+#: How the hub's loop is set up: each has the bridge take other ways.
+MODES = ("", "debug", "python tasks", "checked")
+HOSTS = {"green": ("spawn",), "async": ("await_", "run", "spawn run")}
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Gives its turn away, once for each letter."""
+
+    kinds: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """Calls children; what they raise is caught, or goes on."""
+
+    kind: str
+    children: tuple
+    limit: str = ""
+    caught: bool = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """A function: what it does, how it ends, how it takes exceptions, and how it cleans up."""
+
+    number: int
+    world: str
+    body: tuple
+    ending: str = "return"
+    reaction: str = "pass"
+    cleanup: str = ""
+
+
+@dataclass(frozen=True)
+class Strike:
+    """What is done to a node when that many turns have been given away."""
+
+    point: int
+    kind: str
+    node: int
+    way: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program and what strikes it."""
+
+    host: str
+    root: Node
+    strikes: tuple = ()
+    mode: str = ""
+
+
+def nodes_of(root):
+    """All nodes, the root first."""
+    yield root
+    for part in root.body:
+        if isinstance(part, Call):
+            for child in part.children:
+                yield from nodes_of(child)
+
+
+class Chooser:
+    """Chooses by a seed."""
+
+    def __init__(self, seed):
+        self._random = random.Random(seed)
+
+    def pick(self, choices):
+        return self._random.choice(choices)
+
+    def number(self, low, high):
+        return self._random.randint(low, high)
+
+    def happens(self, percent):
+        return self._random.randrange(100) < percent
+
+
+def generate(chooser, *, nodes=9, depth=5, strikes=3):
+    """A case of at most so many nodes, so many below one another, and so many strikes."""
+    maker = _Maker(chooser, nodes)
+    world = chooser.pick(("green", "async"))
+    root = maker.node(world, depth)
+    host = chooser.pick(HOSTS[world])
+    struck = () if not chooser.happens(75) else maker.strikes(chooser.number(1, strikes))
+    mode = chooser.pick(MODES) if chooser.happens(30) else ""
+    return Case(host, root, struck, mode)
+
+
+class _Maker:
+    def __init__(self, chooser, nodes):
+        self._chooser = chooser
+        self._nodes = nodes
+        self._made = 0
+
+    def node(self, world, depth):
+        chooser = self._chooser
+        number, self._made = self._made, self._made + 1
+        body = [self._part(world, depth) for _ in range(chooser.number(1, 3))]
+        ending = chooser.pick(ENDINGS) if chooser.happens(30) else "return"
+        reaction = chooser.pick(REACTIONS) if chooser.happens(40) else "pass"
+        cleanup = self._pauses(world) if chooser.happens(50) else ""
+        return Node(number, world, tuple(body), ending, reaction, cleanup)
+
+    def _part(self, world, depth):
+        if depth == 0 or self._made >= self._nodes or self._chooser.happens(30):
+            return Pause(self._pauses(world))
+        return self._call(world, depth)
+
+    def _pauses(self, world):
+        letters = GREEN_PAUSES if world == "green" else ASYNC_PAUSES
+        return "".join(self._chooser.pick(letters) for _ in range(self._chooser.number(1, 3)))
+
+    def _call(self, world, depth):
+        chooser = self._chooser
+        callee = chooser.pick(("green", "async"))
+        calls = GREEN_CALLS if world == "green" else ASYNC_CALLS
+        kind = chooser.pick(calls[callee])
+        count = chooser.number(1, 3) if kind in SEVERAL else 1
+        children = tuple(self.node(callee, depth - 1) for _ in range(count))
+        limits = GREEN_LIMITS if world == "green" else ASYNC_LIMITS
+        limit = chooser.pick(limits) if chooser.happens(35) else ""
+        return Call(kind, children, limit, caught=chooser.happens(30))
+
+    def strikes(self, count):
+        chooser = self._chooser
+        return tuple(
+            Strike(
+                chooser.number(1, 5 * self._made),
+                chooser.pick(STRIKES),
+                chooser.number(0, self._made - 1),
+                chooser.pick(WAYS),
+            )
+            for _ in range(count)
+        )
