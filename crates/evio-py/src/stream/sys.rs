@@ -1,0 +1,265 @@
+//! The system calls of stream transports, the memory that they read and write, and the place where a
+//! transport keeps its fields.
+
+use std::ffi::{c_int, c_void};
+use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyType};
+
+use super::{Stream, StreamCore};
+use crate::cell::{GilCell, Once, intern};
+
+/// What is received at once, in bytes, at most.
+const SCRATCH: usize = 256 * 1024;
+
+/// The memory into which is received. Whoever does holds the interpreter's lock from there until the
+/// data is a `bytes`, so that one for all threads is enough.
+static MEMORY: GilCell<Vec<u8>> = GilCell::new(Vec::new());
+
+fn count(returned: isize) -> io::Result<usize> {
+    usize::try_from(returned).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes a system call again while signals interrupt it.
+fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        match count(call()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Receives what is there, or `None` at the end of the stream.
+pub(super) fn receive(py: Python<'_>, fd: RawFd) -> io::Result<Option<Bound<'_, PyBytes>>> {
+    let mut memory = MEMORY.take(py);
+    if memory.is_empty() {
+        memory = vec![0; SCRATCH];
+    }
+    let outcome = receive_to(fd, &mut memory);
+    let data = outcome.map(|size| Some(PyBytes::new(py, &memory[..size])).filter(|_| size != 0));
+    MEMORY.replace(py, memory);
+    data
+}
+
+fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
+    let (start, size) = (memory.as_mut_ptr().cast::<c_void>(), memory.len());
+    // SAFETY: the memory is writable and as long as the call says; the kernel checks the number.
+    retry(|| unsafe { libc::recv(fd, start, size, libc::MSG_DONTWAIT) })
+}
+
+/// Receives into the memory of an object.
+///
+/// # Errors
+///
+/// Outside, that the object has no memory to write to.
+pub(super) fn receive_into(buffer: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<io::Result<usize>> {
+    let mut view = View::with(buffer, ffi::PyBUF_WRITABLE)?;
+    Ok(receive_to(fd, view.bytes_mut()))
+}
+
+/// Sends what the socket takes.
+pub(super) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    let start = data.as_ptr().cast::<c_void>();
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the memory is readable and as long as the call says; the kernel checks the number.
+    retry(|| unsafe { libc::send(fd, start, data.len(), flags) })
+}
+
+/// Sends what the socket takes of several pieces.
+pub(super) fn send_pieces(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: a message of zeros is one without address, data and ancillary data.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = pieces.as_ptr().cast_mut().cast();
+    message.msg_iovlen = pieces.len() as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: `IoSlice` has the layout of `iovec`; the pieces are live and are only read.
+    retry(|| unsafe { libc::sendmsg(fd, &raw const message, flags) })
+}
+
+/// The memory of an object, which stays where it is as long as this lives.
+pub(super) struct View(ffi::Py_buffer);
+
+impl View {
+    /// Of an object whose memory is in one piece.
+    pub(super) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::with(object, ffi::PyBUF_SIMPLE)
+    }
+
+    fn with(object: &Bound<'_, PyAny>, flags: c_int) -> PyResult<Self> {
+        let mut view = Self(ffi::Py_buffer::new());
+        // SAFETY: attached; a failure comes with an exception set and leaves nothing to release.
+        if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view.0, flags) } == 0 {
+            return Ok(view);
+        }
+        std::mem::forget(view);
+        Err(PyErr::take(object.py()).expect("CPython sets an exception when it fails"))
+    }
+
+    fn len(&self) -> usize {
+        usize::try_from(self.0.len).unwrap_or(0)
+    }
+
+    /// What is in it; its owner must not run as long as somebody looks.
+    pub(super) fn bytes(&self) -> &[u8] {
+        if self.len() == 0 {
+            return &[];
+        }
+        // SAFETY: the memory is this long and stays until it is released. Whoever looks at it holds the
+        // interpreter's lock and calls nobody meanwhile, so it does not change.
+        unsafe { std::slice::from_raw_parts(self.0.buf.cast(), self.len()) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        if self.len() == 0 {
+            return &mut [];
+        }
+        // SAFETY: as above; it was asked for as writable, and nobody else looks.
+        unsafe { std::slice::from_raw_parts_mut(self.0.buf.cast(), self.len()) }
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // SAFETY: it was filled in, is released once, and its owners are attached.
+        unsafe { ffi::PyBuffer_Release(&raw mut self.0) }
+    }
+}
+
+/// Adds to the end of a bytearray.
+#[cfg(not(Py_3_12))]
+pub(super) fn extend(array: &Bound<'_, pyo3::types::PyByteArray>, data: &[u8]) -> PyResult<()> {
+    let before = array.len();
+    array.resize(before + data.len())?;
+    // SAFETY: it is this long now, and nobody else looks.
+    unsafe { array.as_bytes_mut() }
+    [before..].copy_from_slice(data);
+    Ok(())
+}
+
+/// Where a transport keeps its fields: the class, and the place in words from its beginning.
+struct Slot {
+    class: Py<PyType>,
+    place: usize,
+}
+
+static SLOT: Once<Slot> = Once::new();
+
+const WORD: usize = size_of::<*mut ffi::PyObject>();
+
+/// The fields of a transport.
+pub(super) fn stream<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<Bound<'py, Stream>> {
+    let py = transport.py();
+    let slot = match SLOT.get(py) {
+        Some(slot) => slot,
+        None => find(transport)?,
+    };
+    if transport.get_type_ptr() != slot.class.as_ptr().cast() {
+        // A subclass, or one that is none of ours.
+        let stream = transport.getattr(intern!(py, "_stream"))?;
+        return Ok(stream.cast_into()?);
+    }
+    // SAFETY: an object of this class has a slot there: a reference of its own, or null.
+    let stream = unsafe {
+        let field = transport
+            .as_ptr()
+            .cast::<*mut ffi::PyObject>()
+            .add(slot.place);
+        Bound::from_borrowed_ptr_or_opt(py, *field)
+    };
+    let stream = stream.ok_or_else(super::unmade)?;
+    Ok(stream.cast_into()?)
+}
+
+/// Looks, once, in a transport for the place where the object is that Python sees in its slot.
+#[cold]
+fn find<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<&'py Slot> {
+    let py = transport.py();
+    let class = transport.get_type();
+    let stream = transport.getattr(intern!(py, "_stream"))?;
+    // SAFETY: the transport is of exactly this type, and its type says how large it is.
+    let words = unsafe {
+        let size = (*class.as_type_ptr()).tp_basicsize;
+        std::slice::from_raw_parts(
+            transport.as_ptr().cast::<usize>(),
+            usize::try_from(size)? / WORD,
+        )
+    };
+    let header = size_of::<ffi::PyObject>() / WORD;
+    let wanted = stream.as_ptr() as usize;
+    let mut places = (header..words.len()).filter(|&place| words[place] == wanted);
+    let place = places.next().filter(|_| places.next().is_none());
+    let place = place.ok_or_else(|| {
+        PyRuntimeError::new_err("this Python does not keep slots where they can be found")
+    })?;
+    SLOT.get_or_try_init(py, || {
+        Ok(Slot {
+            class: class.unbind(),
+            place,
+        })
+    })
+}
+
+fn socket_class(py: Python<'_>) -> PyResult<&'static Py<PyType>> {
+    static CLASS: Once<Py<PyType>> = Once::new();
+    CLASS.get_or_try_init(py, || {
+        let class = py.import("_socket")?.getattr("socket")?;
+        Ok(class.cast_into::<PyType>()?.unbind())
+    })
+}
+
+/// The first field of a socket of CPython's.
+#[repr(C)]
+struct Socket {
+    base: ffi::PyObject,
+    descriptor: c_int,
+}
+
+/// Refuses what is no socket of CPython's, or keeps its descriptor elsewhere.
+pub(super) fn check_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = sock.py();
+    if !sock.is_instance(socket_class(py)?.bind(py))? {
+        return Err(PyTypeError::new_err(format!(
+            "a socket is needed, not {}",
+            sock.get_type().name()?
+        )));
+    }
+    if sock
+        .call_method0(intern!(py, "fileno"))?
+        .extract::<RawFd>()?
+        != descriptor(sock)
+    {
+        return Err(PyRuntimeError::new_err(
+            "this Python does not keep a socket's descriptor where it can be found",
+        ));
+    }
+    Ok(())
+}
+
+/// The descriptor of a socket that [`check_socket`] has let pass; -1 when it is closed.
+pub(super) fn descriptor(sock: &Bound<'_, PyAny>) -> RawFd {
+    // SAFETY: it is an instance of CPython's class, where this field is the first one.
+    unsafe { (*sock.as_ptr().cast::<Socket>()).descriptor }
+}
+
+/// Whether a transport may call the system for a socket: it is CPython's, and has no methods of the
+/// program's that would be passed over.
+#[pyfunction]
+pub(crate) fn can_stream(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = sock.py();
+    let base = socket_class(py)?.bind(py);
+    if check_socket(sock).is_err() {
+        return Ok(false);
+    }
+    let class = sock.get_type();
+    for method in ["recv", "recv_into", "send", "sendmsg", "fileno"] {
+        if !class.getattr(method)?.is(&base.getattr(method)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,29 @@
+"""Stream transports whose receiving and sending is native; the rest is the standard library's."""
+
+from asyncio import selector_events
+
+from eventlet_asyncio import _evio
+
+
+class SocketTransport(_evio.StreamCore, selector_events._SelectorSocketTransport):
+    """A transport of a stream socket."""
+
+    __slots__ = ("_stream",)
+
+    def __new__(cls, *args, **kwargs):
+        self = object.__new__(cls)
+        self._stream = _evio.Stream()
+        return self
+
+    def set_protocol(self, protocol):
+        self._protocol = protocol
+        self._protocol_connected = True
+
+    def _fail(self, error, message):
+        # For the logger, the exception must be one that is being handled.
+        try:
+            raise error
+        except BaseException:
+            self._fatal_error(error, message)
+        finally:
+            error = None
