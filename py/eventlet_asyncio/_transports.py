@@ -27,3 +27,6 @@ class SocketTransport(_evio.StreamCore, selector_events._SelectorSocketTransport
             self._fatal_error(error, message)
         finally:
             error = None
+
+
+SocketTransport.write = _evio.write_method(SocketTransport)

@@ -220,6 +220,7 @@ impl LoopCore {
         let this = slf.get();
         this.check_open()?;
         let handle = Bound::new(py, Handle::new(slf, callback, args, None)?)?;
+        handle.get().note_reader(py);
         let job = Job::Handle(handle.clone().unbind());
         this.callbacks_used.set(true);
         let (old, outcome) = this.open_engine(py, |engine| {

@@ -20,7 +20,7 @@ mod read;
 mod sys;
 mod write;
 
-pub(crate) use sys::can_stream;
+pub(crate) use sys::{can_stream, reader_of, write_method};
 
 /// The native part of `SocketTransport`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
@@ -171,6 +171,11 @@ fn stream<'py>(transport: &Transport<'py>) -> PyResult<Bound<'py, Stream>> {
     sys::stream(transport)
 }
 
+/// What the loop does when a transport's socket is readable.
+pub(crate) fn read_ready(transport: &Transport<'_>) -> PyResult<()> {
+    read::ready(transport, stream(transport)?.get())
+}
+
 fn field(
     transport: &Transport<'_>,
     of: impl FnOnce(&Stream) -> &GilCell<Option<Py<PyAny>>>,
@@ -193,13 +198,7 @@ fn set_field(
 impl StreamCore {
     /// Receives once, and tells the protocol.
     fn _read_ready(slf: &Transport<'_>) -> PyResult<()> {
-        read::ready(slf, stream(slf)?.get())
-    }
-
-    /// Writes data, or what the socket does not take now when it takes it.
-    #[pyo3(signature = (data, /))]
-    fn write(slf: &Transport<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        write::write(slf, stream(slf)?.get(), data)
+        read_ready(slf)
     }
 
     /// Writes data that is in several pieces.

@@ -1,16 +1,19 @@
 //! The system calls of stream transports, the memory that they read and write, and the place where a
 //! transport keeps its fields.
 
+use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
+use pyo3::panic::PanicException;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::{PyBytes, PyCFunction, PyString, PyType};
 
-use super::{Stream, StreamCore};
+use super::{Stream, StreamCore, write};
 use crate::cell::{GilCell, Once, intern};
 
 /// What is received at once, in bytes, at most.
@@ -262,4 +265,78 @@ pub(crate) fn can_stream(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
         }
     }
     Ok(true)
+}
+
+/// The transport whose receiving method a bound method is.
+pub(crate) fn reader_of<'py>(callback: &Bound<'py, PyAny>) -> Option<Bound<'py, StreamCore>> {
+    let method = callback.cast_exact::<PyCFunction>().ok()?;
+    // SAFETY: it is a method made of a native function; the answer is borrowed from it, or null.
+    let owner = unsafe {
+        Bound::from_borrowed_ptr_or_opt(method.py(), ffi::PyCFunction_GetSelf(method.as_ptr()))
+    };
+    let transport = owner?.cast_into::<StreamCore>().ok()?;
+    let name = method.getattr(intern!(method.py(), "__name__")).ok()?;
+    let name = name.cast_into::<PyString>().ok()?;
+    (name == "_read_ready").then_some(transport)
+}
+
+/// The table entry of the method that [`write_method`] makes.
+struct Definition(UnsafeCell<ffi::PyMethodDef>);
+
+// SAFETY: CPython only reads it.
+unsafe impl Sync for Definition {}
+
+static WRITE: Definition = Definition(UnsafeCell::new(ffi::PyMethodDef {
+    ml_name: c"write".as_ptr(),
+    ml_meth: ffi::PyMethodDefPointer {
+        PyCFunction: call_write,
+    },
+    ml_flags: ffi::METH_O,
+    ml_doc: c"Writes data, or what the socket does not take now when it takes it.".as_ptr(),
+}));
+
+/// `write` as a method of a class of transports, which takes one argument and costs no more than that.
+#[pyfunction]
+pub(crate) fn write_method<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    if !class.is_subclass_of::<StreamCore>()? {
+        return Err(PyTypeError::new_err("a class of transports is needed"));
+    }
+    // SAFETY: both live as long as the program or the method; null comes with an exception set.
+    unsafe {
+        let method = ffi::PyDescr_NewMethod(class.as_type_ptr(), WRITE.0.get());
+        Bound::from_owned_ptr_or_err(py, method)
+    }
+}
+
+unsafe extern "C" fn call_write(
+    transport: *mut ffi::PyObject,
+    data: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: CPython calls it attached, with live objects, the first of the class that it was made for,
+    // which is one of transports.
+    let written = unsafe {
+        Python::attach_unchecked(|py| {
+            let transport = Bound::from_borrowed_ptr(py, transport).cast_into_unchecked();
+            let data = Bound::from_borrowed_ptr(py, data);
+            let write = || write::write(&transport, stream(&transport)?.get(), &data);
+            let panicked = |_| Err(PanicException::new_err("a transport cannot write"));
+            match catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(panicked) {
+                Ok(()) => true,
+                Err(error) => {
+                    error.restore(py);
+                    false
+                }
+            }
+        })
+    };
+    if !written {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: attached; the answer owns a reference.
+    unsafe {
+        let none = ffi::Py_None();
+        ffi::Py_INCREF(none);
+        none
+    }
 }
