@@ -157,6 +157,10 @@ def streams_echo(run, size, length, connections):
         ends = [await asyncio.open_connection(*address, limit=2**18) for _ in range(connections)]
         with Meter() as meter:
             done = await asyncio.gather(*(talk(*end) for end in ends))
+        for _, writer in ends:
+            writer.close()
+        server.close()
+        await asyncio.sleep(0.1)
         check(done, [each] * connections)
         return meter
 

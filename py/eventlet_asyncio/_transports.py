@@ -19,6 +19,12 @@ class SocketTransport(_evio.StreamCore, selector_events._SelectorSocketTransport
         self._protocol = protocol
         self._protocol_connected = True
 
+    def _call_connection_lost(self, exc):
+        # Who sends a file may have been told already.
+        if self._empty_waiter is not None and self._empty_waiter.done():
+            self._empty_waiter = None
+        super()._call_connection_lost(exc)
+
     def _fail(self, error, message):
         # For the logger, the exception must be one that is being handled.
         try:

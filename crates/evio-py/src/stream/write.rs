@@ -206,7 +206,10 @@ fn lose(
     call_loop(transport, stream, intern!(py, "_remove_writer"), None)?;
     queue.call_method0(intern!(py, "clear"))?;
     fail(transport, error.clone_ref(py), WRITE_ERROR)?;
-    if let Some(waiter) = waiting(py, stream)? {
+    let waiter = waiting(py, stream)?;
+    // The loss of the connection is no second answer.
+    drop(stream.empty_waiter.take(py));
+    if let Some(waiter) = waiter {
         waiter.call_method1(intern!(py, "set_exception"), (error.into_value(py),))?;
     }
     Ok(())
