@@ -5,7 +5,7 @@
 //! slot of the transport.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
@@ -16,6 +16,7 @@ use crate::cell::{Flag, GilCell, Once, intern};
 
 mod queue;
 mod read;
+mod reader;
 #[allow(unsafe_code)] // The system calls, and the memory that they use.
 mod sys;
 mod write;
@@ -32,6 +33,8 @@ pub(crate) struct Stream {
     protocol: GilCell<Option<Py<PyAny>>>,
     /// Whether the protocol brings the memory into which is received.
     buffered: Flag,
+    /// Whether the protocol may be asyncio's that feeds a reader.
+    feeds: Flag,
     sock: GilCell<Option<Py<PyAny>>>,
     fd: AtomicI32,
     /// What the socket has not taken yet: a container of the class that the stdlib uses.
@@ -43,6 +46,8 @@ pub(crate) struct Stream {
     eof: Flag,
     closing: Flag,
     paused: Flag,
+    /// How much was received the last time, in bytes.
+    last: AtomicUsize,
 }
 
 #[pymethods]
@@ -52,6 +57,7 @@ impl Stream {
         Self {
             protocol: GilCell::new(None),
             buffered: Flag::new(false),
+            feeds: Flag::new(false),
             sock: GilCell::new(None),
             fd: AtomicI32::new(-1),
             queue: GilCell::new(None),
@@ -60,6 +66,7 @@ impl Stream {
             eof: Flag::new(false),
             closing: Flag::new(false),
             paused: Flag::new(false),
+            last: AtomicUsize::new(0),
         }
     }
 
@@ -90,6 +97,14 @@ impl Stream {
             Some(sock) => sys::descriptor(sock.bind(py)),
             None => -1,
         })
+    }
+
+    fn last(&self) -> usize {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    fn set_last(&self, size: usize) {
+        self.last.store(size, Ordering::Relaxed);
     }
 
     fn is_lost(&self) -> bool {
@@ -241,7 +256,9 @@ impl StreamCore {
     #[setter(_protocol)]
     fn set_protocol(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let buffered = value.is_instance(buffered_protocol(slf.py())?.bind(slf.py()))?;
+        let feeds = reader::may_feed(value)?;
         stream(slf)?.get().buffered.set(buffered);
+        stream(slf)?.get().feeds.set(feeds);
         set_field(slf, |stream| &stream.protocol, value)
     }
 

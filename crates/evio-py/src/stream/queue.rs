@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 #[cfg(not(Py_3_12))]
 use pyo3::types::PyByteArray;
 #[cfg(Py_3_12)]
-use pyo3::types::{PyBytes, PyMemoryView, PySlice};
+use pyo3::types::PyMemoryView;
+use pyo3::types::{PyBytes, PySlice};
 
 #[cfg(Py_3_12)]
 use crate::cell::{Once, intern};
@@ -56,7 +57,7 @@ pub(super) fn push(
 pub(super) fn push(
     queue: &Bound<'_, PyAny>,
     data: &[u8],
-    _owner: Option<&Bound<'_, pyo3::types::PyBytes>>,
+    _owner: Option<&Bound<'_, PyBytes>>,
     from: usize,
 ) -> PyResult<()> {
     super::sys::extend(queue.cast_exact::<PyByteArray>()?, &data[from..])
@@ -106,10 +107,7 @@ pub(super) fn pop(queue: &Bound<'_, PyAny>, lengths: &[usize], mut sent: usize) 
 #[cfg(not(Py_3_12))]
 pub(super) fn pop(queue: &Bound<'_, PyAny>, _lengths: &[usize], sent: usize) -> PyResult<()> {
     if sent > 0 {
-        queue
-            .cast_exact::<PyByteArray>()?
-            .as_sequence()
-            .del_slice(0, sent)?;
+        queue.del_item(PySlice::new(queue.py(), 0, isize::try_from(sent)?, 1))?;
     }
     Ok(())
 }

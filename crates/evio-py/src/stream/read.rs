@@ -4,8 +4,9 @@ use std::io;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
-use super::{Stream, Transport, fail, os_error, sys};
+use super::{Stream, Transport, fail, os_error, reader, sys};
 use crate::cell::intern;
 
 const READ_ERROR: &str = "Fatal read error on socket transport";
@@ -23,19 +24,34 @@ pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> 
     if stream.buffered.get() {
         return into_buffer(transport, stream, &protocol);
     }
-    let data = match sys::receive(py, stream.descriptor(py)) {
-        Ok(Some(data)) => data,
+    let data = match sys::receive(py, stream.descriptor(py), stream.last()) {
+        Ok(Some(data)) => {
+            stream.set_last(data.as_bytes().len());
+            data
+        }
         Ok(None) => return at_eof(transport),
         Err(error) => return refused(transport, &error),
     };
-    match protocol.call_method1(intern!(py, "data_received"), (data,)) {
-        Ok(_) => Ok(()),
+    match deliver(stream, &protocol, data) {
+        Ok(()) => Ok(()),
         Err(error) => fail(
             transport,
             error,
             "Fatal error: protocol.data_received() call failed.",
         ),
     }
+}
+
+fn deliver<'py>(
+    stream: &Stream,
+    protocol: &Bound<'py, PyAny>,
+    data: Bound<'py, PyBytes>,
+) -> PyResult<()> {
+    if stream.feeds.get() && reader::feed(protocol, &data)? {
+        return Ok(());
+    }
+    let name = intern!(protocol.py(), "data_received");
+    protocol.call_method1(name, (data,)).map(drop)
 }
 
 fn into_buffer<'py>(

@@ -11,13 +11,16 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyCFunction, PyString, PyType};
+use pyo3::types::{PyByteArray, PyBytes, PyCFunction, PyString, PyType};
 
 use super::{Stream, StreamCore, write};
 use crate::cell::{GilCell, Once, intern};
 
 /// What is received at once, in bytes, at most.
-const SCRATCH: usize = 256 * 1024;
+const MOST: usize = 256 * 1024;
+
+/// From this size on, in bytes, it is dearer to copy data than to shorten a `bytes` that was too long.
+const LARGE: usize = 8 * 1024;
 
 /// The memory into which is received. Whoever does holds the interpreter's lock from there until the
 /// data is a `bytes`, so that one for all threads is enough.
@@ -37,16 +40,63 @@ fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     }
 }
 
-/// Receives what is there, or `None` at the end of the stream.
-pub(super) fn receive(py: Python<'_>, fd: RawFd) -> io::Result<Option<Bound<'_, PyBytes>>> {
+/// Receives what is there, or `None` at the end of the stream, of which the last data had a certain
+/// length.
+pub(super) fn receive(
+    py: Python<'_>,
+    fd: RawFd,
+    last: usize,
+) -> io::Result<Option<Bound<'_, PyBytes>>> {
+    if last >= LARGE {
+        return receive_large(py, fd, (last + 1).next_power_of_two().min(MOST));
+    }
     let mut memory = MEMORY.take(py);
     if memory.is_empty() {
-        memory = vec![0; SCRATCH];
+        memory = vec![0; MOST];
     }
     let outcome = receive_to(fd, &mut memory);
     let data = outcome.map(|size| Some(PyBytes::new(py, &memory[..size])).filter(|_| size != 0));
     MEMORY.replace(py, memory);
     data
+}
+
+unsafe extern "C" {
+    fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: isize) -> c_int;
+}
+
+/// Receives into a `bytes` of some size, and makes it as long as the data.
+fn receive_large(py: Python<'_>, fd: RawFd, room: usize) -> io::Result<Option<Bound<'_, PyBytes>>> {
+    let out_of_memory = || io::Error::from_raw_os_error(libc::ENOMEM);
+    let size = isize::try_from(room).map_err(|_| out_of_memory())?;
+    // SAFETY: attached; null comes with an exception set. Nobody else sees the new object, whose memory
+    // is as long as the call says, and which is let go of or made shorter as its only owner may. That
+    // sets it to null where it fails.
+    unsafe {
+        let mut data = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size);
+        if data.is_null() {
+            drop(PyErr::take(py));
+            return Err(out_of_memory());
+        }
+        let start = ffi::PyBytes_AS_STRING(data).cast_mut().cast::<c_void>();
+        let received = retry(|| libc::recv(fd, start, room, libc::MSG_DONTWAIT));
+        match received {
+            Ok(received) if received > 0 => {
+                _PyBytes_Resize(&raw mut data, received as isize);
+            }
+            _ => ffi::Py_CLEAR(&raw mut data),
+        }
+        let data = Bound::from_owned_ptr_or_opt(py, data);
+        match received? {
+            0 => Ok(None),
+            _ => match data {
+                Some(data) => Ok(Some(data.cast_into_unchecked())),
+                None => {
+                    drop(PyErr::take(py));
+                    Err(out_of_memory())
+                }
+            },
+        }
+    }
 }
 
 fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
@@ -134,13 +184,12 @@ impl Drop for View {
 }
 
 /// Adds to the end of a bytearray.
-#[cfg(not(Py_3_12))]
-pub(super) fn extend(array: &Bound<'_, pyo3::types::PyByteArray>, data: &[u8]) -> PyResult<()> {
+pub(super) fn extend(array: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<()> {
     let before = array.len();
     array.resize(before + data.len())?;
     // SAFETY: it is this long now, and nobody else looks.
-    unsafe { array.as_bytes_mut() }
-    [before..].copy_from_slice(data);
+    let memory = unsafe { array.as_bytes_mut() };
+    memory[before..].copy_from_slice(data);
     Ok(())
 }
 
@@ -280,6 +329,19 @@ pub(crate) fn reader_of<'py>(callback: &Bound<'py, PyAny>) -> Option<Bound<'py, 
     let name = method.getattr(intern!(method.py(), "__name__")).ok()?;
     let name = name.cast_into::<PyString>().ok()?;
     (name == "_read_ready").then_some(transport)
+}
+
+/// Whether an object is a bound method of a function.
+pub(super) fn is_method_of(object: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> bool {
+    unsafe extern "C" {
+        static mut PyMethod_Type: ffi::PyTypeObject;
+        fn PyMethod_Function(method: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    }
+    // SAFETY: the type is looked at first; the answer is borrowed from a live object.
+    unsafe {
+        object.get_type_ptr() == &raw mut PyMethod_Type
+            && PyMethod_Function(object.as_ptr()) == function.as_ptr()
+    }
 }
 
 /// The table entry of the method that [`write_method`] makes.
