@@ -39,22 +39,12 @@ pub(super) fn may_feed(protocol: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(known && protocol.get_type().is(&originals(protocol.py())?.protocol))
 }
 
-/// Whether a method is the original, for one object.
-fn is_original(
-    object: &Bound<'_, PyAny>,
-    name: &Bound<'_, pyo3::types::PyString>,
-    original: &Py<PyAny>,
-) -> PyResult<bool> {
-    let method = object.getattr(name)?;
-    Ok(sys::is_method_of(&method, original.bind(object.py())))
-}
-
 /// Gives data to the reader of a protocol; `false` if that is for Python to do, and nothing has happened.
 pub(super) fn feed(protocol: &Bound<'_, PyAny>, data: &Bound<'_, PyBytes>) -> PyResult<bool> {
     let py = protocol.py();
     let originals = originals(py)?;
     let name = intern!(py, "data_received");
-    if !is_original(protocol, name, &originals.data_received)? {
+    if !sys::has_method(protocol, name, originals.data_received.bind(py))? {
         return Ok(false);
     }
     let reader = protocol.getattr(intern!(py, "_stream_reader_wr"))?;
@@ -66,11 +56,15 @@ pub(super) fn feed(protocol: &Bound<'_, PyAny>, data: &Bound<'_, PyBytes>) -> Py
         return Ok(true);
     };
     if !reader.get_type().is(&originals.reader)
-        || !is_original(&reader, intern!(py, "feed_data"), &originals.feed_data)?
-        || !is_original(
+        || !sys::has_method(
+            &reader,
+            intern!(py, "feed_data"),
+            originals.feed_data.bind(py),
+        )?
+        || !sys::has_method(
             &reader,
             intern!(py, "_wakeup_waiter"),
-            &originals.wakeup_waiter,
+            originals.wakeup_waiter.bind(py),
         )?
         || reader.getattr(intern!(py, "_eof"))?.is_truthy()?
     {

@@ -331,17 +331,27 @@ pub(crate) fn reader_of<'py>(callback: &Bound<'py, PyAny>) -> Option<Bound<'py, 
     (name == "_read_ready").then_some(transport)
 }
 
-/// Whether an object is a bound method of a function.
-pub(super) fn is_method_of(object: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> bool {
+/// Whether a method of an object is that function, found without making a bound method.
+pub(super) fn has_method(
+    object: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+    function: &Bound<'_, PyAny>,
+) -> PyResult<bool> {
     unsafe extern "C" {
-        static mut PyMethod_Type: ffi::PyTypeObject;
-        fn PyMethod_Function(method: *mut ffi::PyObject) -> *mut ffi::PyObject;
+        fn _PyObject_GetMethod(
+            object: *mut ffi::PyObject,
+            name: *mut ffi::PyObject,
+            method: *mut *mut ffi::PyObject,
+        ) -> c_int;
     }
-    // SAFETY: the type is looked at first; the answer is borrowed from a live object.
-    unsafe {
-        object.get_type_ptr() == &raw mut PyMethod_Type
-            && PyMethod_Function(object.as_ptr()) == function.as_ptr()
-    }
+    let py = object.py();
+    let mut method = std::ptr::null_mut();
+    // SAFETY: takes live objects; the method is a new reference, or null with an exception set.
+    let found = unsafe {
+        let is_unbound = _PyObject_GetMethod(object.as_ptr(), name.as_ptr(), &raw mut method) != 0;
+        (is_unbound, Bound::from_owned_ptr_or_err(py, method)?)
+    };
+    Ok(found.0 && found.1.is(function))
 }
 
 /// The table entry of the method that [`write_method`] makes.
