@@ -1,149 +1,21 @@
-"""Stream transports receive and send natively, and are asyncio's in all that can be seen of them."""
+"""Stream transports receive natively, and are asyncio's in all that can be seen of them."""
 
 import array
 import asyncio
 import contextvars
+import functools
 import gc
 import logging
 import os
 import socket
-import struct
 import warnings
 import weakref
 
-import eventlet
 import pytest
 
 import eventlet_asyncio
+from ends import LARGE, Buffered, Recorder, connect, messages, run, until
 from eventlet_asyncio import _transports
-
-LARGE = os.urandom(1 << 20)
-
-
-class Recorder(asyncio.Protocol):
-    """Notes what it is told."""
-
-    def __init__(self):
-        self.events = []
-        self.data = b""
-        self.lost = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        assert type(data) is bytes
-        self.data += data
-        self.events.append("data")
-
-    def eof_received(self):
-        self.events.append("eof")
-
-    def pause_writing(self):
-        self.events.append("pause")
-
-    def resume_writing(self):
-        self.events.append("resume")
-
-    def connection_lost(self, error):
-        self.events.append("lost")
-        if not self.lost.done():
-            self.lost.set_result(error)
-
-
-class Buffered(asyncio.BufferedProtocol):
-    """Receives into memory of its own, a few bytes at a time."""
-
-    def __init__(self, size=4):
-        self.memory = bytearray(size)
-        self.data = b""
-        self.lost = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def get_buffer(self, sizehint):
-        assert sizehint == -1
-        return self.memory
-
-    def buffer_updated(self, count):
-        self.data += self.memory[:count]
-
-    def connection_lost(self, error):
-        if not self.lost.done():
-            self.lost.set_result(error)
-
-
-class Ends:
-    """A transport of ours and the socket at its other end."""
-
-    def __init__(self, transport, protocol, sock):
-        self.transport = transport
-        self.protocol = protocol
-        self.sock = sock
-
-    async def receive(self, count):
-        loop = asyncio.get_running_loop()
-        data = b""
-        while len(data) < count:
-            some = await loop.sock_recv(self.sock, 1 << 16)
-            if not some:
-                break
-            data += some
-        return data
-
-    async def send(self, data):
-        await asyncio.get_running_loop().sock_sendall(self.sock, data)
-
-    def reset(self):
-        """Close the socket so that the other end is told of an error."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-
-async def connect(make=Recorder, narrow=False):
-    """The ends of a TCP connection, or of a pair of sockets that take little at once."""
-    loop = asyncio.get_running_loop()
-    if narrow:
-        near, far = socket.socketpair()
-        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    else:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            far = socket.create_connection(listener.getsockname())
-            near, _ = listener.accept()
-    for each in (near, far):
-        each.setblocking(False)
-    transport, protocol = await loop.connect_accepted_socket(make, near)
-    return Ends(transport, protocol, far)
-
-
-async def until(condition):
-    """Lets the loop run until something is so."""
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.002)
-    raise AssertionError("it never came true")
-
-
-def run(main, *, debug=None):
-    """Runs a test on a loop whose exception handler notes what it is told."""
-    reported = []
-
-    async def wrapped():
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda loop, context: reported.append(context))
-        await asyncio.wait_for(main(), 20)
-        for transport in list(loop._transports.values()):
-            transport.abort()
-        await asyncio.sleep(0)
-
-    eventlet_asyncio.run(wrapped(), debug=debug)
-    return reported
-
-
-def messages(reported):
-    return [(context["message"], repr(context["exception"])) for context in reported]
 
 
 # What it is.
@@ -277,7 +149,7 @@ def test_one_that_was_never_initialised_is_harmless():
             use()
     with pytest.raises(TypeError):
         transport._sock = object()
-    transport._stream = _transports._evio.Stream()
+    transport._stream = _transports.Stream()
 
 
 # Receiving.
@@ -652,410 +524,6 @@ def test_debug_mode_logs_the_error_that_it_handles(caplog):
     assert len(records) == 1 and records[0].exc_info[0] is ConnectionResetError
 
 
-# Writing.
-
-
-def test_what_the_socket_does_not_take_is_sent_later_and_in_order():
-    async def main():
-        ends = await connect(narrow=True)
-        pieces = [os.urandom(size) for size in (10, 200_000, 1, 0, 70_000, 5, 100_000)]
-        for piece in pieces:
-            ends.transport.write(piece)
-        assert ends.transport.get_write_buffer_size() > 0
-        assert ends.transport._loop._watchers(ends.transport._sock_fd)[1] is not None
-        whole = b"".join(pieces)
-        assert await ends.receive(len(whole)) == whole
-        await until(lambda: ends.transport.get_write_buffer_size() == 0)
-        assert ends.transport._loop._watchers(ends.transport._sock_fd)[1] is None
-
-    assert run(main) == []
-
-
-def test_many_pieces_are_more_than_one_call_takes():
-    async def main():
-        ends = await connect(narrow=True)
-        ends.transport.write(LARGE)
-        pieces = [b"%d," % number for number in range(5000)]
-        for piece in pieces:
-            ends.transport.write(piece)
-        whole = LARGE + b"".join(pieces)
-        assert await ends.receive(len(whole)) == whole
-
-    assert run(main) == []
-
-
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_it_writes_what_is_like_bytes(kind):
-    class Bytes(bytes):
-        pass
-
-    async def main():
-        ends = await connect(narrow=True)
-        ends.transport.write(kind(LARGE))
-        ends.transport.write(kind(b""))
-        ends.transport.write(Bytes(b"subclass"))
-        assert await ends.receive(len(LARGE) + 8) == LARGE + b"subclass"
-
-    assert run(main) == []
-
-
-def test_memory_of_items_is_written_whole():
-    numbers = array.array("i", range(100_000))
-
-    async def main():
-        ends = await connect(narrow=True)
-        ends.transport.write(memoryview(numbers))
-        ends.transport.write(memoryview(numbers))
-        ends.transport.writelines([memoryview(numbers), b"end"])
-        whole = numbers.tobytes() * 3 + b"end"
-        assert await ends.receive(len(whole)) == whole
-
-    assert run(main) == []
-
-
-def test_memory_may_change_once_it_is_written():
-    async def main():
-        ends = await connect(narrow=True)
-        first, second = bytearray(LARGE), bytearray(b"second")
-        ends.transport.write(first)
-        ends.transport.write(second)
-        ends.transport.writelines([memoryview(first)[:100_000]])
-        first[:] = b"gone"
-        second[:] = b"gone, too"
-        whole = LARGE + b"second" + LARGE[:100_000]
-        assert await ends.receive(len(whole)) == whole
-
-    assert run(main) == []
-
-
-def test_memory_in_pieces_cannot_be_written():
-    async def main():
-        ends = await connect()
-        ends.transport.write(memoryview(b"scattered")[::2])
-        assert isinstance(await ends.protocol.lost, BufferError)
-
-    ((message, _),) = messages(run(main))
-    assert message == "Fatal write error on socket transport"
-
-
-@pytest.mark.parametrize("data", ["text", None, 3, array.array("b", [1])])
-def test_what_is_not_like_bytes_is_refused(data):
-    async def main():
-        ends = await connect()
-        name = type(data).__name__
-        with pytest.raises(TypeError, match=f"bytes-like object, not '{name}'"):
-            ends.transport.write(data)
-        ends.transport.write(b"still open")
-        assert await ends.receive(10) == b"still open"
-
-    assert run(main) == []
-
-
-def test_writelines_writes_all_pieces():
-    async def main():
-        ends = await connect(narrow=True)
-        ends.transport.writelines([])
-        ends.transport.writelines([b"", b""])
-        ends.transport.writelines([b"one", bytearray(b"two"), memoryview(b"three"), b""])
-        ends.transport.writelines(piece for piece in (b"four", b"five"))
-        assert await ends.receive(19) == b"onetwothreefourfive"
-        pieces = [os.urandom(size) for size in [3] * 2000 + [100_000, 1, 300_000]]
-        ends.transport.writelines(pieces)
-        assert ends.transport.get_write_buffer_size() > 0
-        ends.transport.writelines([b"the", b"end"])
-        whole = b"".join(pieces) + b"theend"
-        assert await ends.receive(len(whole)) == whole
-        with pytest.raises(TypeError):
-            ends.transport.writelines(["text"])
-        with pytest.raises(TypeError):
-            ends.transport.writelines(3)
-
-    assert run(main) == []
-
-
-def test_writelines_is_flow_controlled():
-    async def main():
-        ends = await connect(narrow=True)
-        ends.transport.writelines([LARGE, LARGE])
-        assert ends.protocol.events == ["pause"]
-        assert await ends.receive(2 * len(LARGE)) == 2 * LARGE
-        await until(lambda: ends.protocol.events == ["pause", "resume"])
-
-    assert run(main) == []
-
-
-def test_water_marks_pause_and_resume_the_protocol():
-    async def main():
-        ends = await connect(narrow=True)
-        ends.transport.set_write_buffer_limits(high=100_000, low=50_000)
-        assert ends.transport.get_write_buffer_limits() == (50_000, 100_000)
-        while ends.transport.get_write_buffer_size() <= 90_000:
-            ends.transport.write(b"x" * 10_000)
-        assert ends.protocol.events == []
-        ends.transport.write(b"x" * 20_000)
-        assert ends.protocol.events == ["pause"]
-        ends.transport.write(b"x" * 20_000)
-        assert ends.protocol.events == ["pause"]
-        while ends.transport.get_write_buffer_size() > 50_000:
-            await ends.receive(1)
-        assert ends.protocol.events == ["pause", "resume"]
-
-    assert run(main) == []
-
-
-def test_a_protocol_may_write_when_it_is_resumed():
-    class Writing(Recorder):
-        left = 5
-
-        def resume_writing(self):
-            super().resume_writing()
-            if self.left:
-                self.left -= 1
-                self.transport.write(LARGE)
-
-    async def main():
-        ends = await connect(Writing, narrow=True)
-        ends.transport.write(LARGE)
-        assert await ends.receive(6 * len(LARGE)) == 6 * LARGE
-        await until(lambda: ends.protocol.events == ["pause", "resume"] * 6)
-
-    assert run(main) == []
-
-
-def test_a_protocol_may_abort_when_it_is_resumed():
-    class Aborting(Recorder):
-        def resume_writing(self):
-            super().resume_writing()
-            self.transport.abort()
-
-    async def main():
-        ends = await connect(Aborting, narrow=True)
-        ends.transport.write(LARGE)
-        await ends.receive(len(LARGE))
-        assert await ends.protocol.lost is None
-        await asyncio.sleep(0.01)
-        assert ends.protocol.events == ["pause", "resume", "lost"]
-
-    assert run(main) == []
-
-
-def test_the_end_comes_behind_what_is_queued():
-    async def main():
-        ends = await connect(narrow=True)
-        ends.transport.write(LARGE)
-        ends.transport.write_eof()
-        ends.transport.write_eof()
-        assert await ends.receive(2 * len(LARGE)) == LARGE
-        with pytest.raises(RuntimeError, match=r"Cannot call write\(\) after write_eof\(\)"):
-            ends.transport.write(b"more")
-        with pytest.raises(RuntimeError, match=r"Cannot call writelines\(\) after write_eof\(\)"):
-            ends.transport.writelines([b"more"])
-        await ends.send(b"answer")
-        await until(lambda: ends.protocol.data == b"answer")
-
-    assert run(main) == []
-
-
-def test_close_sends_what_is_queued_first():
-    async def main():
-        ends = await connect(narrow=True)
-        ends.transport.write(LARGE)
-        ends.transport.close()
-        ends.transport.close()
-        ends.transport.write(b"the end")
-        assert await ends.receive(2 * len(LARGE)) == LARGE + b"the end"
-        assert await ends.protocol.lost is None
-        ends.transport.write(b"too late")
-        ends.transport.writelines([b"too", b"late"])
-
-    assert run(main) == []
-
-
-def test_abort_drops_what_is_queued():
-    async def main():
-        ends = await connect(narrow=True)
-        ends.transport.write(LARGE)
-        ends.transport.abort()
-        assert ends.transport.get_write_buffer_size() == 0
-        assert await ends.protocol.lost is None
-        assert len(await ends.receive(len(LARGE))) < len(LARGE)
-
-    assert run(main) == []
-
-
-def test_writes_after_the_end_are_warned_of_after_a_while(caplog):
-    async def main():
-        ends = await connect()
-        ends.transport.abort()
-        for _ in range(4):
-            ends.transport.write(b"in vain")
-        assert ends.transport._conn_lost == 5 and caplog.text == ""
-        ends.transport.write(b"in vain")
-        ends.transport.writelines([b"in", b"vain"])
-        assert ends.transport._conn_lost == 7
-        await ends.protocol.lost
-
-    assert run(main) == []
-    assert [record.message for record in caplog.records] == ["socket.send() raised exception."] * 2
-
-
-def test_a_reset_while_it_writes_is_told_and_not_reported():
-    async def main():
-        ends = await connect()
-        ends.transport.pause_reading()
-        ends.reset()
-        await asyncio.sleep(0.02)
-        # The first finds the reset, if the second does not find the closed pipe.
-        ends.transport.write(b"1")
-        ends.transport.write(b"2")
-        error = await ends.protocol.lost
-        assert isinstance(error, (ConnectionResetError, BrokenPipeError))
-
-    assert run(main) == []
-
-
-def test_a_reset_while_something_is_queued_is_told():
-    async def main():
-        ends = await connect()
-        ends.transport.pause_reading()
-        ends.transport.write(LARGE * 16)
-        ends.reset()
-        error = await ends.protocol.lost
-        assert isinstance(error, (ConnectionResetError, BrokenPipeError))
-        assert ends.protocol.events == ["pause", "lost"]
-        assert ends.transport.get_write_buffer_size() == 0
-
-    assert run(main) == []
-
-
-def test_a_file_can_be_sent_between_writes(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(LARGE)
-
-    async def main():
-        ends = await connect(narrow=True)
-        loop = asyncio.get_running_loop()
-        ends.transport.write(b"before" * 10_000)
-        with open(path, "rb") as file:
-            sending = asyncio.ensure_future(loop.sendfile(ends.transport, file))
-            await asyncio.sleep(0)
-            with pytest.raises(RuntimeError, match="unable to write; sendfile is in progress"):
-                ends.transport.write(b"between")
-            with pytest.raises(RuntimeError, match="unable to writelines; sendfile is in progress"):
-                ends.transport.writelines([b"between"])
-            assert await ends.receive(60_000 + len(LARGE)) == b"before" * 10_000 + LARGE
-            assert await sending == len(LARGE)
-        ends.transport.write(b"after")
-        assert await ends.receive(5) == b"after"
-
-    assert run(main) == []
-
-
-def test_who_waits_to_send_a_file_learns_of_a_reset(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(LARGE)
-
-    async def main():
-        ends = await connect()
-        ends.transport.write(LARGE * 16)
-        with open(path, "rb") as file:
-            loop = asyncio.get_running_loop()
-            sending = asyncio.ensure_future(loop.sendfile(ends.transport, file))
-            await asyncio.sleep(0.01)
-            ends.reset()
-            with pytest.raises(ConnectionError):
-                await sending
-
-    assert run(main) == []
-
-
-# Beside green code.
-
-
-def test_data_waits_while_the_protocol_blocks_greenly(hub):
-    class Blocking(Recorder):
-        inside = 0
-
-        def data_received(self, data):
-            assert self.inside == 0
-            self.inside += 1
-            super().data_received(data)
-            eventlet.sleep(0.01)
-            self.inside -= 1
-
-    async def main():
-        ends = await connect(Blocking)
-        for number in range(5):
-            await ends.send(b"%d" % number)
-            await asyncio.sleep(0.004)
-        ends.sock.close()
-        await ends.protocol.lost
-        assert ends.protocol.data == b"01234"
-        assert ends.protocol.events[-2:] == ["eof", "lost"]
-
-    assert run(main) == []
-
-
-@pytest.mark.parametrize("size", [10, 1 << 20])
-def test_green_threads_write_while_a_protocol_blocks(hub, size):
-    class Blocking(Recorder):
-        def data_received(self, data):
-            for number in range(3):
-                self.transport.write(b"%d" % number * size)
-                eventlet.sleep(0.005)
-
-    async def main():
-        ends = await connect(Blocking, narrow=True)
-        await ends.send(b"go")
-        await asyncio.sleep(0.002)
-        writer = eventlet.spawn(ends.transport.write, b"green")
-        received = await ends.receive(3 * size + 5)
-        assert writer.dead
-        left, _, right = received.partition(b"green")
-        assert left + right == b"0" * size + b"1" * size + b"2" * size
-
-    assert run(main) == []
-
-
-def test_a_protocol_may_block_when_it_is_resumed(hub):
-    class Blocking(Recorder):
-        def resume_writing(self):
-            eventlet.sleep(0.01)
-            super().resume_writing()
-            self.transport.write(b"resumed")
-
-    async def main():
-        ends = await connect(Blocking, narrow=True)
-        ends.transport.write(LARGE)
-        received = await ends.receive(len(LARGE))
-        ends.transport.write(b"meanwhile")
-        received += await ends.receive(len(LARGE) + 16 - len(received))
-        assert received.startswith(LARGE)
-        assert received[len(LARGE) :] in (b"meanwhileresumed", b"resumedmeanwhile")
-        ends.transport.close()
-        assert await ends.protocol.lost is None
-
-    assert run(main) == []
-
-
-def test_a_protocol_that_blocks_may_lose_its_connection(hub):
-    class Blocking(Buffered):
-        def get_buffer(self, sizehint):
-            eventlet.sleep(0.01)
-            return self.memory
-
-    async def main():
-        ends = await connect(Blocking)
-        await ends.send(b"data")
-        await asyncio.sleep(0.005)
-        ends.transport.abort()
-        assert await ends.protocol.lost is None
-        await asyncio.sleep(0.02)
-        assert ends.protocol.data == b""
-
-    assert run(main) == []
-
-
 # In other processes.
 
 
@@ -1128,5 +596,103 @@ def test_unix_sockets_work(tmp_path):
         assert await reader.read() == b"line\n"
         writer.close()
         server.close()
+
+    assert run(main) == []
+
+
+async def streams(limit):
+    """A transport of ours that feeds a reader, and what is at its other end."""
+    ends = await connect(narrow=True)
+    reader = asyncio.StreamReader(limit=limit)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    protocol._transport = ends.transport
+    reader.set_transport(ends.transport)
+    ends.transport.set_protocol(protocol)
+    return ends, reader, protocol
+
+
+def test_a_reader_that_is_full_pauses_its_transport():
+    async def main():
+        ends, reader, _ = await streams(limit=10)
+        await ends.send(b"x" * 20)
+        await until(lambda: len(reader._buffer) == 20)
+        assert ends.transport.is_reading()
+        await ends.send(b"y")
+        await until(lambda: len(reader._buffer) == 21)
+        assert not ends.transport.is_reading() and reader._paused is True
+        assert await reader.read(15) == b"x" * 15
+        assert ends.transport.is_reading()
+        ends.sock.close()
+        assert await reader.read() == b"xxxxxy"
+
+    assert run(main) == []
+
+
+@pytest.mark.parametrize("method", ["data_received", "feed_data", "_wakeup_waiter"])
+@pytest.mark.parametrize("where", ["instance", "class"])
+def test_methods_that_were_put_in_the_place_of_asyncios_are_called(method, where, monkeypatch):
+    seen = []
+
+    async def main():
+        ends, reader, protocol = await streams(limit=1000)
+        owner = protocol if method == "data_received" else reader
+        original = getattr(type(owner), method)
+
+        def noting(self, *args):
+            seen.append(args)
+            return original(self, *args)
+
+        if where == "class":
+            monkeypatch.setattr(type(owner), method, noting)
+        else:
+            setattr(owner, method, functools.partial(noting, owner))
+        reading = asyncio.ensure_future(reader.readexactly(4))
+        await asyncio.sleep(0)
+        await ends.send(b"data")
+        assert await reading == b"data"
+
+    assert run(main) == []
+    # The end of the connection may wake once more.
+    assert seen[0] == (() if method == "_wakeup_waiter" else (b"data",))
+
+
+def test_a_reader_that_nobody_has_any_more_is_not_fed():
+    async def main():
+        ends, reader, protocol = await streams(limit=1000)
+        gone = weakref.ref(reader)
+        reader = None
+        assert gone() is None
+        await ends.send(b"data")
+        await asyncio.sleep(0.01)
+        assert ends.transport.is_reading()
+
+    assert run(main) == []
+
+
+def test_a_reader_at_its_end_is_not_fed():
+    async def main():
+        ends, reader, _ = await streams(limit=1000)
+        reader.feed_eof()
+        await ends.send(b"data")
+        await until(ends.transport.is_closing)
+        with pytest.raises(AssertionError):
+            await reader.read(1)
+
+    (reported,) = run(main)
+    assert reported["message"] == "Fatal error: protocol.data_received() call failed."
+    assert type(reported["exception"]) is AssertionError
+
+
+def test_a_cancelled_read_loses_nothing():
+    async def main():
+        ends, reader, _ = await streams(limit=1000)
+        reading = asyncio.ensure_future(reader.readexactly(8))
+        await asyncio.sleep(0)
+        await ends.send(b"half")
+        await until(lambda: reader._buffer == b"half")
+        reading.cancel()
+        await ends.send(b"rest")
+        await asyncio.wait([reading])
+        assert await reader.readexactly(8) == b"halfrest"
 
     assert run(main) == []

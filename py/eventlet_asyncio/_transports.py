@@ -2,17 +2,19 @@
 
 from asyncio import selector_events
 
-from eventlet_asyncio import _evio
+from eventlet_asyncio._evio import Stream, StreamCore, can_stream, write_method
+
+__all__ = ["SocketTransport", "Stream", "StreamCore", "can_stream", "write_method"]
 
 
-class SocketTransport(_evio.StreamCore, selector_events._SelectorSocketTransport):
+class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
     """A transport of a stream socket."""
 
     __slots__ = ("_stream",)
 
     def __new__(cls, *args, **kwargs):
         self = object.__new__(cls)
-        self._stream = _evio.Stream()
+        self._stream = Stream()
         return self
 
     def set_protocol(self, protocol):
@@ -35,4 +37,4 @@ class SocketTransport(_evio.StreamCore, selector_events._SelectorSocketTransport
             error = None
 
 
-SocketTransport.write = _evio.write_method(SocketTransport)
+SocketTransport.write = write_method(SocketTransport)

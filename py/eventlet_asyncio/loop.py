@@ -163,7 +163,7 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
     def _make_socket_transport(
         self, sock, protocol, waiter=None, *, extra=None, server=None
     ):
-        if not _evio.can_stream(sock):
+        if not _transports.can_stream(sock):
             return super()._make_socket_transport(
                 sock, protocol, waiter, extra=extra, server=server
             )

@@ -371,14 +371,15 @@ static WRITE: Definition = Definition(UnsafeCell::new(ffi::PyMethodDef {
 
 /// `write` as a method of a class of transports, which takes one argument and costs no more than that.
 #[pyfunction]
-pub(crate) fn write_method<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
-    let py = class.py();
-    if !class.is_subclass_of::<StreamCore>()? {
+#[pyo3(signature = (class_, /), text_signature = "(class_, /)")]
+pub(crate) fn write_method<'py>(class_: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let py = class_.py();
+    if !class_.is_subclass_of::<StreamCore>()? {
         return Err(PyTypeError::new_err("a class of transports is needed"));
     }
     // SAFETY: both live as long as the program or the method; null comes with an exception set.
     unsafe {
-        let method = ffi::PyDescr_NewMethod(class.as_type_ptr(), WRITE.0.get());
+        let method = ffi::PyDescr_NewMethod(class_.as_type_ptr(), WRITE.0.get());
         Bound::from_owned_ptr_or_err(py, method)
     }
 }
