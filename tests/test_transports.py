@@ -524,35 +524,6 @@ def test_debug_mode_logs_the_error_that_it_handles(caplog):
     assert len(records) == 1 and records[0].exc_info[0] is ConnectionResetError
 
 
-# In other processes.
-
-
-def test_a_forked_child_goes_on_with_its_copy(hub):
-    async def main():
-        ends = await connect()
-        ends.transport.write(b"parent")
-        child = os.fork()
-        if not child:
-            code = 1
-            try:
-                ends.transport.write(b"child")
-                assert await ends.receive(11) == b"parentchild"
-                await ends.send(b"to the child")
-                await until(lambda: ends.protocol.data == b"to the child")
-                code = 0
-            finally:
-                os._exit(code)
-        loop = asyncio.get_running_loop()
-        ends.transport.pause_reading()
-        _, status = await loop.run_in_executor(None, os.waitpid, child, 0)
-        assert status == 0
-        ends.transport.resume_reading()
-        ends.transport.write(b"parent again")
-        assert await ends.receive(12) == b"parent again"
-
-    assert run(main) == []
-
-
 # Above them.
 
 
