@@ -46,6 +46,11 @@ impl<T: Default> GilCell<T> {
 }
 
 impl<T> GilCell<Option<Py<T>>> {
+    /// Takes the object out; dropping it then costs less than where it is unknown who is attached.
+    pub(crate) fn take_bound<'py>(&self, py: Python<'py>) -> Option<Bound<'py, T>> {
+        self.take(py).map(|object| object.into_bound(py))
+    }
+
     /// Another reference to the object in the cell.
     pub(crate) fn get(&self, py: Python<'_>) -> Option<Py<T>> {
         self.with(py, |object| {

@@ -132,14 +132,14 @@ impl Handle {
     pub(crate) fn invoke(&self, py: Python<'_>) -> Outcome {
         let reader = self.call.with(py, |call| {
             let reader = call.as_ref()?.reader.as_ref()?;
-            Some(reader.clone_ref(py))
+            Some(reader.clone_ref(py).into_bound(py))
         });
         if let Some(reader) = reader {
-            let error = stream::read_ready(reader.bind(py)).err()?;
+            let error = stream::read_ready(&reader).err()?;
             // None are left where the handle was cancelled meanwhile.
             let parts = self.call_parts(py);
             let (callback, args) =
-                parts.unwrap_or_else(|| (reader.into_any(), PyTuple::empty(py).unbind()));
+                parts.unwrap_or_else(|| (reader.into_any().unbind(), PyTuple::empty(py).unbind()));
             return Some(Failure {
                 error,
                 callback,
@@ -147,11 +147,12 @@ impl Handle {
             });
         }
         let (callback, args) = self.call_parts(py)?;
-        let error = callback.bind(py).call1(args.bind(py)).err()?;
+        let (callback, args) = (callback.into_bound(py), args.into_bound(py));
+        let error = callback.call1(&args).err()?;
         Some(Failure {
             error,
-            callback,
-            args,
+            callback: callback.unbind(),
+            args: args.unbind(),
         })
     }
 

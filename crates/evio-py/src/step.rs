@@ -453,7 +453,7 @@ impl Step {
             handle.get().invoke(py)
         };
         let exited = contexts::exit(&context);
-        drop(this.context.take(py));
+        drop(this.context.take_bound(py));
         let settled = Handle::settle(&handle, outcome);
         this.busy.set(false);
         Self::after_callback(slf, core)?;

@@ -39,6 +39,8 @@ pub(crate) struct Stream {
     fd: AtomicI32,
     /// What the socket has not taken yet: a container of the class that the stdlib uses.
     queue: GilCell<Option<Py<PyAny>>>,
+    /// Whether there may be something in the queue: set before anything is.
+    queued: Flag,
     /// The future of who waits until the queue is empty.
     empty_waiter: GilCell<Option<Py<PyAny>>>,
     /// How often something was written in vain since the connection was lost; 0 while it is not.
@@ -61,6 +63,7 @@ impl Stream {
             sock: GilCell::new(None),
             fd: AtomicI32::new(-1),
             queue: GilCell::new(None),
+            queued: Flag::new(false),
             empty_waiter: GilCell::new(None),
             lost: AtomicI64::new(0),
             eof: Flag::new(false),
@@ -283,6 +286,7 @@ impl StreamCore {
     #[setter(_buffer)]
     fn set_buffer(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         queue::check(value)?;
+        stream(slf)?.get().queued.set(true);
         set_field(slf, |stream| &stream.queue, value)
     }
 

@@ -196,6 +196,8 @@ pub(super) fn extend(array: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<()
 /// Where a transport keeps its fields: the class, and the place in words from its beginning.
 struct Slot {
     class: Py<PyType>,
+    /// The class of the fields.
+    fields: Py<PyType>,
     place: usize,
 }
 
@@ -224,7 +226,11 @@ pub(super) fn stream<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<Bound<
         Bound::from_borrowed_ptr_or_opt(py, *field)
     };
     let stream = stream.ok_or_else(super::unmade)?;
-    Ok(stream.cast_into()?)
+    if stream.get_type_ptr() != slot.fields.as_ptr().cast() {
+        return Ok(stream.cast_into()?);
+    }
+    // SAFETY: it is of exactly this class.
+    Ok(unsafe { stream.cast_into_unchecked() })
 }
 
 /// Looks, once, in a transport for the place where the object is that Python sees in its slot.
@@ -251,6 +257,7 @@ fn find<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<&'py Slot> {
     SLOT.get_or_try_init(py, || {
         Ok(Slot {
             class: class.unbind(),
+            fields: py.get_type::<Stream>().unbind(),
             place,
         })
     })

@@ -63,10 +63,13 @@ fn write_piece<'py>(
     if stream.is_lost() {
         return warn_of_loss(py, stream);
     }
-    let queue = stream.queue(py)?;
-    if !queue.is_empty()? {
-        queue::push(&queue, data, owner, 0)?;
-        return maybe_pause(transport);
+    if stream.queued.get() {
+        let queue = stream.queue(py)?;
+        if !queue.is_empty()? {
+            queue::push(&queue, data, owner, 0)?;
+            return maybe_pause(transport);
+        }
+        stream.queued.set(false);
     }
     let sent = match sent(sys::send(stream.descriptor(py), data)) {
         Ok(sent) => sent,
@@ -75,7 +78,8 @@ fn write_piece<'py>(
     if sent == data.len() {
         return Ok(());
     }
-    queue::push(&queue, data, owner, sent)?;
+    stream.queued.set(true);
+    queue::push(&stream.queue(py)?, data, owner, sent)?;
     await_room(transport, stream)
 }
 
@@ -113,6 +117,7 @@ pub(super) fn write_lines<'py>(
     if sent == whole {
         return Ok(());
     }
+    stream.queued.set(true);
     for (piece, view) in pieces.iter().zip(&views) {
         let data = view.bytes();
         let skipped = sent.min(data.len());
