@@ -15,19 +15,21 @@ from eventlet.greenio import GreenSocket
 from eventlet.greenthread import GreenThread
 from greenlet import greenlet
 
+from eventlet_asyncio._transports import Stream, StreamCore, can_stream, write_method
+
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
     "CallbackRun", "Crossing", "Driver", "FdListener", "ForeignLoop", "GreenAwait", "GreenWait", "Guard", "Handle",
-    "HubCore", "LoopCore", "Step", "Timer", "TimerHandle", "Waker", "Watch", "__version__", "abandon_step",
-    "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "cache_stack_chunks", "cancel_timeout",
-    "check_block", "count_done", "current_step", "discharge", "end_thread", "enlist", "enter_timeout", "exchange",
-    "exit_timeout", "first_for_permit", "get_ident", "hub_of_thread", "hub_to_wait_in", "init_green_thread",
-    "init_timeout", "is_here", "join_event", "leave_semaphore", "method", "owner", "park", "recv_loop", "reopen_join",
-    "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "spawn", "spawn_n", "start_timeout",
-    "switch_carrier", "take_permit", "take_permit_or_join", "take_permit_or_rejoin", "trampoline", "unpark", "wake",
-    "wake_for_permit",
+    "HubCore", "LoopCore", "Step", "Stream", "StreamCore", "Timer", "TimerHandle", "Waker", "Watch", "__version__",
+    "abandon_step", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "cache_stack_chunks",
+    "can_stream", "cancel_timeout", "check_block", "count_done", "current_step", "discharge", "end_thread", "enlist",
+    "enter_timeout", "exchange", "exit_timeout", "first_for_permit", "get_ident", "hub_of_thread", "hub_to_wait_in",
+    "init_green_thread", "init_timeout", "is_here", "join_event", "leave_semaphore", "method", "owner", "park",
+    "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "spawn",
+    "spawn_n", "start_timeout", "switch_carrier", "take_permit", "take_permit_or_join", "take_permit_or_rejoin",
+    "trampoline", "unpark", "wake", "wake_for_permit", "write_method",
 ]
 
 __version__: str
@@ -250,16 +252,15 @@ class LoopCore:
     def time(self) -> float:
         """Seconds on the loop's clock, which is `time.monotonic()`."""
 
+    def get_debug(self) -> bool: ...
+    def create_future(self) -> asyncio.Future[Any]: ...
     def call_soon(
         self,
         callback: Callable[[Unpack[_Ts]], object],
         *args: Unpack[_Ts],
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        """Call back in the next turn, behind what stands there already.
-
-        Raises RuntimeError if the loop is closed.
-        """
+        """Call back in the next turn, behind what stands there already. Raises RuntimeError if it is closed."""
 
     def call_soon_threadsafe(
         self,
@@ -267,10 +268,7 @@ class LoopCore:
         *args: Unpack[_Ts],
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        """call_soon() for any thread; the two share one order.
-
-        Raises RuntimeError if the loop is closed.
-        """
+        """call_soon() for any thread; the two share one order. Raises RuntimeError if it is closed."""
 
     def call_later(
         self,

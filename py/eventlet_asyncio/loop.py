@@ -15,9 +15,9 @@ import selectors
 import sys
 import types
 import weakref
-from asyncio import base_events, coroutines, events
+from asyncio import base_events, coroutines, events, sslproto
 
-from eventlet_asyncio import _evio, _signals, _stdlib
+from eventlet_asyncio import _evio, _signals, _stdlib, _transports
 
 _loops = weakref.WeakSet()
 
@@ -159,6 +159,36 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
         if handle is not None:
             # A handle for each time: one that is parked, or waits for its context, has its turn.
             self.call_soon_threadsafe(handle._callback, *handle._args, context=handle._context)
+
+    def _make_socket_transport(
+        self, sock, protocol, waiter=None, *, extra=None, server=None
+    ):
+        if not _transports.can_stream(sock):
+            return super()._make_socket_transport(
+                sock, protocol, waiter, extra=extra, server=server
+            )
+        if sys.version_info >= (3, 12):
+            self._ensure_fd_no_transport(sock)
+        return _transports.SocketTransport(self, sock, protocol, waiter, extra, server)
+
+    def _make_ssl_transport(
+        self,
+        rawsock,
+        protocol,
+        sslcontext,
+        waiter=None,
+        *,
+        server_side=False,
+        server_hostname=None,
+        extra=None,
+        server=None,
+        **timeouts,
+    ):
+        ssl_protocol = sslproto.SSLProtocol(
+            self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
+        )
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
+        return ssl_protocol._app_transport
 
     def _owner_hub(self):
         return None if self._owner is None else self._owner()

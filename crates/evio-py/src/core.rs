@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use evio_loop::{Direction, Engine, Key, Lane, Mode, Waiter, Waker, Work};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, Once, intern};
@@ -220,6 +220,7 @@ impl LoopCore {
         let this = slf.get();
         this.check_open()?;
         let handle = Bound::new(py, Handle::new(slf, callback, args, None)?)?;
+        handle.get().note_reader(py);
         let job = Job::Handle(handle.clone().unbind());
         this.callbacks_used.set(true);
         let (old, outcome) = this.open_engine(py, |engine| {
@@ -289,10 +290,7 @@ pub(crate) fn thread_ident(py: Python<'_>) -> PyResult<u64> {
 impl LoopCore {
     #[new]
     #[pyo3(signature = (*args, **_kwargs))]
-    fn new(
-        args: &Bound<'_, PyTuple>,
-        _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
-    ) -> PyResult<Self> {
+    fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         wakeup::reserve(args.py());
         let engine = Engine::new().map_err(|error| errors::reactor(&error, -1))?;
         let waker = GilCell::new(Some(engine.waker()));
@@ -315,6 +313,25 @@ impl LoopCore {
     /// Seconds on the loop's clock, which is `time.monotonic()`.
     fn time(&self, py: Python<'_>) -> f64 {
         clock::seconds(clock::now(py))
+    }
+
+    /// Whether the debug mode is on.
+    fn get_debug(&self) -> bool {
+        self.debug()
+    }
+
+    /// A future of this loop.
+    fn create_future<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        static FUTURES: Once<Py<PyAny>> = Once::new();
+        let py = slf.py();
+        let futures = FUTURES.get_or_try_init(py, || {
+            PyResult::Ok(py.import("asyncio.futures")?.into_any().unbind())
+        })?;
+        // Looked up each time, as asyncio does: a program may replace it.
+        let class = futures.bind(py).getattr(intern!(py, "Future"))?;
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "loop"), slf)?;
+        class.call((), Some(&options))
     }
 
     #[pyo3(signature = (callback, *args, context = None))]

@@ -9,10 +9,13 @@ use evio_loop::TimerKey;
 
 use crate::cell::{Flag, GilCell, Once, intern};
 use crate::core::LoopCore;
+use crate::stream::{self, StreamCore};
 
 struct Call {
     callback: Py<PyAny>,
     args: Py<PyTuple>,
+    /// The transport whose receiving method the callback is.
+    reader: Option<Py<StreamCore>>,
 }
 
 /// What a callback raised, and what was called.
@@ -86,6 +89,7 @@ impl Handle {
             call: GilCell::new(Some(Call {
                 callback: callback.clone().unbind(),
                 args: args.clone().unbind(),
+                reader: None,
             })),
             context: GilCell::new(Some(context)),
             owner: GilCell::new(Some(owner.clone().unbind())),
@@ -93,6 +97,20 @@ impl Handle {
             source_traceback: GilCell::new(source_traceback),
             repr: GilCell::new(None),
         })
+    }
+
+    /// Notes whether the callback is the receiving method of a transport, which is then called directly.
+    pub(crate) fn note_reader(&self, py: Python<'_>) {
+        let Some((callback, args)) = self.call_parts(py) else {
+            return;
+        };
+        let reader = stream::reader_of(callback.bind(py)).filter(|_| args.bind(py).is_empty());
+        let reader = reader.map(Bound::unbind);
+        self.call.with(py, |call| {
+            if let Some(call) = call {
+                call.reader = reader;
+            }
+        });
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -112,12 +130,29 @@ impl Handle {
 
     /// Makes the call, in the context that the caller has entered.
     pub(crate) fn invoke(&self, py: Python<'_>) -> Outcome {
+        let reader = self.call.with(py, |call| {
+            let reader = call.as_ref()?.reader.as_ref()?;
+            Some(reader.clone_ref(py).into_bound(py))
+        });
+        if let Some(reader) = reader {
+            let error = stream::read_ready(&reader).err()?;
+            // None are left where the handle was cancelled meanwhile.
+            let parts = self.call_parts(py);
+            let (callback, args) =
+                parts.unwrap_or_else(|| (reader.into_any().unbind(), PyTuple::empty(py).unbind()));
+            return Some(Failure {
+                error,
+                callback,
+                args,
+            });
+        }
         let (callback, args) = self.call_parts(py)?;
-        let error = callback.bind(py).call1(args.bind(py)).err()?;
+        let (callback, args) = (callback.into_bound(py), args.into_bound(py));
+        let error = callback.call1(&args).err()?;
         Some(Failure {
             error,
-            callback,
-            args,
+            callback: callback.unbind(),
+            args: args.unbind(),
         })
     }
 
@@ -309,6 +344,7 @@ impl Handle {
             if let Some(call) = call.as_ref() {
                 visit.call(&call.callback)?;
                 visit.call(&call.args)?;
+                visit.call(&call.reader)?;
             }
         }
         for cell in [&self.context, &self.source_traceback] {

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell, ThreadSlot, intern};
+use crate::cell::{Flag, GilCell, Once, ThreadSlot, intern};
 use crate::core::{self, LoopCore};
 use crate::driver::{self, Driver};
 use crate::fast::socket::ReadyAtOnce;
@@ -75,8 +75,11 @@ pub(crate) fn of_thread(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
 
 fn look_up(py: Python<'_>) -> PyResult<Option<Py<PyDict>>> {
     // No program that has not imported eventlet has a hub.
-    let modules = py.import("sys")?.getattr(intern!(py, "modules"))?;
-    let Ok(hubs) = modules.get_item("eventlet.hubs") else {
+    static SYS: Once<Py<PyModule>> = Once::new();
+    let sys = SYS.get_or_try_init(py, || PyResult::Ok(py.import("sys")?.unbind()))?;
+    let modules = sys.bind(py).getattr(intern!(py, "modules"))?;
+    let name = intern!(py, "eventlet.hubs");
+    let Some(hubs) = modules.cast_into::<PyDict>()?.get_item(name)? else {
         return Ok(None);
     };
     let Some(threadlocal) = context::attribute(&hubs, intern!(py, "_threadlocal"))? else {

@@ -39,6 +39,7 @@ mod listeners;
 mod primitives;
 mod run;
 mod step;
+mod stream;
 #[allow(unsafe_code)] // A field of asyncio's tasks.
 mod task;
 mod threads;
@@ -105,6 +106,8 @@ mod _evio {
     };
     #[pymodule_export]
     use crate::step::{CallbackRun, Step};
+    #[pymodule_export]
+    use crate::stream::{Stream, StreamCore, can_stream, write_method};
     #[pymodule_export]
     use crate::threads::{discharge, enlist, hub_of_thread, hub_to_wait_in, is_here, py_wake};
     #[pymodule_export]

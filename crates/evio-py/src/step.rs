@@ -434,7 +434,7 @@ impl Step {
             handle.get().invoke(py)
         };
         let exited = contexts::exit(&context);
-        drop(this.context.take(py));
+        drop(this.context.take_bound(py));
         let settled = Handle::settle(&handle, outcome);
         this.busy.set(false);
         Self::after_callback(slf, core)?;
@@ -520,6 +520,10 @@ impl Step {
     /// Installs the loop's identity for this step, unless it is installed already.
     fn activate(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
         let py = slf.py();
+        let same = |own: &mut Option<Py<LoopCore>>| own.as_ref().is_some_and(|own| own.is(core));
+        if any_active() && ACTIVE.with(|slot| slot.holds(slf)) && slf.get().core.with(py, same) {
+            return Ok(());
+        }
         if let Some(step) = active(py) {
             let this = step.bind(py).get();
             let same_loop = this.core.with(py, |active| {

@@ -1,0 +1,47 @@
+"""The event loop against asyncio's own, uvloop, rloop, and the same work in C on epoll.
+
+    python benches/loop.py [ROW...] [--quick] [--rounds N] [--json FILE]
+
+Run it where the wheel that is to be measured, uvloop and rloop are installed; C needs a compiler.
+"""
+
+import harness
+import traffic
+from harness import Row
+
+# Peers that have no aim are measured all the same.
+PEERS = ("asyncio", "uvloop", "rloop", "c")
+SIZES = {"100 B": 100, "1 kB": 1_000, "16 kB": 16_000, "100 kB": 100_000}
+ECHOES = {100: 60_000, 1_000: 60_000, 16_000: 30_000, 100_000: 8_000}
+
+
+def echoes(name, about, work, aims, **arguments):
+    for text, length in SIZES.items():
+        yield Row(
+            f"{name}-{text.replace(' ', '').lower()}",
+            f"{about} of {text}, 50 connections, both ends in one process",
+            work,
+            ECHOES[length],
+            aims,
+            {"length": length, "connections": 50, **arguments},
+        )
+
+
+def rows():
+    aims = {"uvloop": 1.10, "asyncio": 3, "c": 0.85}
+    yield from echoes("protocol", "echo by protocols", traffic.protocol_echo, aims)
+    yield from echoes(
+        "buffered", "echo by buffered protocols", traffic.protocol_echo, {}, buffered=True
+    )
+    yield from echoes("streams", "echo by streams", traffic.streams_echo, {"uvloop": 1.15})
+
+
+if __name__ == "__main__":
+    harness.main(
+        __file__,
+        rows=list(rows()),
+        peers=PEERS,
+        load=traffic.load,
+        packages=("eventlet-asyncio", "uvloop", "rloop", "greenlet"),
+        description=__doc__.splitlines()[0],
+    )

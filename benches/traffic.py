@@ -1,0 +1,167 @@
+"""The work of the rows of the loop: each function measures one thing and checks what it did.
+
+`run` is what `load()` gives: it runs a coroutine on a loop of any contender. For C it is a program,
+which does the same work as all protocols.
+"""
+
+import asyncio
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+
+from harness import Meter, Sample
+
+
+def check(found, expected):
+    if found != expected:
+        raise SystemExit(f"wrong result: {found!r:.100} and not {expected!r:.100}")
+
+
+def load(contender):
+    """What runs a coroutine on a contender's loop, or the path of a program."""
+    if contender == "ours":
+        import eventlet_asyncio
+
+        return eventlet_asyncio.run
+    if contender == "asyncio":
+        return asyncio.run
+    if contender == "c":
+        return compiled("echo.c")
+    module = __import__(contender)
+    if sys.version_info >= (3, 12):
+        return functools.partial(asyncio.run, loop_factory=module.new_event_loop)
+    asyncio.set_event_loop_policy(module.EventLoopPolicy())
+    return asyncio.run
+
+
+def compiled(name):
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
+    program = os.path.join(tempfile.mkdtemp(prefix="bench"), name.removesuffix(".c"))
+    subprocess.run(["cc", "-O2", "-o", program, source], check=True)
+    return program
+
+
+def in_c(program, size, length, connections):
+    """Echoes by a program that measures itself."""
+    each = max(size // connections, 1)
+    command = [program, str(connections), str(each), str(length)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    cpu, clock, echoes = map(float, said.split())
+    check(echoes, connections * each)
+    return Sample(cpu / echoes, clock / echoes)
+
+
+class Echo(asyncio.Protocol):
+    """The server's end."""
+
+    def connection_made(self, transport):
+        self._transport = transport
+
+    def data_received(self, data):
+        self._transport.write(data)
+
+
+class BufferedEcho(asyncio.BufferedProtocol):
+    """The server's end, with memory of its own to receive into."""
+
+    def connection_made(self, transport):
+        self._transport = transport
+        self._buffer = memoryview(bytearray(65536))
+
+    def get_buffer(self, sizehint):
+        return self._buffer
+
+    def buffer_updated(self, count):
+        self._transport.write(bytes(self._buffer[:count]))
+
+
+class Client(asyncio.Protocol):
+    """Sends a message, waits for its echo, and does it again."""
+
+    def __init__(self, message, rounds, done):
+        self._message = message
+        self._rounds = rounds
+        self._missing = len(message)
+        self._done = done
+        self._last = b""
+
+    def connection_made(self, transport):
+        self._transport = transport
+
+    def start(self):
+        self._transport.write(self._message)
+
+    def data_received(self, data):
+        self._missing -= len(data)
+        if self._rounds == 1:
+            self._last += data
+        if self._missing:
+            return
+        self._missing = len(self._message)
+        self._rounds -= 1
+        if self._rounds:
+            self._transport.write(self._message)
+        else:
+            self._done.set_result(self._last)
+
+
+def protocol_echo(run, size, length, connections, buffered=False):
+    if isinstance(run, str):
+        return in_c(run, size, length, connections)
+    each = max(size // connections, 1)
+    message = os.urandom(length)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(BufferedEcho if buffered else Echo, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        clients, ends = [], []
+        for _ in range(connections):
+            ends.append(loop.create_future())
+            make = functools.partial(Client, message, each, ends[-1])
+            clients.append((await loop.create_connection(make, *address))[1])
+        with Meter() as meter:
+            for client in clients:
+                client.start()
+            for end in ends:
+                check(await end == message, True)
+        return meter
+
+    return run(main()).per(each * connections)
+
+
+def streams_echo(run, size, length, connections):
+    if isinstance(run, str):
+        return in_c(run, size, length, connections)
+    each = max(size // connections, 1)
+    message = os.urandom(length)
+
+    async def serve(reader, writer):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def talk(reader, writer):
+        whole = 0
+        for _ in range(each):
+            writer.write(message)
+            whole += await reader.readexactly(length) == message
+        return whole
+
+    async def main():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**18)
+        address = server.sockets[0].getsockname()
+        ends = [await asyncio.open_connection(*address, limit=2**18) for _ in range(connections)]
+        with Meter() as meter:
+            done = await asyncio.gather(*(talk(*end) for end in ends))
+        for _, writer in ends:
+            writer.close()
+        server.close()
+        await asyncio.sleep(0.1)
+        check(done, [each] * connections)
+        return meter
+
+    return run(main()).per(each * connections)

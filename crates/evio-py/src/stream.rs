@@ -1,0 +1,374 @@
+//! Stream transports: what is hot of asyncio's `_SelectorSocketTransport`, in front of it.
+//!
+//! The stdlib's class has the rest, and reads and sets here by its own names what both sides need. It
+//! has a layout of its own, beside which no native class can have fields; so those are an object in a
+//! slot of the transport.
+
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicUsize, Ordering};
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyRuntimeError, PySystemExit};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::cell::{Flag, GilCell, Once, intern};
+
+mod queue;
+mod read;
+mod reader;
+#[allow(unsafe_code)] // The system calls, and the memory that they use.
+mod sys;
+mod write;
+
+pub(crate) use sys::{can_stream, reader_of, write_method};
+
+/// The native part of `SocketTransport`.
+#[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
+pub(crate) struct StreamCore;
+
+/// The fields of a stream transport.
+#[pyclass(frozen, module = "eventlet_asyncio._evio")]
+pub(crate) struct Stream {
+    protocol: GilCell<Option<Py<PyAny>>>,
+    /// Whether the protocol brings the memory into which is received.
+    buffered: Flag,
+    /// Whether the protocol may be asyncio's that feeds a reader.
+    feeds: Flag,
+    sock: GilCell<Option<Py<PyAny>>>,
+    fd: AtomicI32,
+    /// What the socket has not taken yet: a container of the class that the stdlib uses.
+    queue: GilCell<Option<Py<PyAny>>>,
+    /// Whether there may be something in the queue: set before anything is.
+    queued: Flag,
+    /// The future of who waits until the queue is empty.
+    empty_waiter: GilCell<Option<Py<PyAny>>>,
+    /// How often something was written in vain since the connection was lost; 0 while it is not.
+    lost: AtomicI64,
+    eof: Flag,
+    closing: Flag,
+    paused: Flag,
+    /// How much was received the last time, in bytes.
+    last: AtomicUsize,
+}
+
+#[pymethods]
+impl Stream {
+    #[new]
+    fn new() -> Self {
+        Self {
+            protocol: GilCell::new(None),
+            buffered: Flag::new(false),
+            feeds: Flag::new(false),
+            sock: GilCell::new(None),
+            fd: AtomicI32::new(-1),
+            queue: GilCell::new(None),
+            queued: Flag::new(false),
+            empty_waiter: GilCell::new(None),
+            lost: AtomicI64::new(0),
+            eof: Flag::new(false),
+            closing: Flag::new(false),
+            paused: Flag::new(false),
+            last: AtomicUsize::new(0),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for cell in self.objects() {
+            if let Some(object) = cell.peek() {
+                visit.call(&*object)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        for cell in self.objects() {
+            drop(cell.take(py));
+        }
+    }
+}
+
+impl Stream {
+    fn objects(&self) -> [&GilCell<Option<Py<PyAny>>>; 4] {
+        [&self.protocol, &self.sock, &self.queue, &self.empty_waiter]
+    }
+
+    /// The socket's descriptor as it is now; no valid one if somebody has closed the socket.
+    fn descriptor(&self, py: Python<'_>) -> RawFd {
+        self.sock.with(py, |sock| match sock {
+            Some(sock) => sys::descriptor(sock.bind(py)),
+            None => -1,
+        })
+    }
+
+    fn last(&self) -> usize {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    fn set_last(&self, size: usize) {
+        self.last.store(size, Ordering::Relaxed);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed) != 0
+    }
+
+    fn count_lost(&self) -> i64 {
+        self.lost.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn queue<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let queue = self.queue.get(py).ok_or_else(unmade)?;
+        Ok(queue.into_bound(py))
+    }
+
+    /// Refuses to write where nothing more may be written.
+    fn check_writable(&self, py: Python<'_>, method: &str) -> PyResult<()> {
+        if self.eof.get() {
+            return Err(PyRuntimeError::new_err(format!(
+                "Cannot call {method}() after write_eof()"
+            )));
+        }
+        if self.empty_waiter.with(py, |waiter| waiter.is_some()) {
+            return Err(PyRuntimeError::new_err(format!(
+                "unable to {method}; sendfile is in progress"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn unmade() -> PyErr {
+    PyRuntimeError::new_err("the transport was not initialised")
+}
+
+type Transport<'py> = Bound<'py, StreamCore>;
+
+/// Does what the stdlib does with an exception, of whatever kind, in a callback of a transport.
+///
+/// # Errors
+///
+/// Those that end the loop.
+fn fail(transport: &Transport<'_>, error: PyErr, what: &str) -> PyResult<()> {
+    let py = transport.py();
+    if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py) {
+        return Err(error);
+    }
+    let error = error.into_value(py);
+    transport
+        .call_method1(intern!(py, "_fail"), (error, what))
+        .map(drop)
+}
+
+/// What Python raises for a system call that failed.
+fn os_error(py: Python<'_>, error: &std::io::Error) -> PyErr {
+    let code = error.raw_os_error();
+    let text = py
+        .import("os")
+        .and_then(|os| os.call_method1(intern!(py, "strerror"), (code,)));
+    match text {
+        Ok(text) => PyOSError::new_err((code, text.unbind())),
+        Err(error) => error,
+    }
+}
+
+fn optional<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    Some(object.clone()).filter(|object| !object.is_none())
+}
+
+fn buffered_protocol(py: Python<'_>) -> PyResult<&'static Py<PyAny>> {
+    static CLASS: Once<Py<PyAny>> = Once::new();
+    CLASS.get_or_try_init(py, || {
+        let protocols = py.import("asyncio.protocols")?;
+        protocols.getattr("BufferedProtocol").map(Bound::unbind)
+    })
+}
+
+fn stream<'py>(transport: &Transport<'py>) -> PyResult<Bound<'py, Stream>> {
+    sys::stream(transport)
+}
+
+/// What the loop does when a transport's socket is readable.
+pub(crate) fn read_ready(transport: &Transport<'_>) -> PyResult<()> {
+    read::ready(transport, stream(transport)?.get())
+}
+
+fn field(
+    transport: &Transport<'_>,
+    of: impl FnOnce(&Stream) -> &GilCell<Option<Py<PyAny>>>,
+) -> PyResult<Option<Py<PyAny>>> {
+    Ok(of(stream(transport)?.get()).get(transport.py()))
+}
+
+fn set_field(
+    transport: &Transport<'_>,
+    of: impl FnOnce(&Stream) -> &GilCell<Option<Py<PyAny>>>,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let value = optional(value).map(Bound::unbind);
+    let old = of(stream(transport)?.get()).replace(transport.py(), value);
+    drop(old);
+    Ok(())
+}
+
+#[pymethods]
+impl StreamCore {
+    /// Receives once, and tells the protocol.
+    fn _read_ready(slf: &Transport<'_>) -> PyResult<()> {
+        read_ready(slf)
+    }
+
+    /// Writes data that is in several pieces.
+    #[pyo3(signature = (list_of_data, /))]
+    fn writelines(slf: &Transport<'_>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
+        write::write_lines(slf, stream(slf)?.get(), list_of_data)
+    }
+
+    /// Sends what is queued.
+    fn _send_queued(slf: &Transport<'_>) -> PyResult<()> {
+        write::send_queued(slf, stream(slf)?.get())
+    }
+
+    /// What the loop calls when the socket takes data again.
+    #[getter]
+    fn _write_ready<'py>(slf: &Transport<'py>) -> PyResult<Bound<'py, PyAny>> {
+        slf.getattr(intern!(slf.py(), "_send_queued"))
+    }
+
+    /// The stdlib keeps it in the instance from 3.12 on, a circle that this does without.
+    #[setter(_write_ready)]
+    fn set_write_ready(_slf: &Transport<'_>, _value: &Bound<'_, PyAny>) {}
+
+    /// Whether the transport is closed or on its way to it.
+    fn is_closing(slf: &Transport<'_>) -> PyResult<bool> {
+        Ok(stream(slf)?.get().closing.get())
+    }
+
+    /// Whether the transport receives.
+    fn is_reading(slf: &Transport<'_>) -> PyResult<bool> {
+        let stream = stream(slf)?;
+        Ok(!stream.get().closing.get() && !stream.get().paused.get())
+    }
+
+    #[getter]
+    fn _protocol(slf: &Transport<'_>) -> PyResult<Option<Py<PyAny>>> {
+        field(slf, |stream| &stream.protocol)
+    }
+
+    #[setter(_protocol)]
+    fn set_protocol(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let buffered = value.is_instance(buffered_protocol(slf.py())?.bind(slf.py()))?;
+        let feeds = reader::may_feed(value)?;
+        stream(slf)?.get().buffered.set(buffered);
+        stream(slf)?.get().feeds.set(feeds);
+        set_field(slf, |stream| &stream.protocol, value)
+    }
+
+    #[getter]
+    fn _sock(slf: &Transport<'_>) -> PyResult<Option<Py<PyAny>>> {
+        field(slf, |stream| &stream.sock)
+    }
+
+    #[setter(_sock)]
+    fn set_sock(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        if !value.is_none() {
+            sys::check_socket(value)?;
+        }
+        set_field(slf, |stream| &stream.sock, value)
+    }
+
+    #[getter]
+    fn _buffer(slf: &Transport<'_>) -> PyResult<Option<Py<PyAny>>> {
+        field(slf, |stream| &stream.queue)
+    }
+
+    #[setter(_buffer)]
+    fn set_buffer(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        queue::check(value)?;
+        stream(slf)?.get().queued.set(true);
+        set_field(slf, |stream| &stream.queue, value)
+    }
+
+    #[getter]
+    fn _empty_waiter(slf: &Transport<'_>) -> PyResult<Option<Py<PyAny>>> {
+        field(slf, |stream| &stream.empty_waiter)
+    }
+
+    #[setter(_empty_waiter)]
+    fn set_empty_waiter(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        set_field(slf, |stream| &stream.empty_waiter, value)
+    }
+
+    #[getter]
+    fn _sock_fd(slf: &Transport<'_>) -> PyResult<RawFd> {
+        Ok(stream(slf)?.get().fd.load(Ordering::Relaxed))
+    }
+
+    #[setter(_sock_fd)]
+    fn set_sock_fd(slf: &Transport<'_>, value: RawFd) -> PyResult<()> {
+        stream(slf)?.get().fd.store(value, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[getter]
+    fn _conn_lost(slf: &Transport<'_>) -> PyResult<i64> {
+        Ok(stream(slf)?.get().lost.load(Ordering::Relaxed))
+    }
+
+    #[setter(_conn_lost)]
+    fn set_conn_lost(slf: &Transport<'_>, value: i64) -> PyResult<()> {
+        stream(slf)?.get().lost.store(value, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[getter]
+    fn _eof(slf: &Transport<'_>) -> PyResult<bool> {
+        Ok(stream(slf)?.get().eof.get())
+    }
+
+    #[setter(_eof)]
+    fn set_eof(slf: &Transport<'_>, value: bool) -> PyResult<()> {
+        stream(slf)?.get().eof.set(value);
+        Ok(())
+    }
+
+    #[getter]
+    fn _closing(slf: &Transport<'_>) -> PyResult<bool> {
+        Ok(stream(slf)?.get().closing.get())
+    }
+
+    #[setter(_closing)]
+    fn set_closing(slf: &Transport<'_>, value: bool) -> PyResult<()> {
+        stream(slf)?.get().closing.set(value);
+        Ok(())
+    }
+
+    #[getter]
+    fn _paused(slf: &Transport<'_>) -> PyResult<bool> {
+        Ok(stream(slf)?.get().paused.get())
+    }
+
+    #[setter(_paused)]
+    fn set_paused(slf: &Transport<'_>, value: bool) -> PyResult<()> {
+        stream(slf)?.get().paused.set(value);
+        Ok(())
+    }
+}
+
+/// Calls a method of the transport's loop with its descriptor.
+fn call_loop<'py>(
+    transport: &Transport<'py>,
+    stream: &Stream,
+    method: &Bound<'py, PyString>,
+    callback: Option<Bound<'py, PyAny>>,
+) -> PyResult<()> {
+    let py = transport.py();
+    let owner = transport.getattr(intern!(py, "_loop"))?;
+    let fd = stream.fd.load(Ordering::Relaxed);
+    match callback {
+        Some(callback) => owner.call_method1(method, (fd, callback)),
+        None => owner.call_method1(method, (fd,)),
+    }
+    .map(drop)
+}

@@ -1,0 +1,118 @@
+//! What a transport does when its socket is readable.
+
+use std::io;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::{Stream, Transport, fail, os_error, reader, sys};
+use crate::cell::intern;
+
+const READ_ERROR: &str = "Fatal read error on socket transport";
+
+/// Receives once, and tells the protocol what came of it.
+pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> {
+    let py = transport.py();
+    if stream.is_lost() {
+        return Ok(());
+    }
+    let Some(protocol) = stream.protocol.get(py) else {
+        return Ok(());
+    };
+    let protocol = protocol.into_bound(py);
+    if stream.buffered.get() {
+        return into_buffer(transport, stream, &protocol);
+    }
+    let data = match sys::receive(py, stream.descriptor(py), stream.last()) {
+        Ok(Some(data)) => {
+            stream.set_last(data.as_bytes().len());
+            data
+        }
+        Ok(None) => return at_eof(transport),
+        Err(error) => return refused(transport, &error),
+    };
+    match deliver(stream, &protocol, data) {
+        Ok(()) => Ok(()),
+        Err(error) => fail(
+            transport,
+            error,
+            "Fatal error: protocol.data_received() call failed.",
+        ),
+    }
+}
+
+fn deliver<'py>(
+    stream: &Stream,
+    protocol: &Bound<'py, PyAny>,
+    data: Bound<'py, PyBytes>,
+) -> PyResult<()> {
+    if stream.feeds.get() && reader::feed(protocol, &data)? {
+        return Ok(());
+    }
+    let name = intern!(protocol.py(), "data_received");
+    protocol.call_method1(name, (data,)).map(drop)
+}
+
+fn into_buffer<'py>(
+    transport: &Transport<'py>,
+    stream: &Stream,
+    protocol: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    let py = transport.py();
+    let buffer = match take_buffer(protocol) {
+        Ok(buffer) => buffer,
+        Err(error) => {
+            return fail(
+                transport,
+                error,
+                "Fatal error: protocol.get_buffer() call failed.",
+            );
+        }
+    };
+    // The protocol may have closed the transport, or blocked while somebody else did.
+    if stream.is_lost() {
+        return Ok(());
+    }
+    let received = match sys::receive_into(&buffer, stream.descriptor(py)) {
+        Ok(received) => received,
+        Err(error) => return fail(transport, error, READ_ERROR),
+    };
+    drop(buffer);
+    let received = match received {
+        Ok(0) => return at_eof(transport),
+        Ok(received) => received,
+        Err(error) => return refused(transport, &error),
+    };
+    match protocol.call_method1(intern!(py, "buffer_updated"), (received,)) {
+        Ok(_) => Ok(()),
+        Err(error) => fail(
+            transport,
+            error,
+            "Fatal error: protocol.buffer_updated() call failed.",
+        ),
+    }
+}
+
+fn take_buffer<'py>(protocol: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let buffer = protocol.call_method1(intern!(protocol.py(), "get_buffer"), (-1,))?;
+    if buffer.len()? == 0 {
+        return Err(PyRuntimeError::new_err(
+            "get_buffer() returned an empty buffer",
+        ));
+    }
+    Ok(buffer)
+}
+
+fn at_eof(transport: &Transport<'_>) -> PyResult<()> {
+    transport
+        .call_method0(intern!(transport.py(), "_read_ready__on_eof"))
+        .map(drop)
+}
+
+fn refused(transport: &Transport<'_>, error: &io::Error) -> PyResult<()> {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return Ok(());
+    }
+    fail(transport, os_error(transport.py(), error), READ_ERROR)
+}

@@ -1,0 +1,424 @@
+//! The system calls of stream transports, the memory that they read and write, and the place where a
+//! transport keeps its fields.
+
+use std::cell::UnsafeCell;
+use std::ffi::{c_int, c_void};
+use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::ffi;
+use pyo3::panic::PanicException;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyCFunction, PyString, PyType};
+
+use super::{Stream, StreamCore, write};
+use crate::cell::{GilCell, Once, intern};
+
+/// What is received at once, in bytes, at most.
+const MOST: usize = 256 * 1024;
+
+/// From this size on, in bytes, it is dearer to copy data than to shorten a `bytes` that was too long.
+const LARGE: usize = 8 * 1024;
+
+/// The memory into which is received. Whoever does holds the interpreter's lock from there until the
+/// data is a `bytes`, so that one for all threads is enough.
+static MEMORY: GilCell<Vec<u8>> = GilCell::new(Vec::new());
+
+fn count(returned: isize) -> io::Result<usize> {
+    usize::try_from(returned).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes a system call again while signals interrupt it.
+fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        match count(call()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Receives what is there, or `None` at the end of the stream, of which the last data had a certain
+/// length.
+pub(super) fn receive(
+    py: Python<'_>,
+    fd: RawFd,
+    last: usize,
+) -> io::Result<Option<Bound<'_, PyBytes>>> {
+    if last >= LARGE {
+        return receive_large(py, fd, (last + 1).next_power_of_two().min(MOST));
+    }
+    let mut memory = MEMORY.take(py);
+    if memory.is_empty() {
+        memory = vec![0; MOST];
+    }
+    let outcome = receive_to(fd, &mut memory);
+    let data = outcome.map(|size| Some(PyBytes::new(py, &memory[..size])).filter(|_| size != 0));
+    MEMORY.replace(py, memory);
+    data
+}
+
+unsafe extern "C" {
+    fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: isize) -> c_int;
+}
+
+/// Receives into a `bytes` of some size, and makes it as long as the data.
+fn receive_large(py: Python<'_>, fd: RawFd, room: usize) -> io::Result<Option<Bound<'_, PyBytes>>> {
+    let out_of_memory = || io::Error::from_raw_os_error(libc::ENOMEM);
+    let size = isize::try_from(room).map_err(|_| out_of_memory())?;
+    // SAFETY: attached; null comes with an exception set. Nobody else sees the new object, whose memory
+    // is as long as the call says, and which is let go of or made shorter as its only owner may. That
+    // sets it to null where it fails.
+    unsafe {
+        let mut data = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size);
+        if data.is_null() {
+            drop(PyErr::take(py));
+            return Err(out_of_memory());
+        }
+        let start = ffi::PyBytes_AS_STRING(data).cast_mut().cast::<c_void>();
+        let received = retry(|| libc::recv(fd, start, room, libc::MSG_DONTWAIT));
+        match received {
+            Ok(received) if received > 0 => {
+                _PyBytes_Resize(&raw mut data, received as isize);
+            }
+            _ => ffi::Py_CLEAR(&raw mut data),
+        }
+        let data = Bound::from_owned_ptr_or_opt(py, data);
+        match received? {
+            0 => Ok(None),
+            _ => match data {
+                Some(data) => Ok(Some(data.cast_into_unchecked())),
+                None => {
+                    drop(PyErr::take(py));
+                    Err(out_of_memory())
+                }
+            },
+        }
+    }
+}
+
+fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
+    let (start, size) = (memory.as_mut_ptr().cast::<c_void>(), memory.len());
+    // SAFETY: the memory is writable and as long as the call says; the kernel checks the number.
+    retry(|| unsafe { libc::recv(fd, start, size, libc::MSG_DONTWAIT) })
+}
+
+/// Receives into the memory of an object.
+///
+/// # Errors
+///
+/// Outside, that the object has no memory to write to.
+pub(super) fn receive_into(buffer: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<io::Result<usize>> {
+    let mut view = View::with(buffer, ffi::PyBUF_WRITABLE)?;
+    Ok(receive_to(fd, view.bytes_mut()))
+}
+
+/// Sends what the socket takes.
+pub(super) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    let start = data.as_ptr().cast::<c_void>();
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the memory is readable and as long as the call says; the kernel checks the number.
+    retry(|| unsafe { libc::send(fd, start, data.len(), flags) })
+}
+
+/// Sends what the socket takes of several pieces.
+pub(super) fn send_pieces(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: a message of zeros is one without address, data and ancillary data.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = pieces.as_ptr().cast_mut().cast();
+    message.msg_iovlen = pieces.len() as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: `IoSlice` has the layout of `iovec`; the pieces are live and are only read.
+    retry(|| unsafe { libc::sendmsg(fd, &raw const message, flags) })
+}
+
+/// The memory of an object, which stays where it is as long as this lives.
+pub(super) struct View(ffi::Py_buffer);
+
+impl View {
+    /// Of an object whose memory is in one piece.
+    pub(super) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::with(object, ffi::PyBUF_SIMPLE)
+    }
+
+    fn with(object: &Bound<'_, PyAny>, flags: c_int) -> PyResult<Self> {
+        let mut view = Self(ffi::Py_buffer::new());
+        // SAFETY: attached; a failure comes with an exception set and leaves nothing to release.
+        if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view.0, flags) } == 0 {
+            return Ok(view);
+        }
+        std::mem::forget(view);
+        Err(PyErr::take(object.py()).expect("CPython sets an exception when it fails"))
+    }
+
+    fn len(&self) -> usize {
+        usize::try_from(self.0.len).unwrap_or(0)
+    }
+
+    /// What is in it; its owner must not run as long as somebody looks.
+    pub(super) fn bytes(&self) -> &[u8] {
+        if self.len() == 0 {
+            return &[];
+        }
+        // SAFETY: the memory is this long and stays until it is released. Whoever looks at it holds the
+        // interpreter's lock and calls nobody meanwhile, so it does not change.
+        unsafe { std::slice::from_raw_parts(self.0.buf.cast(), self.len()) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        if self.len() == 0 {
+            return &mut [];
+        }
+        // SAFETY: as above; it was asked for as writable, and nobody else looks.
+        unsafe { std::slice::from_raw_parts_mut(self.0.buf.cast(), self.len()) }
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // SAFETY: it was filled in, is released once, and its owners are attached.
+        unsafe { ffi::PyBuffer_Release(&raw mut self.0) }
+    }
+}
+
+/// Adds to the end of a bytearray.
+pub(super) fn extend(array: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<()> {
+    let before = array.len();
+    array.resize(before + data.len())?;
+    // SAFETY: it is this long now, and nobody else looks.
+    let memory = unsafe { array.as_bytes_mut() };
+    memory[before..].copy_from_slice(data);
+    Ok(())
+}
+
+/// Where a transport keeps its fields: the class, and the place in words from its beginning.
+struct Slot {
+    class: Py<PyType>,
+    /// The class of the fields.
+    fields: Py<PyType>,
+    place: usize,
+}
+
+static SLOT: Once<Slot> = Once::new();
+
+const WORD: usize = size_of::<*mut ffi::PyObject>();
+
+/// The fields of a transport.
+pub(super) fn stream<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<Bound<'py, Stream>> {
+    let py = transport.py();
+    let slot = match SLOT.get(py) {
+        Some(slot) => slot,
+        None => find(transport)?,
+    };
+    if transport.get_type_ptr() != slot.class.as_ptr().cast() {
+        // A subclass, or one that is none of ours.
+        let stream = transport.getattr(intern!(py, "_stream"))?;
+        return Ok(stream.cast_into()?);
+    }
+    // SAFETY: an object of this class has a slot there: a reference of its own, or null.
+    let stream = unsafe {
+        let field = transport
+            .as_ptr()
+            .cast::<*mut ffi::PyObject>()
+            .add(slot.place);
+        Bound::from_borrowed_ptr_or_opt(py, *field)
+    };
+    let stream = stream.ok_or_else(super::unmade)?;
+    if stream.get_type_ptr() != slot.fields.as_ptr().cast() {
+        return Ok(stream.cast_into()?);
+    }
+    // SAFETY: it is of exactly this class.
+    Ok(unsafe { stream.cast_into_unchecked() })
+}
+
+/// Looks, once, in a transport for the place where the object is that Python sees in its slot.
+#[cold]
+fn find<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<&'py Slot> {
+    let py = transport.py();
+    let class = transport.get_type();
+    let stream = transport.getattr(intern!(py, "_stream"))?;
+    // SAFETY: the transport is of exactly this type, and its type says how large it is.
+    let words = unsafe {
+        let size = (*class.as_type_ptr()).tp_basicsize;
+        std::slice::from_raw_parts(
+            transport.as_ptr().cast::<usize>(),
+            usize::try_from(size)? / WORD,
+        )
+    };
+    let header = size_of::<ffi::PyObject>() / WORD;
+    let wanted = stream.as_ptr() as usize;
+    let mut places = (header..words.len()).filter(|&place| words[place] == wanted);
+    let place = places.next().filter(|_| places.next().is_none());
+    let place = place.ok_or_else(|| {
+        PyRuntimeError::new_err("this Python does not keep slots where they can be found")
+    })?;
+    SLOT.get_or_try_init(py, || {
+        Ok(Slot {
+            class: class.unbind(),
+            fields: py.get_type::<Stream>().unbind(),
+            place,
+        })
+    })
+}
+
+fn socket_class(py: Python<'_>) -> PyResult<&'static Py<PyType>> {
+    static CLASS: Once<Py<PyType>> = Once::new();
+    CLASS.get_or_try_init(py, || {
+        let class = py.import("_socket")?.getattr("socket")?;
+        Ok(class.cast_into::<PyType>()?.unbind())
+    })
+}
+
+/// The first field of a socket of CPython's.
+#[repr(C)]
+struct Socket {
+    base: ffi::PyObject,
+    descriptor: c_int,
+}
+
+/// Refuses what is no socket of CPython's, or keeps its descriptor elsewhere.
+pub(super) fn check_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = sock.py();
+    let class = socket_class(py)?.as_ptr().cast();
+    // SAFETY: a type check of a live object, by its memory and not by what it says of itself.
+    if unsafe { ffi::PyObject_TypeCheck(sock.as_ptr(), class) } == 0 {
+        return Err(PyTypeError::new_err(format!(
+            "a socket is needed, not {}",
+            sock.get_type().name()?
+        )));
+    }
+    if sock
+        .call_method0(intern!(py, "fileno"))?
+        .extract::<RawFd>()?
+        != descriptor(sock)
+    {
+        return Err(PyRuntimeError::new_err(
+            "this Python does not keep a socket's descriptor where it can be found",
+        ));
+    }
+    Ok(())
+}
+
+/// The descriptor of a socket that [`check_socket`] has let pass; -1 when it is closed.
+pub(super) fn descriptor(sock: &Bound<'_, PyAny>) -> RawFd {
+    // SAFETY: it is an instance of CPython's class, where this field is the first one.
+    unsafe { (*sock.as_ptr().cast::<Socket>()).descriptor }
+}
+
+/// Whether a transport may call the system for a socket: it is CPython's, and has no methods of the
+/// program's that would be passed over.
+#[pyfunction]
+pub(crate) fn can_stream(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = sock.py();
+    let base = socket_class(py)?.bind(py);
+    if check_socket(sock).is_err() {
+        return Ok(false);
+    }
+    let class = sock.get_type();
+    for method in ["recv", "recv_into", "send", "sendmsg", "fileno"] {
+        if !class.getattr(method)?.is(&base.getattr(method)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The transport whose receiving method a bound method is.
+pub(crate) fn reader_of<'py>(callback: &Bound<'py, PyAny>) -> Option<Bound<'py, StreamCore>> {
+    let method = callback.cast_exact::<PyCFunction>().ok()?;
+    // SAFETY: it is a method made of a native function; the answer is borrowed from it, or null.
+    let owner = unsafe {
+        Bound::from_borrowed_ptr_or_opt(method.py(), ffi::PyCFunction_GetSelf(method.as_ptr()))
+    };
+    let transport = owner?.cast_into::<StreamCore>().ok()?;
+    let name = method.getattr(intern!(method.py(), "__name__")).ok()?;
+    let name = name.cast_into::<PyString>().ok()?;
+    (name == "_read_ready").then_some(transport)
+}
+
+/// Whether a method of an object is that function, found without making a bound method.
+pub(super) fn has_method(
+    object: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+    function: &Bound<'_, PyAny>,
+) -> PyResult<bool> {
+    unsafe extern "C" {
+        fn _PyObject_GetMethod(
+            object: *mut ffi::PyObject,
+            name: *mut ffi::PyObject,
+            method: *mut *mut ffi::PyObject,
+        ) -> c_int;
+    }
+    let py = object.py();
+    let mut method = std::ptr::null_mut();
+    // SAFETY: takes live objects; the method is a new reference, or null with an exception set.
+    let found = unsafe {
+        let is_unbound = _PyObject_GetMethod(object.as_ptr(), name.as_ptr(), &raw mut method) != 0;
+        (is_unbound, Bound::from_owned_ptr_or_err(py, method)?)
+    };
+    Ok(found.0 && found.1.is(function))
+}
+
+/// The table entry of the method that [`write_method`] makes.
+struct Definition(UnsafeCell<ffi::PyMethodDef>);
+
+// SAFETY: CPython only reads it.
+unsafe impl Sync for Definition {}
+
+static WRITE: Definition = Definition(UnsafeCell::new(ffi::PyMethodDef {
+    ml_name: c"write".as_ptr(),
+    ml_meth: ffi::PyMethodDefPointer {
+        PyCFunction: call_write,
+    },
+    ml_flags: ffi::METH_O,
+    ml_doc: c"Writes data, or what the socket does not take now when it takes it.".as_ptr(),
+}));
+
+/// `write` as a method of a class of transports, which takes one argument and costs no more than that.
+#[pyfunction]
+#[pyo3(signature = (class_, /), text_signature = "(class_, /)")]
+pub(crate) fn write_method<'py>(class_: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let py = class_.py();
+    if !class_.is_subclass_of::<StreamCore>()? {
+        return Err(PyTypeError::new_err("a class of transports is needed"));
+    }
+    // SAFETY: both live as long as the program or the method; null comes with an exception set.
+    unsafe {
+        let method = ffi::PyDescr_NewMethod(class_.as_type_ptr(), WRITE.0.get());
+        Bound::from_owned_ptr_or_err(py, method)
+    }
+}
+
+unsafe extern "C" fn call_write(
+    transport: *mut ffi::PyObject,
+    data: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: CPython calls it attached, with live objects, the first of the class that it was made for,
+    // which is one of transports.
+    let written = unsafe {
+        Python::attach_unchecked(|py| {
+            let transport = Bound::from_borrowed_ptr(py, transport).cast_into_unchecked();
+            let data = Bound::from_borrowed_ptr(py, data);
+            let write = || write::write(&transport, stream(&transport)?.get(), &data);
+            let panicked = |_| Err(PanicException::new_err("a transport cannot write"));
+            match catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(panicked) {
+                Ok(()) => true,
+                Err(error) => {
+                    error.restore(py);
+                    false
+                }
+            }
+        })
+    };
+    if !written {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: attached; the answer owns a reference.
+    unsafe {
+        let none = ffi::Py_None();
+        ffi::Py_INCREF(none);
+        none
+    }
+}

@@ -1,0 +1,254 @@
+//! How a transport writes: at once what the socket takes, the rest when it takes more.
+//!
+//! No Python code runs between a send and the queueing of what it left, so that nobody else's data
+//! comes between.
+
+use std::io::{self, IoSlice};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+
+use super::sys::View;
+use super::{Stream, Transport, call_loop, fail, os_error, queue, sys};
+use crate::cell::intern;
+
+const WRITE_ERROR: &str = "Fatal write error on socket transport";
+
+/// Buffers that one call may send.
+const MOST_PIECES: usize = 1024;
+
+/// Writes in vain of which nobody is told, after the connection was lost.
+const SILENT_LOSSES: i64 = 5;
+
+/// `transport.write()`.
+pub(super) fn write<'py>(
+    transport: &Transport<'py>,
+    stream: &Stream,
+    data: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    let py = transport.py();
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        stream.check_writable(py, "write")?;
+        return write_piece(transport, stream, bytes.as_bytes(), Some(bytes));
+    }
+    if !data.is_instance_of::<PyByteArray>() && !data.is_instance_of::<PyMemoryView>() {
+        return Err(PyTypeError::new_err(format!(
+            "data argument must be a bytes-like object, not '{}'",
+            data.get_type().name()?
+        )));
+    }
+    stream.check_writable(py, "write")?;
+    if !data.is_truthy()? {
+        return Ok(());
+    }
+    match View::of(data) {
+        // A copy, since its owner may change it while it is sent.
+        Ok(view) => write_piece(transport, stream, view.bytes(), None),
+        Err(error) => fail(transport, error, WRITE_ERROR),
+    }
+}
+
+/// Writes one piece of memory, and where it is the program's, which keeps it as it is.
+fn write_piece<'py>(
+    transport: &Transport<'py>,
+    stream: &Stream,
+    data: &[u8],
+    owner: Option<&Bound<'py, PyBytes>>,
+) -> PyResult<()> {
+    let py = transport.py();
+    if data.is_empty() {
+        return Ok(());
+    }
+    if stream.is_lost() {
+        return warn_of_loss(py, stream);
+    }
+    if stream.queued.get() {
+        let queue = stream.queue(py)?;
+        if !queue.is_empty()? {
+            queue::push(&queue, data, owner, 0)?;
+            return maybe_pause(transport);
+        }
+        stream.queued.set(false);
+    }
+    let sent = match sent(sys::send(stream.descriptor(py), data)) {
+        Ok(sent) => sent,
+        Err(error) => return fail(transport, os_error(py, &error), WRITE_ERROR),
+    };
+    if sent == data.len() {
+        return Ok(());
+    }
+    stream.queued.set(true);
+    queue::push(&stream.queue(py)?, data, owner, sent)?;
+    await_room(transport, stream)
+}
+
+/// `transport.writelines()`.
+pub(super) fn write_lines<'py>(
+    transport: &Transport<'py>,
+    stream: &Stream,
+    pieces: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    let py = transport.py();
+    stream.check_writable(py, "writelines")?;
+    let pieces = pieces.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+    // The iterator may be the program's.
+    stream.check_writable(py, "writelines")?;
+    let views = pieces.iter().map(View::of).collect::<PyResult<Vec<_>>>()?;
+    let whole = views.iter().map(|view| view.bytes().len()).sum::<usize>();
+    if whole == 0 {
+        return Ok(());
+    }
+    if stream.is_lost() {
+        return warn_of_loss(py, stream);
+    }
+    let queue = stream.queue(py)?;
+    let was_empty = queue.is_empty()?;
+    let mut sent = 0;
+    if was_empty {
+        match send_all(py, stream, views.iter().map(View::bytes)) {
+            Ok(count) => sent = count,
+            Err(error) => {
+                drop(views);
+                return fail(transport, os_error(py, &error), WRITE_ERROR);
+            }
+        }
+    }
+    if sent == whole {
+        return Ok(());
+    }
+    stream.queued.set(true);
+    for (piece, view) in pieces.iter().zip(&views) {
+        let data = view.bytes();
+        let skipped = sent.min(data.len());
+        sent -= skipped;
+        if skipped < data.len() {
+            queue::push(&queue, data, piece.cast().ok(), skipped)?;
+        }
+    }
+    drop(views);
+    if was_empty {
+        await_room(transport, stream)
+    } else {
+        maybe_pause(transport)
+    }
+}
+
+/// Sends what is queued, now that the socket takes more.
+pub(super) fn send_queued(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> {
+    let py = transport.py();
+    if stream.is_lost() {
+        return Ok(());
+    }
+    let queue = stream.queue(py)?;
+    let pieces = queue::first(&queue, MOST_PIECES)?;
+    let views = pieces.iter().map(View::of).collect::<PyResult<Vec<_>>>()?;
+    let lengths: Vec<usize> = views.iter().map(|view| view.bytes().len()).collect();
+    let outcome = send_all(py, stream, views.iter().map(View::bytes));
+    drop((views, pieces));
+    let sent = match outcome {
+        Ok(sent) => sent,
+        Err(error) => {
+            let error = os_error(py, &error);
+            return lose(transport, stream, &queue, error);
+        }
+    };
+    queue::pop(&queue, &lengths, sent)?;
+    transport.call_method0(intern!(py, "_maybe_resume_protocol"))?;
+    // Whom that tells may have written, or given the connection up.
+    if stream.is_lost() || !queue.is_empty()? {
+        return Ok(());
+    }
+    call_loop(transport, stream, intern!(py, "_remove_writer"), None)?;
+    if let Some(waiter) = waiting(py, stream)? {
+        waiter.call_method1(intern!(py, "set_result"), (py.None(),))?;
+    }
+    if stream.closing.get() {
+        stream.count_lost();
+        transport.call_method1(intern!(py, "_call_connection_lost"), (py.None(),))?;
+    } else if stream.eof.get() {
+        if let Some(sock) = stream.sock.get(py) {
+            sock.call_method1(py, intern!(py, "shutdown"), (libc::SHUT_WR,))?;
+        }
+    }
+    Ok(())
+}
+
+fn send_all<'a>(
+    py: Python<'_>,
+    stream: &Stream,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> io::Result<usize> {
+    let pieces: Vec<IoSlice<'_>> = pieces
+        .filter(|piece| !piece.is_empty())
+        .take(MOST_PIECES)
+        .map(IoSlice::new)
+        .collect();
+    let fd = stream.descriptor(py);
+    sent(match pieces.as_slice() {
+        [] => Ok(0),
+        [piece] => sys::send(fd, piece),
+        pieces => sys::send_pieces(fd, pieces),
+    })
+}
+
+/// Nothing was sent, either, where the socket takes nothing now.
+fn sent(outcome: io::Result<usize>) -> io::Result<usize> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        outcome => outcome,
+    }
+}
+
+/// Gives the connection up, because what is queued cannot be sent.
+fn lose(
+    transport: &Transport<'_>,
+    stream: &Stream,
+    queue: &Bound<'_, PyAny>,
+    error: PyErr,
+) -> PyResult<()> {
+    let py = transport.py();
+    call_loop(transport, stream, intern!(py, "_remove_writer"), None)?;
+    queue.call_method0(intern!(py, "clear"))?;
+    fail(transport, error.clone_ref(py), WRITE_ERROR)?;
+    let waiter = waiting(py, stream)?;
+    // The loss of the connection is no second answer.
+    drop(stream.empty_waiter.take(py));
+    if let Some(waiter) = waiter {
+        waiter.call_method1(intern!(py, "set_exception"), (error.into_value(py),))?;
+    }
+    Ok(())
+}
+
+/// The future of who waits until the queue is empty, if somebody still does.
+fn waiting<'py>(py: Python<'py>, stream: &Stream) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(waiter) = stream.empty_waiter.get(py) else {
+        return Ok(None);
+    };
+    let waiter = waiter.into_bound(py);
+    let done = waiter.call_method0(intern!(py, "done"))?.is_truthy()?;
+    Ok(Some(waiter).filter(|_| !done))
+}
+
+fn await_room(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> {
+    let py = transport.py();
+    let callback = transport.getattr(intern!(py, "_send_queued"))?;
+    let method = intern!(py, "_add_writer");
+    call_loop(transport, stream, method, Some(callback))?;
+    maybe_pause(transport)
+}
+
+fn maybe_pause(transport: &Transport<'_>) -> PyResult<()> {
+    transport
+        .call_method0(intern!(transport.py(), "_maybe_pause_protocol"))
+        .map(drop)
+}
+
+fn warn_of_loss(py: Python<'_>, stream: &Stream) -> PyResult<()> {
+    if stream.count_lost() >= SILENT_LOSSES {
+        py.import("asyncio.log")?
+            .getattr("logger")?
+            .call_method1("warning", ("socket.send() raised exception.",))?;
+    }
+    Ok(())
+}

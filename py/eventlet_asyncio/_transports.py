@@ -1,0 +1,40 @@
+"""Stream transports whose receiving and sending is native; the rest is the standard library's."""
+
+from asyncio import selector_events
+
+from eventlet_asyncio._evio import Stream, StreamCore, can_stream, write_method
+
+__all__ = ["SocketTransport", "Stream", "StreamCore", "can_stream", "write_method"]
+
+
+class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
+    """A transport of a stream socket."""
+
+    __slots__ = ("_stream",)
+
+    def __new__(cls, *args, **kwargs):
+        self = object.__new__(cls)
+        self._stream = Stream()
+        return self
+
+    def set_protocol(self, protocol):
+        self._protocol = protocol
+        self._protocol_connected = True
+
+    def _call_connection_lost(self, exc):
+        # Who sends a file may have been told already.
+        if self._empty_waiter is not None and self._empty_waiter.done():
+            self._empty_waiter = None
+        super()._call_connection_lost(exc)
+
+    def _fail(self, error, message):
+        # For the logger, the exception must be one that is being handled.
+        try:
+            raise error
+        except BaseException:
+            self._fatal_error(error, message)
+        finally:
+            error = None
+
+
+SocketTransport.write = write_method(SocketTransport)

@@ -1,0 +1,53 @@
+"""Stream transports whose receiving and sending is native; the rest is the standard library's. Private."""
+
+from asyncio import selector_events
+from typing import Any, final
+from typing_extensions import disjoint_base
+
+@final
+class Stream:
+    """The fields of a stream transport, which are in a slot of it."""
+
+    def __new__(cls) -> Stream: ...
+
+@disjoint_base
+class StreamCore:
+    """The native half of the stream transports: receiving and sending.
+
+    The properties have the names and the meaning of those of asyncio's own transports.
+    """
+
+    _protocol: Any
+    _sock: Any
+    _buffer: Any
+    _empty_waiter: Any
+    _sock_fd: int
+    _conn_lost: int
+    _eof: bool
+    _closing: bool
+    _paused: bool
+    _write_ready: Any
+    def _read_ready(self) -> None: ...
+    def _send_queued(self) -> None: ...
+    def is_closing(self) -> bool:
+        """Whether the transport is closed, or on its way to it."""
+
+    def is_reading(self) -> bool:
+        """Whether the transport receives."""
+
+    def writelines(self, list_of_data: Any, /) -> None:
+        """Write data that is in several pieces."""
+
+def can_stream(sock: object) -> bool:
+    """Whether the socket is CPython's, without methods of the program's that would be passed over."""
+
+def write_method(class_: type, /) -> Any:
+    """`write()` of a class of stream transports, as a method that takes one argument and nothing else."""
+
+class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
+    """A transport of a stream socket."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> SocketTransport: ...
+    def set_protocol(self, protocol: Any) -> None: ...
+    def write(self, data: Any, /) -> None:
+        """Write data, or what the socket does not take now when it takes it."""
