@@ -182,7 +182,7 @@ mod _evio {
     /// Gives the running greenlet its own identity, or none, after a switch that was no green block.
     #[pyfunction]
     fn go_on(py: Python<'_>) -> PyResult<()> {
-        crate::step::go_on(&crate::greenlet::current(py))
+        crate::step::go_on(&crate::greenlet::current(py)?)
     }
 
     /// Makes a parked step, whose greenlet goes on, the running one again.
