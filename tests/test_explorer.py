@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from tests.explorer import explore, interpret, judge, shrink, trees
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = pytest.mark.usefixtures("quiet", "no_reports")
+
+
+@pytest.fixture
+def no_reports(hub, monkeypatch):
+    """eventlet reports a green thread that a descriptor has woken and that ends by an exception."""
+    monkeypatch.setattr(hub, "squelch_exception", lambda *_: None)
+
 
 class Choices:
     """Chooses as Hypothesis draws, so that it can shrink what was chosen."""
