@@ -4,8 +4,6 @@ from asyncio import selector_events
 
 from eventlet_asyncio._evio import Stream, StreamCore, can_stream, write_method
 
-__all__ = ["SocketTransport", "Stream", "StreamCore", "can_stream", "write_method"]
-
 
 class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
     """A transport of a stream socket."""

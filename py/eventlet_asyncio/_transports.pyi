@@ -1,8 +1,7 @@
 """Stream transports whose receiving and sending is native; the rest is the standard library's. Private."""
 
-from asyncio import selector_events
+import asyncio
 from typing import Any, final
-from typing_extensions import disjoint_base
 
 @final
 class Stream:
@@ -10,7 +9,6 @@ class Stream:
 
     def __new__(cls) -> Stream: ...
 
-@disjoint_base
 class StreamCore:
     """The native half of the stream transports: receiving and sending.
 
@@ -44,7 +42,7 @@ def can_stream(sock: object) -> bool:
 def write_method(class_: type, /) -> Any:
     """`write()` of a class of stream transports, as a method that takes one argument and nothing else."""
 
-class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
+class SocketTransport(StreamCore, asyncio.Transport):
     """A transport of a stream socket."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> SocketTransport: ...

@@ -39,7 +39,7 @@ pub(crate) struct Stream {
     fd: AtomicI32,
     /// What the socket has not taken yet: a container of the class that the stdlib uses.
     queue: GilCell<Option<Py<PyAny>>>,
-    /// Whether there may be something in the queue: set before anything is.
+    /// Whether there may be something in the queue, or no queue yet.
     queued: Flag,
     /// The future of who waits until the queue is empty.
     empty_waiter: GilCell<Option<Py<PyAny>>>,
@@ -63,7 +63,7 @@ impl Stream {
             sock: GilCell::new(None),
             fd: AtomicI32::new(-1),
             queue: GilCell::new(None),
-            queued: Flag::new(false),
+            queued: Flag::new(true),
             empty_waiter: GilCell::new(None),
             lost: AtomicI64::new(0),
             eof: Flag::new(false),
