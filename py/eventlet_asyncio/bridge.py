@@ -15,7 +15,6 @@ from eventlet.greenthread import GreenThread
 
 from eventlet_asyncio import _evio
 from eventlet_asyncio._sides import (
-    Wakeup,
     check_awaitable,
     check_loop,
     current_context,
@@ -45,11 +44,31 @@ class FutureGreenThread(GreenThread):
             end_awaiters=autokill,
         )
         self._crossing.begin()
-        hub.schedule_call_global(0, self.switch, self._follow, (), {})
+        self._has_begun = False
+        hub.schedule_call_global(0, self._begin)
+
+    def _begin(self):
+        self._has_begun = True
+        self._crossing.add_awaiter(self._finish)
+
+    def _finish(self):
+        if not self._exit_funcs:
+            try:
+                result = self._crossing.result()
+            except BaseException:
+                pass
+            else:
+                self._exit_event.send(result)
+                return
+        # Links may block greenly, and an exception comes out in the hub as any green thread's.
+        get_hub().schedule_call_global(0, self.switch, self._crossing.result, (), {})
 
     def _start_future(self):
         awaitable, self._awaitable = self._awaitable, None
         self._future = asyncio.ensure_future(awaitable, loop=self._loop)
+        if self._future is not awaitable:
+            # A green thread that is left waiting at the end of the program is no news.
+            self._future._log_destroy_pending = False
         self._crossing.started()
         self._future.add_done_callback(functools.partial(settle, self._crossing))
 
@@ -61,48 +80,36 @@ class FutureGreenThread(GreenThread):
         if inspect.iscoroutine(awaitable):
             awaitable.close()
 
-    def _follow(self):
-        with Wakeup() as wakeup:
-            self._crossing.add_awaiter(wakeup)
-            while not self._crossing.done():
-                try:
-                    wakeup.wait()
-                except BaseException as exception:
-                    interrupt(self._crossing, exception)
-        return self._crossing.result()
+    # It has the life of a green thread, and runs as one only at its end, if at all.
+
+    @property
+    def dead(self):
+        return self._exit_event.ready()
+
+    def __bool__(self):
+        return self._has_begun and not self.dead
 
     def main(self, function, args, kwargs):
-        if function == self._follow:
+        if function == self._crossing.result:
             return super().main(function, args, kwargs)
-        # eventlet.kill() calls this of a green thread that has not started; throw() follows.
+        # eventlet.kill() does this to a green thread that has not begun; throw() follows.
+        self.run = self.main
         return None
 
     def throw(self, *throw_args):
-        if self or self.dead:
-            return super().throw(*throw_args)
         if not _evio.is_here(self):
             return _evio.wake(self, self.throw, *throw_args)
-        # Thrown at a greenlet that never ran, an exception would come out in the hub.
-        self._crossing.kill(_exception(throw_args))
-        self._crossing.add_awaiter(self._report)
-        return super().throw()
-
-    def _report(self):
-        try:
-            result = self._crossing.result()
-        except BaseException:
-            self._exit_event.send_exception(*sys.exc_info())
-        else:
-            self._exit_event.send(result)
-        self._resolve_links()
+        if self.dead or super().__bool__():
+            return super().throw(*throw_args)
+        interrupt(self._crossing, _exception(throw_args))
+        # As every throw, this one leaves who calls it.
+        hub = get_hub()
+        return None if greenlet.getcurrent() is hub.greenlet else hub.greenlet.switch()
 
     def kill(self, *throw_args):
         """Kill the green thread: the awaitable is cancelled, and wait() returns after its cleanup."""
         if not _evio.is_here(self):
             _evio.wake(self, self.kill, *throw_args)
-            return None
-        if self.dead and not self._crossing.done():
-            self._crossing.kill(_exception(throw_args))
             return None
         return super().kill(*throw_args)
 

@@ -287,6 +287,11 @@ impl<T> Engine<T> {
         self.batch > 0
     }
 
+    /// Whether callbacks stand there that belong to a later turn.
+    pub fn has_later_callbacks(&self) -> bool {
+        self.callbacks.len() > self.batch
+    }
+
     /// The next work of this turn that concerns a fiber.
     pub fn next_fiber(&mut self) -> Option<Work<T>> {
         while let Some(readiness) = self.ready_fibers.pop_front() {

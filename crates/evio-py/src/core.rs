@@ -11,6 +11,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, Once, intern};
 use crate::driver::Driver;
+use crate::fast::waker;
 use crate::handle::{Handle, TimerHandle};
 use crate::job::Job;
 use crate::step::Step;
@@ -193,6 +194,19 @@ impl LoopCore {
         Ok(())
     }
 
+    /// Whether a callback only wakes a greenlet, which is done already: that one goes on in this turn
+    /// where its wake overtakes no other callback.
+    fn wakes_at_once(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Ok(waker) = callback.cast_exact::<waker::Waker>() else {
+            return Ok(false);
+        };
+        let later = |engine: &mut Engine<Job>| engine.has_later_callbacks();
+        if slf.get().engine(slf.py(), later) != Some(false) {
+            return Ok(false);
+        }
+        waker::Waker::wake(waker).map(|()| true)
+    }
+
     /// The checks of asyncio's debug mode.
     fn check_debug(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
         slf.call_method0(intern!(slf.py(), "_check_thread"))?;
@@ -346,6 +360,9 @@ impl LoopCore {
             Self::check_debug(slf, callback, "call_soon")?;
         }
         let handle = Bound::new(slf.py(), Handle::new(slf, callback, args, context)?)?;
+        if Self::wakes_at_once(slf, callback)? {
+            return Ok(handle);
+        }
         Self::push(slf, handle.clone())?;
         Ok(handle)
     }

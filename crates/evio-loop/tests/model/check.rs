@@ -19,6 +19,10 @@ impl World {
         if self.batch > 0 {
             assert!(self.engine.has_callbacks());
         }
+        let mut later = self.callbacks.iter().copied().skip(self.batch);
+        if later.any(|item| run_of(item).is_some()) {
+            assert!(self.engine.has_later_callbacks());
+        }
         let next = self.timers.iter().map(|timer| timer.deadline).min();
         assert_eq!(
             self.engine.next_deadline(),

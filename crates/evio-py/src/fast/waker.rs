@@ -35,7 +35,7 @@ impl Waker {
     }
 
     /// Has the greenlet woken; a second time it does nothing.
-    fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
         if let (Some(greenlet), Some(hub)) = (this.greenlet.take(py), this.hub.get(py)) {
