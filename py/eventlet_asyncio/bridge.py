@@ -65,7 +65,10 @@ class FutureGreenThread(GreenThread):
 
     def _start_future(self):
         awaitable, self._awaitable = self._awaitable, None
-        self._future = asyncio.ensure_future(awaitable, loop=self._loop)
+        if inspect.iscoroutine(awaitable):
+            self._future = self._loop.create_task(awaitable)
+        else:
+            self._future = asyncio.ensure_future(awaitable, loop=self._loop)
         if self._future is not awaitable:
             # A green thread that is left waiting at the end of the program is no news.
             self._future._log_destroy_pending = False
