@@ -180,5 +180,5 @@ def greenlets():
     return sum(issubclass(type(each), greenlet.greenlet) and not each.dead for each in gc.get_objects())
 
 
-def case_of(seed):
-    return trees.generate(trees.Chooser(seed))
+def case_of(seed, **sizes):
+    return trees.generate(trees.Chooser(seed), **sizes)

@@ -63,7 +63,7 @@ class Judge:
     """Follows a trace."""
 
     def __init__(self, case):
-        self.host = case.host
+        self.host, self.mode = case.host, case.mode
         self.nodes = {node.number: node for node in nodes_of(case.root)}
         self.parents = {
             child.number: node.number
@@ -211,6 +211,9 @@ class Judge:
         shares = wait.kind in SHARING and children[0] in self.lives
         if context != (children[0] if shares else number):
             raise Fault(f"the context is that of node {context}")
+        if wait.kind == "group" and wait.cancelled:
+            # From Python 3.13 on it cancels its task again, for the next await.
+            self.noted.add(life.unit)
         if wait.pending and self.is_ending(number):
             self.struck_runs.update(children)
         allowed = self.outcomes(life, wait)
@@ -315,6 +318,12 @@ class Judge:
     def blocks_greenly(self, life):
         return life.node.world == "green" or life.kind == "g"
 
+    def is_in_first_step(self, life):
+        """Whether a task is in the middle of its step, in which an eager task takes its first."""
+        if self.mode != "eager tasks" or life.loop is None or life.kind:
+            return False
+        return life.wait is None or life.wait.kind not in (*LEAVING, *DRIVING, *FOR_GREEN, "run")
+
     def driven(self, unit):
         """The last place in a stack at which a coroutine is driven by await_()."""
         stack = self.stacks[unit]
@@ -332,7 +341,7 @@ class Judge:
         wait = life.wait
         if style == "cancel":
             self.cancelled.add(unit)
-        if unit == self.striker:
+        if unit == self.striker or self.is_in_first_step(life):
             self.noted.add(unit)
         elif wait is None and (style in CANCELLING or self.blocks_greenly(life)):
             life.due.add(name)
