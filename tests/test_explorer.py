@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from tests.explorer import explore, interpret, judge, shrink, trees
 
-pytestmark = pytest.mark.usefixtures("quiet")
-
 class Choices:
     """Chooses as Hypothesis draws, so that it can shrink what was chosen."""
 

@@ -97,6 +97,8 @@ class Judge:
         self.struck_runs = set()
         #: Whether asyncio.run() was kept from ending what it has begun.
         self.abandons = False
+        #: Who may still be inside kill(), which is no green block.
+        self.killers = set()
         #: Who strikes.
         self.striker = None
 
@@ -175,6 +177,7 @@ class Judge:
     def on_resumed(self, number, name):
         life = self.lives[number]
         due, life.due, life.kind = life.due, set(), ""
+        self.killers.discard(life.unit)
         for asked in set(self.stacks[life.unit]) & set(self.asked):
             self.asked[asked] += 1
             if self.asked[asked] > 5:
@@ -282,6 +285,7 @@ class Judge:
 
     def on_kill(self, unit, name, striker):
         self.striker = striker
+        self.killers.add(striker)
         wait = self.handles.get(unit)
         if wait is not None and wait.kind == "future_to_greenlet":
             wait.pending.append(("kill", name))
@@ -341,7 +345,8 @@ class Judge:
         wait = life.wait
         if style == "cancel":
             self.cancelled.add(unit)
-        if unit == self.striker or self.is_in_first_step(life):
+        in_kill = unit in self.killers and life.loop is not None and style in CANCELLING
+        if unit == self.striker or in_kill or self.is_in_first_step(life):
             self.noted.add(unit)
         elif wait is None and (style in CANCELLING or self.blocks_greenly(life)):
             life.due.add(name)
