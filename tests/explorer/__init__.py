@@ -5,7 +5,7 @@
 * `strikes`: what strikes a running program.
 * `interpret`: a tree as a program in Python, which is also the script that replays it.
 * `model`: how each node ends if nothing strikes.
-* `judge`: what each node must see, given what struck whom.
+* `reach`, `judge`: whom a strike reaches; what each node must see then.
 * `explore`: runs a program, and looks at what it leaves behind.
 * `shrink`: makes a program that fails smaller.
 
