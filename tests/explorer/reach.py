@@ -143,7 +143,7 @@ class Standing:
             if wait.kind == "run":
                 self.hit_run(wait)
             wait.pending.append((style, name))
-            if wait.kind != "run" or wait.children[0] in self.lives:
+            if wait.kind != "run" or (style not in CANCELLING and wait.children[0] in self.lives):
                 self.hit_children(wait)
         else:
             if style not in CANCELLING:
