@@ -115,8 +115,12 @@ class Judge(Standing):
         shares = wait.kind in SHARING and children[0] in self.lives
         if context != (children[0] if shares else number):
             raise Fault(f"the context is that of node {context}")
-        if wait.kind == "group" and wait.cancelled:
-            # From Python 3.13 on it cancels its task again, for the next await.
+        if wait.kind == "group" and (wait.cancelled or self.mode == "eager tasks"):
+            # From Python 3.13 on it cancels its task again, for the next await. With eager tasks it may do
+            # so before, too, by cancelling a task that runs.
+            self.noted.add(life.unit)
+        if wait.late and wait.due:
+            # What green code gets as an exception comes first, and the cancel at the next await.
             self.noted.add(life.unit)
         if wait.pending and self.is_ending(number):
             self.struck_runs.update(children)
@@ -146,9 +150,10 @@ class Judge(Standing):
         return outcome
 
     def outcomes(self, life, wait):
-        if wait.due:
-            return {("raised", name) for name in wait.due}
         outcomes = [self.outcome_of(wait, child) for child in wait.children]
+        if wait.due:
+            late = set(outcomes) if wait.late else set()
+            return {("raised", name) for name in wait.due} | {each for each in late if each[0] == "raised"}
         late = {("raised", CANCEL)} if wait.late else set()
         if wait.kind == "group":
             return self.outcomes_of_group(wait, outcomes)
@@ -162,7 +167,11 @@ class Judge(Standing):
         name = wait.pending[-1][1]
         if wait.kind == "run" or any(style == "timeout" for style, _ in wait.pending):
             return {("raised", name)}
-        return {("raised", name) if outcome in (("raised", CANCEL), ("raised", EXIT)) else outcome}
+        if outcome not in (("raised", CANCEL), ("raised", EXIT)):
+            return {outcome}
+        # Whether the second came in time is for the green thread to know.
+        names = [name for _, name in wait.pending] if wait.kind == "future_to_greenlet" else [name]
+        return {("raised", each) for each in names}
 
     def outcomes_of_group(self, wait, outcomes):
         allowed = set()

@@ -139,6 +139,7 @@ class Standing:
             life.due.add(name)
         elif wait is not None and wait.kind in LEAVING:
             wait.due.add(name)
+            wait.late = style in CANCELLING and all(child in self.ends for child in wait.children)
         elif wait is not None and wait.kind in (*DRIVING, "run"):
             if wait.kind == "run":
                 self.hit_run(wait)
