@@ -136,7 +136,8 @@ def _throw_into(carrier, throw, task, cancels, *exception):
     thrown = exception[0] if exception else None
     if not (step.busy and step.task is task):
         # Its steps since then may have run on another carrier, where one is parked.
-        step = getattr(task._fut_waiter, "step", None)
+        wait = getattr(task, "_fut_waiter", None)
+        step = wait.step if isinstance(wait, _evio.GreenWait) else None
         throw = None if step is None else functools.partial(greenlet.throw, step.carrier)
     if throw is not None:
         _evio.restore(step.carrier)
