@@ -558,6 +558,36 @@ def test_an_eventlet_timeout_around_an_await_is_raised_as_itself():
     eventlet_asyncio.run(main())
 
 
+def test_an_eventlet_timeout_is_raised_at_a_green_block_on_whichever_carrier(hub):
+    seen = []
+
+    async def parks():
+        eventlet.sleep(0.005)
+
+    async def limited():
+        first = greenlet.getcurrent()
+        with eventlet.Timeout(0.02):
+            while greenlet.getcurrent() is first:
+                # Its carrier is busy when it goes on.
+                asyncio.create_task(parks())
+                await asyncio.sleep(0)
+            try:
+                eventlet.sleep(60)
+            except BaseException as exception:
+                seen.append(type(exception))
+                raise
+
+    async def main():
+        with pytest.raises(eventlet.Timeout):
+            await limited()
+        if COUNTS:
+            assert asyncio.current_task().cancelling() == 0
+        await asyncio.sleep(0)
+
+    await_(main())
+    assert seen == [eventlet.Timeout]
+
+
 def test_a_cancelled_task_that_waits_by_await_cancels_what_it_waits_for():
     log = []
 

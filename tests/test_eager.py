@@ -7,6 +7,7 @@ import eventlet
 import pytest
 
 import eventlet_asyncio
+from eventlet_asyncio import await_, future_to_greenlet
 
 pytestmark = [
     pytest.mark.usefixtures("quiet"),
@@ -55,3 +56,66 @@ def test_a_cancel_of_the_creator_does_not_strike_its_eager_child():
 
     eventlet_asyncio.run(main())
     assert log == ["child", "creator"]
+
+
+@pytest.fixture
+def eager_hub(hub):
+    hub.loop.set_task_factory(asyncio.eager_task_factory)
+    return hub
+
+
+def awaits(coroutine):
+    return await_(coroutine)
+
+
+def waits(coroutine):
+    return future_to_greenlet(coroutine).wait()
+
+
+def makes_a_task(coroutine):
+    return await_(asyncio.create_task(coroutine))
+
+
+@pytest.mark.parametrize("call", [awaits, waits, makes_a_task])
+@pytest.mark.parametrize("where", ["in a green thread", "in the main greenlet"])
+def test_a_coroutine_that_green_code_calls_has_a_running_loop_with_a_factory_of_eager_tasks(
+    eager_hub, call, where
+):
+    async def callee():
+        seen = [(asyncio.get_running_loop(), asyncio.current_task() is None)]
+        await asyncio.sleep(0)
+        eventlet.sleep(0)
+        seen.append((asyncio.get_running_loop(), asyncio.current_task() is None))
+        return seen
+
+    def caller():
+        return call(callee()), asyncio._get_running_loop()
+
+    seen, left = caller() if where == "in the main greenlet" else eventlet.spawn(caller).wait()
+    assert seen == [(eager_hub.loop, False)] * 2
+    assert left is None
+
+
+def test_async_code_makes_eager_tasks_all_the_same(eager_hub):
+    log = []
+
+    async def child():
+        log.append("child")
+
+    async def main():
+        task = asyncio.create_task(child())
+        log.append("creator")
+        await task
+
+    await_(main())
+    assert log == ["child", "creator"]
+
+
+def test_a_loop_gives_its_task_factory_back(eager_hub):
+    loop = eager_hub.loop
+    assert loop.get_task_factory() is asyncio.eager_task_factory
+    loop.set_task_factory(None)
+    assert loop.get_task_factory() is None
+    with pytest.raises(TypeError):
+        loop.set_task_factory("factory")
+    assert loop.is_running()

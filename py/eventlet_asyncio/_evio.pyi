@@ -25,8 +25,8 @@ __all__ = [
     "HubCore", "LoopCore", "Step", "Stream", "StreamCore", "Timer", "TimerHandle", "Waker", "Watch", "__version__",
     "abandon_step", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "cache_stack_chunks",
     "can_stream", "cancel_timeout", "check_block", "count_done", "current_step", "discharge", "end_thread", "enlist",
-    "enter_timeout", "exchange", "exit_timeout", "first_for_permit", "get_ident", "hub_of_thread", "hub_to_wait_in",
-    "init_green_thread", "init_timeout", "is_here", "join_event", "leave_semaphore", "method", "owner", "park",
+    "enter_timeout", "exchange", "exit_timeout", "first_for_permit", "get_ident", "go_on", "hub_of_thread",
+    "hub_to_wait_in", "init_green_thread", "init_timeout", "is_here", "join_event", "leave_semaphore", "method", "owner", "park",
     "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "spawn",
     "spawn_n", "start_timeout", "switch_carrier", "take_permit", "take_permit_or_join", "take_permit_or_rejoin",
     "trampoline", "unpark", "wake", "wake_for_permit", "write_method",
@@ -669,14 +669,14 @@ class GreenAwait:
 @final
 class GreenWait:
     """What a task awaits while a step of it blocks greenly."""
-
+    @property
+    def step(self) -> Step | None: ...
     def cancel(self, msg: Any | None = None) -> bool:
         """Raise CancelledError where the step blocks; whether it will."""
 
 @final
 class Waker:
     """Wakes a greenlet that waits in a hub of ours, once, in that hub's next turn."""
-
     def __call__(self, *_args: Any) -> None: ...
     @property
     def greenlet(self) -> greenlet | None:

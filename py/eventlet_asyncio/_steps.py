@@ -134,8 +134,13 @@ def _throw_into(carrier, throw, task, cancels, *exception):
         # eventlet's Event raises so, what it has got already.
         return throw(*exception)
     thrown = exception[0] if exception else None
-    if step.busy and step.task is task:
-        _evio.restore(carrier)
+    if not (step.busy and step.task is task):
+        # Its steps since then may have run on another carrier, where one is parked.
+        wait = getattr(task, "_fut_waiter", None)
+        step = wait.step if isinstance(wait, _evio.GreenWait) else None
+        throw = None if step is None else functools.partial(greenlet.throw, step.carrier)
+    if throw is not None:
+        _evio.restore(step.carrier)
         task._aimed = thrown, cancels
         try:
             return throw(*exception)

@@ -37,11 +37,34 @@ class _SelectorView:
         return selectors.SelectorKey(fd, fd, events, (reader, writer))
 
 
+class _TaskFactory:
+    """A task factory of the program's, whose tasks start at once only where the loop runs.
+
+    An eager task takes its first step where it is made, and asks its loop whether it runs. In green
+    code the loop does, in the same thread even, and yet there is no running loop for that step.
+    """
+
+    def __init__(self, factory):
+        self.factory = factory
+
+    def __call__(self, loop, coro, **options):
+        if asyncio._get_running_loop() is loop:
+            return self.factory(loop, coro, **options)
+        outer, loop._is_elsewhere = loop._is_elsewhere, True
+        try:
+            return self.factory(loop, coro, **options)
+        finally:
+            loop._is_elsewhere = outer
+
+
 class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
     """A complete asyncio event loop whose callbacks may block greenly."""
 
     #: The hub whose own loop this is: it ends with that hub and cannot be closed before.
     _owner = None
+
+    #: A task is being made by code that runs outside of the loop.
+    _is_elsewhere = False
 
     # For the end of a loop whose making was interrupted.
     _signal_handlers = ()
@@ -63,6 +86,21 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
             f"<{type(self).__name__} running={self.is_running()} closed={self.is_closed()} "
             f"debug={self.get_debug()} driven by {self._driven_by()}>"
         )
+
+    def is_running(self):
+        """Return whether the loop runs, in whatever thread."""
+        return not self._is_elsewhere and super().is_running()
+
+    def set_task_factory(self, factory):
+        """Have a factory make all tasks; one of None has asyncio.Task do so."""
+        super().set_task_factory(factory)
+        if factory is not None:
+            self._task_factory = _TaskFactory(factory)
+
+    def get_task_factory(self):
+        """Return the factory that was set, or None."""
+        factory = super().get_task_factory()
+        return factory.factory if isinstance(factory, _TaskFactory) else factory
 
     def run_forever(self):
         """Run until stop() is called; in a green thread, only that thread waits for it."""

@@ -20,18 +20,21 @@ def main():
     parser.add_argument("--script", type=int, help="print the program of this seed, which needs nothing of the explorer")
     parser.add_argument("--failures", type=int, default=1, help="stop after so many")
     parser.add_argument("--shrink", type=int, help="make the failing case of this seed smaller; show what is left")
+    for size, usual in (("nodes", 9), ("depth", 5), ("strikes", 3)):
+        parser.add_argument(f"--{size}", type=int, default=usual, help=f"at most so many {size}")
     options = parser.parse_args()
+    sizes = {"nodes": options.nodes, "depth": options.depth, "strikes": options.strikes}
     if options.script is not None:
-        print(interpret.script_of(explore.case_of(options.script)))
+        print(interpret.script_of(explore.case_of(options.script, **sizes)))
         return 0
     if options.seed is not None:
-        return show(explore.case_of(options.seed))
+        return show(explore.case_of(options.seed, **sizes))
     if options.shrink is not None:
-        case = explore.case_of(options.shrink)
+        case = explore.case_of(options.shrink, **sizes)
         failure = shrink.fails(case)
         return show(case if failure is None else shrink.shrink(case, failure)[0])
     low, _, high = (options.seeds or "0:1000").partition(":")
-    return many(range(int(low), int(high)), options.failures)
+    return many(range(int(low), int(high)), options.failures, sizes)
 
 
 def show(case):
@@ -47,13 +50,13 @@ def show(case):
     return 0
 
 
-def many(seeds, limit):
+def many(seeds, limit, sizes):
     # So that a collection after each looks at little.
     gc.freeze()
     began, failed = time.monotonic(), 0
     for seed in seeds:
         try:
-            explore.explore(explore.case_of(seed))
+            explore.explore(explore.case_of(seed, **sizes))
         except explore.Failure as failure:
             failed += 1
             vars(hubs._threadlocal).clear()

@@ -176,6 +176,7 @@ MODES = {
     "": "",
     "debug": "hub.loop.set_debug(True); hub.loop.slow_callback_duration = 60",
     "python tasks": "hub.loop.set_task_factory(lambda loop, coro, **options: asyncio.tasks._PyTask(coro, loop=loop, **options))",
+    "eager tasks": "hub.loop.set_task_factory(asyncio.eager_task_factory)",
     # Its warnings are ignored, so that nothing is changed but the way.
     "checked": 'green_in_async("warn"); warnings.simplefilter("ignore", RuntimeWarning)',
 }

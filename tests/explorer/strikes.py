@@ -88,4 +88,8 @@ def strike_below(run, target):
     elif isinstance(handle, greenlet.greenlet) and handle is not greenlet.getcurrent():
         # eventlet loses the exception of one that has not begun.
         begun = handle or isinstance(handle, FutureGreenThread)
-        handle.kill(*(new_exception(run),) if begun else ())
+        exceptions = (new_exception(run),) if begun else ()
+        if handle.dead and isinstance(handle, FutureGreenThread):
+            # Not by eventlet's kill(): it ended before it began, and what it stands for has not.
+            run.note("kill", run.unit(handle), name_of(exceptions[0]), run.running())
+        handle.kill(*exceptions)

@@ -39,7 +39,7 @@ REACTIONS = ("pass", "swallow", "replace")
 STRIKES = ("strike", "exit", "limit", "below")
 WAYS = ("timer", "soon", "inline")
 #: How the hub's loop is set up: each has the bridge take other ways.
-MODES = ("", "debug", "python tasks", "checked")
+MODES = ("", "debug", "python tasks", "checked") + (("eager tasks",) if sys.version_info >= (3, 12) else ())
 HOSTS = {"green": ("spawn",), "async": ("await_", "run", "spawn run")}
 
 

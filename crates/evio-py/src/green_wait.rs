@@ -53,6 +53,12 @@ impl GreenWait {
         cancel.bind(py).call((self.step.get(py),), Some(&options))
     }
 
+    /// The step that is parked, or was.
+    #[getter]
+    fn step(&self, py: Python<'_>) -> Option<Py<Step>> {
+        self.step.get(py)
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let blocked = self
             .step
