@@ -2,6 +2,7 @@
 
 import array
 import asyncio
+import inspect
 import os
 import socket
 
@@ -95,6 +96,25 @@ def test_memory_in_pieces_cannot_be_written():
 
     ((message, _),) = messages(run(main))
     assert message == "Fatal write error on socket transport"
+
+
+def test_data_may_be_given_by_name():
+    async def main():
+        ends = await connect()
+        ends.transport.write(data=b"one")
+        ends.transport.writelines(list_of_data=[b"two"])
+        assert await ends.receive(6) == b"onetwo"
+        for wrong in (
+            lambda: ends.transport.write(),
+            lambda: ends.transport.write(b"1", b"2"),
+            lambda: ends.transport.write(b"1", data=b"2"),
+            lambda: ends.transport.write(other=b"1"),
+        ):
+            with pytest.raises(TypeError, match=r"write\(\) takes exactly one argument"):
+                wrong()
+        assert str(inspect.signature(ends.transport.write)) == "(data)"
+
+    assert run(main) == []
 
 
 @pytest.mark.parametrize("data", ["text", None, 3, array.array("b", [1])])

@@ -33,7 +33,7 @@ class StreamCore:
     def is_reading(self) -> bool:
         """Whether the transport receives."""
 
-    def writelines(self, list_of_data: Any, /) -> None:
+    def writelines(self, list_of_data: Any) -> None:
         """Write data that is in several pieces."""
 
 def can_stream(sock: object) -> bool:
@@ -47,5 +47,5 @@ class SocketTransport(StreamCore, asyncio.Transport):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> SocketTransport: ...
     def set_protocol(self, protocol: Any) -> None: ...
-    def write(self, data: Any, /) -> None:
+    def write(self, data: Any) -> None:
         """Write data, or what the socket does not take now when it takes it."""

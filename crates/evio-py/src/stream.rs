@@ -220,7 +220,6 @@ impl StreamCore {
     }
 
     /// Writes data that is in several pieces.
-    #[pyo3(signature = (list_of_data, /))]
     fn writelines(slf: &Transport<'_>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
         write::write_lines(slf, stream(slf)?.get(), list_of_data)
     }

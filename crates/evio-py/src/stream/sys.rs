@@ -22,6 +22,12 @@ const MOST: usize = 256 * 1024;
 /// From this size on, in bytes, it is dearer to copy data than to shorten a `bytes` that was too long.
 const LARGE: usize = 8 * 1024;
 
+/// Where there is no flag against the signal, Python ignores it.
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: c_int = libc::MSG_DONTWAIT;
+#[cfg(not(target_vendor = "apple"))]
+const SEND_FLAGS: c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
 /// The memory into which is received. Whoever does holds the interpreter's lock from there until the
 /// data is a `bytes`, so that one for all threads is enough.
 static MEMORY: GilCell<Vec<u8>> = GilCell::new(Vec::new());
@@ -118,9 +124,8 @@ pub(super) fn receive_into(buffer: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<io:
 /// Sends what the socket takes.
 pub(super) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     let start = data.as_ptr().cast::<c_void>();
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the memory is readable and as long as the call says; the kernel checks the number.
-    retry(|| unsafe { libc::send(fd, start, data.len(), flags) })
+    retry(|| unsafe { libc::send(fd, start, data.len(), SEND_FLAGS) })
 }
 
 /// Sends what the socket takes of several pieces.
@@ -129,9 +134,8 @@ pub(super) fn send_pieces(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = pieces.as_ptr().cast_mut().cast();
     message.msg_iovlen = pieces.len() as _;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: `IoSlice` has the layout of `iovec`; the pieces are live and are only read.
-    retry(|| unsafe { libc::sendmsg(fd, &raw const message, flags) })
+    retry(|| unsafe { libc::sendmsg(fd, &raw const message, SEND_FLAGS) })
 }
 
 /// The memory of an object, which stays where it is as long as this lives.
@@ -370,13 +374,15 @@ unsafe impl Sync for Definition {}
 static WRITE: Definition = Definition(UnsafeCell::new(ffi::PyMethodDef {
     ml_name: c"write".as_ptr(),
     ml_meth: ffi::PyMethodDefPointer {
-        PyCFunction: call_write,
+        PyCFunctionFastWithKeywords: call_write,
     },
-    ml_flags: ffi::METH_O,
-    ml_doc: c"Writes data, or what the socket does not take now when it takes it.".as_ptr(),
+    ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+    ml_doc: c"write($self, /, data)\n--\n\n\
+        Writes data, or what the socket does not take now when it takes it."
+        .as_ptr(),
 }));
 
-/// `write` as a method of a class of transports, which takes one argument and costs no more than that.
+/// `write` as a method of a class of transports, which costs no more than a call of one argument.
 #[pyfunction]
 #[pyo3(signature = (class_, /), text_signature = "(class_, /)")]
 pub(crate) fn write_method<'py>(class_: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
@@ -393,15 +399,23 @@ pub(crate) fn write_method<'py>(class_: &Bound<'py, PyType>) -> PyResult<Bound<'
 
 unsafe extern "C" fn call_write(
     transport: *mut ffi::PyObject,
-    data: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: isize,
+    names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: CPython calls it attached, with live objects, the first of the class that it was made for,
-    // which is one of transports.
+    // which is one of transports; there are as many arguments as it says, named ones last.
     let written = unsafe {
         Python::attach_unchecked(|py| {
-            let transport = Bound::from_borrowed_ptr(py, transport).cast_into_unchecked();
-            let data = Bound::from_borrowed_ptr(py, data);
-            let write = || write::write(&transport, stream(&transport)?.get(), &data);
+            let write = || {
+                let names = Bound::from_borrowed_ptr_or_opt(py, names);
+                if count != 1 || names.is_some() {
+                    check_names(count, names.as_ref())?;
+                }
+                let transport = Bound::from_borrowed_ptr(py, transport).cast_into_unchecked();
+                let data = Bound::from_borrowed_ptr(py, *args);
+                write::write(&transport, stream(&transport)?.get(), &data)
+            };
             let panicked = |_| Err(PanicException::new_err("a transport cannot write"));
             match catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(panicked) {
                 Ok(()) => true,
@@ -420,5 +434,19 @@ unsafe extern "C" fn call_write(
         let none = ffi::Py_None();
         ffi::Py_INCREF(none);
         none
+    }
+}
+
+/// Refuses other arguments than one, which may be named.
+#[cold]
+fn check_names(count: isize, names: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    let named = names.map_or(Ok(0), |names| names.len())?;
+    let data = names.filter(|_| named == 1).map(|names| names.get_item(0));
+    match (count, named, data.transpose()?) {
+        (1, 0, _) => Ok(()),
+        (0, 1, Some(name)) if name.eq("data")? => Ok(()),
+        _ => Err(PyTypeError::new_err(
+            "write() takes exactly one argument, the data",
+        )),
     }
 }
