@@ -32,6 +32,13 @@ class FutureGreenThread(GreenThread, Generic[_T]):
         autocancel: bool,
         autokill: bool,
     ) -> None: ...
+    def __bool__(self) -> bool:
+        """Whether the hub has come to it and it has not ended."""
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended: what it waits for is over, and its cleanup."""
+
     def wait(self) -> _T:
         """Block the calling green thread until the awaitable is done; return its result.
 
