@@ -16,33 +16,63 @@ struct Originals {
     wakeup_waiter: Py<PyAny>,
 }
 
-fn originals(py: Python<'_>) -> PyResult<&'static Originals> {
-    static ORIGINALS: Once<Originals> = Once::new();
-    ORIGINALS.get_or_try_init(py, || {
+/// `None` where the program has put others in their place before anybody asked.
+fn originals(py: Python<'_>) -> PyResult<Option<&'static Originals>> {
+    static ORIGINALS: Once<Option<Originals>> = Once::new();
+    let originals = ORIGINALS.get_or_try_init(py, || {
         let streams = py.import("asyncio.streams")?;
         let protocol = streams.getattr("StreamReaderProtocol")?;
         let reader = streams.getattr("StreamReader")?;
-        Ok(Originals {
-            data_received: protocol.getattr("data_received")?.unbind(),
-            feed_data: reader.getattr("feed_data")?.unbind(),
-            wakeup_waiter: reader.getattr("_wakeup_waiter")?.unbind(),
+        let (Some(data_received), Some(feed_data), Some(wakeup_waiter)) = (
+            original(&streams, &protocol, "data_received")?,
+            original(&streams, &reader, "feed_data")?,
+            original(&streams, &reader, "_wakeup_waiter")?,
+        ) else {
+            return Ok::<_, PyErr>(None);
+        };
+        Ok(Some(Originals {
+            data_received,
+            feed_data,
+            wakeup_waiter,
             protocol: protocol.cast_into::<PyType>()?.unbind(),
             reader: reader.cast_into::<PyType>()?.unbind(),
-        })
-    })
+        }))
+    })?;
+    Ok(originals.as_ref())
+}
+
+/// A method of a class, if it was written in the class's own module.
+fn original(
+    module: &Bound<'_, PyModule>,
+    class: &Bound<'_, PyAny>,
+    name: &str,
+) -> PyResult<Option<Py<PyAny>>> {
+    let method = class.getattr(name)?;
+    let Some(code) = method.getattr_opt("__code__")? else {
+        return Ok(None);
+    };
+    let is_from_here = code
+        .getattr("co_filename")?
+        .eq(module.getattr("__file__")?)?;
+    Ok(is_from_here.then(|| method.unbind()))
 }
 
 /// Whether a protocol may be one that feeds a reader of asyncio's; later versions of Python may do
 /// something else in these methods.
 pub(super) fn may_feed(protocol: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let known = cfg!(not(Py_3_14));
-    Ok(known && protocol.get_type().is(&originals(protocol.py())?.protocol))
+    if cfg!(Py_3_14) {
+        return Ok(false);
+    }
+    let originals = originals(protocol.py())?;
+    Ok(originals.is_some_and(|originals| protocol.get_type().is(&originals.protocol)))
 }
 
 /// Gives data to the reader of a protocol; `false` if that is for Python to do, and nothing has happened.
 pub(super) fn feed(protocol: &Bound<'_, PyAny>, data: &Bound<'_, PyBytes>) -> PyResult<bool> {
     let py = protocol.py();
-    let originals = originals(py)?;
+    let Some(originals) = originals(py)? else {
+        return Ok(false);
+    };
     let name = intern!(py, "data_received");
     if !sys::has_method(protocol, name, originals.data_received.bind(py))? {
         return Ok(false);
