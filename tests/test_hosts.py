@@ -53,6 +53,26 @@ def on_any_hub(request, in_thread):
 # A hub, ours or not, hosts the loop.
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, None])
+def test_what_ends_a_run_of_the_loop_comes_out_once_and_the_loop_runs_again(on_hub, kind):
+    async def ends():
+        if kind is None:
+            asyncio.get_running_loop().stop()
+            return None
+        raise kind
+
+    def body():
+        for wait in (await_, lambda coroutine: future_to_greenlet(coroutine).wait()):
+            try:
+                seen = wait(ends())
+            except (KeyboardInterrupt, SystemExit) as exception:
+                seen = type(exception)
+            assert seen is kind
+            assert await_(slow(1)) == 1
+
+    on_hub(body)
+
+
 def test_green_code_calls_async_code_on_every_hub(on_any_hub):
     def body():
         greens = [eventlet.spawn(lambda n=n: await_(slow(n))) for n in range(20)]

@@ -223,3 +223,28 @@ def test_a_silent_timeout_stays_silent(await_somewhere):
         return job.log
 
     assert await_somewhere(limited)[-1] == "clean"
+
+
+def test_the_future_of_a_green_thread_is_alive_while_its_links_run():
+    """So that a kill reaches a link that blocks greenly."""
+    log = []
+
+    def link(green):
+        log.append((bool(green), green.dead))
+        try:
+            eventlet.sleep(60)
+        except greenlet.GreenletExit:
+            log.append("killed")
+            raise
+
+    async def value():
+        return 1
+
+    green = future_to_greenlet(value())
+    green.link(link)
+    assert green.wait() == 1
+    eventlet.sleep(0)
+    green.kill()
+    eventlet.sleep(0)
+    assert log == [(True, False), "killed"]
+    assert green.dead and not green

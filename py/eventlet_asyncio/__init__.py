@@ -10,8 +10,9 @@ What stands where:
     debug         what every green thread and task is doing: debug.format_stacks
 
 Importing this package changes nothing in other people's modules, and does not import eventlet
-before a name of the bridge or the hub is used: a program that is asyncio alone stays so. Making
-the first hub changes what docs/patches.md lists.
+before a name of the bridge, its adapters or the hub is used: a program that is asyncio alone stays
+so. Making the first hub changes what docs/patches.md lists, and so does the first run of a loop in
+a thread whose hub is eventlet's own.
 """
 
 import importlib
@@ -70,4 +71,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted(set(globals()) | set(_LAZY))
+    return sorted({*globals(), *_LAZY, "debug"})

@@ -74,7 +74,7 @@ def unpark(step: Step) -> None:
     """Make a parked step, whose greenlet goes on, the running one again."""
 
 def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
-    """`eventlet.spawn`: have a green thread run the function in the next turn."""
+    """`eventlet.spawn`: have a green thread run the function when its turn comes."""
 
 def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet:
     """`eventlet.spawn_n`: as `spawn`, with a plain greenlet, whose result nobody can ask for."""
@@ -621,7 +621,7 @@ class Step:
 
     @property
     def task(self) -> asyncio.Task[Any] | None:
-        """The task whose step this is."""
+        """The task whose step is parked here; None while it runs."""
 
     @property
     def callback(self) -> int:
@@ -676,7 +676,7 @@ class GreenWait:
 
 @final
 class Waker:
-    """Wakes a greenlet that waits in a hub of ours, once, in that hub's next turn."""
+    """Wakes a greenlet that waits in a hub of ours, once, when its turn comes."""
     def __call__(self, *_args: Any) -> None: ...
     @property
     def greenlet(self) -> greenlet | None:

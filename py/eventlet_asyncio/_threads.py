@@ -67,19 +67,33 @@ def guest_loop(hub):
     loop = getattr(hub, "_eventlet_asyncio_loop", None)
     if loop is None or loop.is_closed():
         loop = hub._eventlet_asyncio_loop = EventLoop()
-        ThreadEnd.call(_Dismissal(hub, loop, greenthread.spawn_n(loop.run_forever)))
+        guest = _Guest(hub, loop)
+        guest.run()
+        ThreadEnd.call(guest)
     return loop
 
 
-class _Dismissal:
-    """Ends what we keep in a hub of eventlet's, with its thread or with the hub."""
+class _Guest:
+    """A loop of ours that runs in a hub of eventlet's; called when its thread ends, or leaves the hub."""
 
-    def __init__(self, hub, loop, green):
+    def __init__(self, hub, loop):
         self._hub = weakref.ref(hub)
         self._address = id(hub)
         self._key = _evio.enlist(hub)
         self._loop = loop
-        self._green = green
+        self._green = None
+
+    def run(self):
+        self._green = greenthread.spawn_n(self._run_until_closed)
+
+    def _run_until_closed(self):
+        try:
+            # stop() ends a run, and nobody else would begin another.
+            while not self._loop.is_closed():
+                self._loop.run_forever()
+        except (KeyboardInterrupt, SystemExit):
+            self.run()
+            raise
 
     def __call__(self, thread_ended, leave):
         _evio.discharge(self._address, self._key)

@@ -7,7 +7,6 @@ machine in Rust, `_evio.Crossing`. This module feeds it what happens and does wh
 import asyncio
 import functools
 import inspect
-import sys
 
 import greenlet
 from eventlet import greenthread
@@ -34,7 +33,7 @@ class FutureGreenThread(GreenThread):
         super().__init__(hub.greenlet)
         self._awaitable = awaitable
         self._loop = loop
-        self._future = None
+        self.future = None
         self._crossing = _evio.Crossing(
             self._start_future,
             self._cancel_future,
@@ -66,17 +65,17 @@ class FutureGreenThread(GreenThread):
     def _start_future(self):
         awaitable, self._awaitable = self._awaitable, None
         if inspect.iscoroutine(awaitable):
-            self._future = self._loop.create_task(awaitable)
+            self.future = self._loop.create_task(awaitable)
         else:
-            self._future = asyncio.ensure_future(awaitable, loop=self._loop)
-        if self._future is not awaitable:
+            self.future = asyncio.ensure_future(awaitable, loop=self._loop)
+        if self.future is not awaitable:
             # A green thread that is left waiting at the end of the program is no news.
-            self._future._log_destroy_pending = False
+            self.future._log_destroy_pending = False
         self._crossing.started()
-        self._future.add_done_callback(functools.partial(settle, self._crossing))
+        self.future.add_done_callback(functools.partial(settle, self._crossing))
 
     def _cancel_future(self):
-        self._future.cancel()
+        self.future.cancel()
 
     def _drop_awaitable(self):
         awaitable, self._awaitable = self._awaitable, None
@@ -87,17 +86,27 @@ class FutureGreenThread(GreenThread):
 
     @property
     def dead(self):
-        return self._exit_event.ready()
+        return self._exit_event.ready() and not super().__bool__()
 
     def __bool__(self):
         return self._has_begun and not self.dead
 
     def main(self, function, args, kwargs):
         if function == self._crossing.result:
-            return super().main(function, args, kwargs)
+            try:
+                return super().main(function, args, kwargs)
+            except (KeyboardInterrupt, SystemExit) as exception:
+                if self._has_come_out(exception):
+                    return None
+                raise
         # eventlet.kill() does this to a green thread that has not begun; throw() follows.
         self.run = self.main
         return None
+
+    def _has_come_out(self, exception):
+        """Whether the loop has raised an exception already which ends it."""
+        done = self.future is not None and self.future.done() and not self.future.cancelled()
+        return done and self.future.exception() is exception
 
     def throw(self, *throw_args):
         if not _evio.is_here(self):

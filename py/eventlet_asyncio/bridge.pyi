@@ -21,6 +21,7 @@ _T = TypeVar("_T")
 class FutureGreenThread(GreenThread, Generic[_T]):
     """A green thread whose result is that of an awaitable; future_to_greenlet() makes it.
 
+    It is switched to only to run its links or to report an exception, so while it waits it has no stack.
     In annotations put `FutureGreenThread[int]` in quotes: the class itself takes no index.
     """
 
@@ -32,6 +33,9 @@ class FutureGreenThread(GreenThread, Generic[_T]):
         autocancel: bool,
         autokill: bool,
     ) -> None: ...
+    future: asyncio.Future[_T] | None
+    """What it waits for; None before the awaitable has become a task."""
+
     def __bool__(self) -> bool:
         """Whether the hub has come to it and it has not ended."""
 
@@ -192,7 +196,7 @@ def await_green_thread(green: greenlet) -> Generator[Any, None, Any]:
     """`GreenThread.__await__`, by the rules of greenlet_to_future()."""
 
 def kill_soon(green: greenlet) -> None:
-    """Kill a green thread in the hub's next turn."""
+    """Kill a green thread when the hub comes to it."""
 
 def has_green_waiters(green: greenlet) -> bool:
     """Whether a green thread waits for this one, or a function was linked to it."""

@@ -75,9 +75,17 @@ def _section(subject, state, frames):
 def _green(green, waits):
     if green is greenlet.getcurrent():
         return "runs", _frames_below(sys._getframe(2))
+    if green.gr_frame is None and _future_of(green) is not None:
+        return f"waits for {_repr(_future_of(green))}", []
     if not green:
         return "has not started", []
     return _waits_for(green, waits), _frames_below(green.gr_frame)
+
+
+def _future_of(green):
+    # Not imported: a program that is asyncio alone has no eventlet.
+    bridge = sys.modules.get("eventlet_asyncio.bridge")
+    return green.future if bridge and isinstance(green, bridge.FutureGreenThread) else None
 
 
 def _task(task, step, waits):

@@ -15,7 +15,7 @@ def is_available() -> bool:
     """Whether the hub works on this platform; eventlet asks before it makes one."""
 
 def use_hub() -> None:
-    """Run the green threads of this OS thread on our hub.
+    """Run the green threads of this OS thread on our hub, which `monkey_patch()` or the first green call makes.
 
     Call it before `eventlet.monkey_patch()` and before anything that blocks greenly: it ends the
     hub that is there. Making the first hub of ours changes what docs/patches.md lists.

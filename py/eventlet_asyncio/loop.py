@@ -1,6 +1,7 @@
 """The event loop: a native core in front of the standard library's selector loop.
 
-What is hot is native (`_evio.LoopCore`): scheduling, timers, readiness and running. The rest is
+What is hot is native: scheduling, timers, readiness and running (`_evio.LoopCore`), and what stream
+transports receive and send (`_transports`). The rest is
 inherited from asyncio.SelectorEventLoop, whose selector and self-pipe are never made. The
 inherited methods that expect them find here:
 

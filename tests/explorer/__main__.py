@@ -15,7 +15,7 @@ from tests.explorer import explore, interpret, shrink  # noqa: E402
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.explorer", description=__doc__)
-    parser.add_argument("--seeds", help="explore these, as in 0:10000")
+    parser.add_argument("--seeds", help="explore these, as in 0:10000 [default: 0:1000]")
     parser.add_argument("--seed", type=int, help="explore this one; show its program and its trace")
     parser.add_argument("--script", type=int, help="print the program of this seed, which needs nothing of the explorer")
     parser.add_argument("--failures", type=int, default=1, help="stop after so many")
@@ -32,8 +32,12 @@ def main():
     if options.shrink is not None:
         case = explore.case_of(options.shrink, **sizes)
         failure = shrink.fails(case)
+        if failure is None:
+            print("it does not fail:")
         return show(case if failure is None else shrink.shrink(case, failure)[0])
-    low, _, high = (options.seeds or "0:1000").partition(":")
+    low, colon, high = (options.seeds or "0:1000").partition(":")
+    if not (low.isdecimal() and colon and high.isdecimal()):
+        parser.error("--seeds takes a first seed and one behind the last, as in 0:10000")
     return many(range(int(low), int(high)), options.failures, sizes)
 
 

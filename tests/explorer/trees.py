@@ -26,7 +26,8 @@ ASYNC_CALLS = {
 #: Calls of several children at once.
 SEVERAL = ("pool", "await greens", "gather", "tasks", "group")
 
-#: In what way a node gives its turn away.
+#: In what way a node gives its turn away: s by sleep(0) of its own world, g by eventlet's in async code, c by waiting
+#: for a call_soon() of the loop, t by waiting for a timer of the hub.
 GREEN_PAUSES = "sct"
 ASYNC_PAUSES = "scgt"
 
@@ -36,7 +37,10 @@ ASYNC_LIMITS = GREEN_LIMITS + (("asyncio",) if sys.version_info >= (3, 11) else 
 
 ENDINGS = ("return", "raise", "raise base")
 REACTIONS = ("pass", "swallow", "replace")
+#: What strikes: an exception at the node itself, the same as GreenletExit or a cancel, the limit of one of its calls,
+#: and something at what the node waits for.
 STRIKES = ("strike", "exit", "limit", "below")
+#: Who delivers a strike: a timer of the hub, a callback of the loop, or the node that comes to the point.
 WAYS = ("timer", "soon", "inline")
 #: How the hub's loop is set up: each has the bridge take other ways.
 MODES = ("", "debug", "python tasks", "checked") + (("eager tasks",) if sys.version_info >= (3, 12) else ())

@@ -2,7 +2,8 @@
 //!
 //! The rules:
 //! * A deadline that the turn under way has reached counts as that turn's time. Such a timer stands in `due`, in order
-//!   of addition, and belongs to the next turn, whatever the clock says then. All others stand in the wheel.
+//!   of addition, and belongs to the turn under way until that is closed, then to the next, whatever the clock says
+//!   then. All others stand in the wheel.
 //! * Turns do not go back in time, so the deadlines in `due` ascend. A timer in the wheel with the deadline of one in
 //!   `due` was added before it, when no turn had reached that deadline yet: among equals the wheel's is the first.
 //! * The first of `due` was not cancelled, so that whether there is one is known without a search.

@@ -1,8 +1,8 @@
 //! What asyncio knows of the code that runs: running loop, current task, asynchronous-generator hooks.
 //!
-//! asyncio keeps these by OS thread, but here they belong to a step. One table holds the functions
-//! that set them, by version of Python, and the order is fixed: leave the task, then clear the
-//! loop; set the loop, then enter the task.
+//! asyncio keeps these by OS thread, but here they belong to a step. One table holds what sets the
+//! loop and the task, by version of Python; `hooks.rs` exchanges the hooks. The order is fixed: leave
+//! the task, then clear the loop; set the loop, then enter the task.
 
 use crate::cell::{Once, intern};
 use crate::core::LoopCore;

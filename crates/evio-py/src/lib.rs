@@ -1,6 +1,7 @@
 //! What Python sees of evio: `eventlet_asyncio._evio`, thin bindings over the pure crates.
 //!
-//! No class here decides when or in what order anything runs: the engine of `evio-loop` does, and
+//! No class here decides when or in what order anything runs (but that a callback which only wakes a
+//! greenlet is done at once where it overtakes none): the engine of `evio-loop` does, and
 //! the crossing of `evio-bridge` decides who sees what. This crate holds Python objects for them
 //! and switches greenlets. ARCHITECTURE.md in the repository has the map.
 #![deny(unsafe_code)]

@@ -36,25 +36,74 @@ fn otherwise<'py>(
 #[pyfunction]
 #[pyo3(signature = (awaitable))]
 pub(crate) fn await_<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static OTHERWISE: Once<Py<PyAny>> = Once::new();
-    let py = awaitable.py();
-    if let Some(hub) = hub_that_can_wait(py)? {
-        let current = greenlet::current(py)?;
-        match step::current(py) {
-            Some(step) => {
-                let step = step.into_bound(py);
-                if let Some(iterator) = to_drive(&step, &current, awaitable)? {
-                    return drive(&hub, &step, &current, &iterator);
-                }
-            }
-            None => {
-                if let Some((task, thrown)) = start(&hub, &current, awaitable)? {
-                    return wait(&hub, &current, &task, thrown);
-                }
-            }
-        }
+    match begin(awaitable)? {
+        Begun::Task {
+            hub,
+            current,
+            task,
+            thrown,
+        } => wait(&hub, &current, &task, thrown),
+        Begun::Iterator {
+            hub,
+            current,
+            step,
+            iterator,
+        } => drive(&hub, &step, &current, &iterator),
+        Begun::Nothing => in_other_cases(awaitable),
     }
-    otherwise(&OTHERWISE, py, "await_otherwise")?.call1((awaitable,))
+}
+
+/// What is to be waited for, and by whom.
+enum Begun<'py> {
+    Task {
+        hub: Bound<'py, HubCore>,
+        current: Bound<'py, PyAny>,
+        task: Bound<'py, PyAny>,
+        thrown: PyResult<()>,
+    },
+    Iterator {
+        hub: Bound<'py, HubCore>,
+        current: Bound<'py, PyAny>,
+        step: Bound<'py, Step>,
+        iterator: Bound<'py, PyAny>,
+    },
+    /// It is for Python to find out.
+    Nothing,
+}
+
+/// Everything before the wait, in a stack frame that is gone while it lasts.
+#[inline(never)]
+fn begin<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Begun<'py>> {
+    let py = awaitable.py();
+    let Some(hub) = hub_that_can_wait(py)? else {
+        return Ok(Begun::Nothing);
+    };
+    let current = greenlet::current(py)?;
+    if let Some(step) = step::current(py) {
+        let step = step.into_bound(py);
+        let iterator = to_drive(&step, &current, awaitable)?;
+        return Ok(iterator.map_or(Begun::Nothing, |iterator| Begun::Iterator {
+            hub,
+            current,
+            step,
+            iterator,
+        }));
+    }
+    let started = start(&hub, &current, awaitable)?;
+    Ok(
+        started.map_or(Begun::Nothing, |(task, thrown)| Begun::Task {
+            hub,
+            current,
+            task,
+            thrown,
+        }),
+    )
+}
+
+#[inline(never)]
+fn in_other_cases<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static OTHERWISE: Once<Py<PyAny>> = Once::new();
+    otherwise(&OTHERWISE, awaitable.py(), "await_otherwise")?.call1((awaitable,))
 }
 
 fn hub_that_can_wait(py: Python<'_>) -> PyResult<Option<Bound<'_, HubCore>>> {
@@ -135,14 +184,19 @@ fn wait<'py>(
     task: &Bound<'py, PyAny>,
     thrown: PyResult<()>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static INTERRUPTED: Once<Py<PyAny>> = Once::new();
-    let py = hub.py();
     let waited = thrown.and_then(|()| wait_until_done(hub, current, task));
-    if let Err(error) = waited {
-        let wait = otherwise(&INTERRUPTED, py, "wait_for_interrupted")?;
-        return wait.call1((task, error.into_value(py)));
+    match waited {
+        Ok(()) => task.call_method0(intern!(hub.py(), "result")),
+        Err(error) => go_on_interrupted(task, error),
     }
-    task.call_method0(intern!(py, "result"))
+}
+
+#[inline(never)]
+fn go_on_interrupted<'py>(task: &Bound<'py, PyAny>, error: PyErr) -> PyResult<Bound<'py, PyAny>> {
+    static INTERRUPTED: Once<Py<PyAny>> = Once::new();
+    let py = task.py();
+    let wait = otherwise(&INTERRUPTED, py, "wait_for_interrupted")?;
+    wait.call1((task, error.into_value(py)))
 }
 
 /// Blocks until a future is done; what is thrown meanwhile is the error.
@@ -151,18 +205,40 @@ fn wait_until_done<'py>(
     current: &Bound<'py, PyAny>,
     future: &Bound<'py, PyAny>,
 ) -> PyResult<()> {
-    if task::is_done(future)? {
+    let Some(waker) = listen(hub, current, future)? else {
         return Ok(());
-    }
-    let waker = Waker::create(hub, current, future)?;
-    task::add_done_callback(future, waker.as_any())?;
+    };
     let mut outcome = Ok(());
     while outcome.is_ok() && !task::is_done(future)? {
         outcome = HubCore::block(hub, current, None).map(drop);
     }
-    Waker::disarm(&waker);
+    stop_listening(&waker, future, outcome)
+}
+
+/// Has the greenlet woken when a future is done; `None`: it is.
+#[inline(never)]
+fn listen<'py>(
+    hub: &Bound<'py, HubCore>,
+    current: &Bound<'py, PyAny>,
+    future: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, Waker>>> {
+    if task::is_done(future)? {
+        return Ok(None);
+    }
+    let waker = Waker::create(hub, current, future)?;
+    task::add_done_callback(future, waker.as_any())?;
+    Ok(Some(waker))
+}
+
+#[inline(never)]
+fn stop_listening(
+    waker: &Bound<'_, Waker>,
+    future: &Bound<'_, PyAny>,
+    outcome: PyResult<()>,
+) -> PyResult<()> {
+    Waker::disarm(waker);
     if outcome.is_err() {
-        future.call_method1(intern!(future.py(), "remove_done_callback"), (&waker,))?;
+        future.call_method1(intern!(future.py(), "remove_done_callback"), (waker,))?;
     }
     outcome
 }

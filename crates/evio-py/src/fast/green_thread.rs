@@ -12,7 +12,7 @@ use crate::{context, greenlet, trace};
 static SPAWN: Original = Original::new("eventlet.greenthread", "spawn");
 static SPAWN_N: Original = Original::new("eventlet.greenthread", "spawn_n");
 
-/// Has a green thread run `func(*args, **kwargs)` in the next turn, and returns it.
+/// Has a green thread run `func(*args, **kwargs)` when its turn comes, and returns it.
 #[pyfunction]
 #[pyo3(signature = (func, *args, **kwargs))]
 pub(crate) fn spawn<'py>(

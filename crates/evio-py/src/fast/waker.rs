@@ -9,7 +9,7 @@ use crate::greenlet::Greenlet;
 use crate::hub::HubCore;
 use crate::job::Job;
 
-/// Wakes a greenlet that waits in a hub of ours, in that hub's next turn.
+/// Wakes a greenlet that waits in a hub of ours, when its turn comes.
 #[pyclass(frozen, module = "eventlet_asyncio._evio")]
 pub(crate) struct Waker {
     hub: GilCell<Option<Py<HubCore>>>,
