@@ -5,6 +5,7 @@ import asyncio
 import eventlet
 import greenlet
 import pytest
+from eventlet import event
 
 import eventlet_asyncio
 from eventlet_asyncio import future_to_greenlet, greenlet_to_future

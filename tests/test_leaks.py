@@ -5,6 +5,7 @@ import collections
 import gc
 import os
 import threading
+import weakref
 
 import eventlet
 import greenlet
@@ -380,3 +381,25 @@ def test_hubs_one_after_the_other():
             assert type(hubs.get_hub()).__module__ == "eventlet_asyncio.hub"
 
     assert_descriptors_flat(work)
+
+
+def test_the_green_thread_of_a_future_is_in_no_circle(hub):
+    """So its result is freed with the last reference, without the garbage collector."""
+
+    class Result:
+        pass
+
+    async def make():
+        return Result()
+
+    gc.collect()
+    gc.disable()
+    try:
+        green = future_to_greenlet(make())
+        result = weakref.ref(green.wait())
+        assert result() is not None
+        del green
+        eventlet.sleep(0)
+        assert result() is None
+    finally:
+        gc.enable()

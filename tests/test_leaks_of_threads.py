@@ -16,8 +16,8 @@ import eventlet_asyncio
 from eventlet_asyncio import _sides, await_
 
 THREADS = 20
-#: What the interpreter keeps of the thread that ended last.
-SLACK = 2
+#: What the interpreter keeps of threads that ended last, which comes and goes.
+SLACK = 5
 
 
 def descriptors():

@@ -433,3 +433,25 @@ def test_a_protocol_that_blocks_may_lose_its_connection(hub):
         assert ends.protocol.data == b""
 
     assert run(main) == []
+
+
+def test_a_method_that_raises_after_its_connection_was_lost_is_reported(hub):
+    class Late(asyncio.Protocol):
+        def data_received(self, data):
+            eventlet.sleep(0.01)
+            raise ValueError("late")
+
+    async def main():
+        seen = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
+        near, far = socket.socketpair()
+        transport, _ = await loop.create_connection(Late, sock=near)
+        far.send(b"data")
+        await asyncio.sleep(0.005)
+        transport.abort()
+        await asyncio.sleep(0.02)
+        far.close()
+        assert [str(error) for error in seen] == ["late"]
+
+    assert run(main) == []

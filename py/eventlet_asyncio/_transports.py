@@ -1,6 +1,6 @@
 """Stream transports whose receiving and sending is native; the rest is the standard library's."""
 
-from asyncio import selector_events
+from asyncio import get_running_loop, selector_events
 
 from eventlet_asyncio._evio import Stream, StreamCore, can_stream, write_method
 
@@ -30,7 +30,12 @@ class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
         try:
             raise error
         except BaseException:
-            self._fatal_error(error, message)
+            if self._loop is None:
+                # The connection was lost while the protocol's method blocked greenly.
+                context = {"message": message, "exception": error, "transport": self}
+                get_running_loop().call_exception_handler(context)
+            else:
+                self._fatal_error(error, message)
         finally:
             error = None
 

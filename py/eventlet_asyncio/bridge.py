@@ -57,6 +57,8 @@ class FutureGreenThread(GreenThread):
             except BaseException:
                 pass
             else:
+                # In place of its own main, so that it is in no circle.
+                self.run = _nothing
                 self._exit_event.send(result)
                 return
         # Links may block greenly, and an exception comes out in the hub as any green thread's.

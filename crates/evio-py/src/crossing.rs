@@ -163,19 +163,24 @@ impl Crossing {
             .with(py, |machine| machine.handle_interrupt(interrupt));
         let taken = outcome.is_ok();
         drop(outcome);
-        self.act(py)?;
-        Ok(taken)
+        let acted = self.act(py);
+        self.part_from_source(py);
+        acted.map(|()| taken)
     }
 
     fn settled(&self, py: Python<'_>, ended: Ended<Object, Object>) -> PyResult<()> {
         let leftover = self.machine.with(py, |machine| machine.handle_ended(ended));
         drop(leftover);
-        let outcome = self.act(py);
-        if self.green(py).is_some() {
-            // Each of the two knows the other.
+        let acted = self.act(py);
+        self.part_from_source(py);
+        acted
+    }
+
+    /// At the end, since each of the two knows the other.
+    fn part_from_source(&self, py: Python<'_>) {
+        if self.done(py) {
             drop(self.source.take(py));
         }
-        outcome
     }
 }
 
