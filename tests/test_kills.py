@@ -6,7 +6,8 @@ import eventlet
 import greenlet
 import pytest
 
-from eventlet_asyncio import await_, future_to_greenlet
+import eventlet_asyncio
+from eventlet_asyncio import await_, future_to_greenlet, greenlet_to_future
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -248,3 +249,28 @@ def test_the_future_of_a_green_thread_is_alive_while_its_links_run():
     eventlet.sleep(0)
     assert log == [(True, False), "killed"]
     assert green.dead and not green
+
+
+@pytest.mark.parametrize("await_late", [False, True])
+def test_a_link_that_raises_or_blocks_keeps_the_result_from_nobody_who_awaits(await_late):
+    def blocks(green):
+        eventlet.sleep(60)
+
+    def raises(green):
+        raise Wrong("link")
+
+    async def result_of(green):
+        return await green
+
+    async def main():
+        greens = [eventlet.spawn(lambda: 5) for _ in range(2)]
+        for green, link in zip(greens, (blocks, raises)):
+            green.link(link)
+        if await_late:
+            await asyncio.sleep(0.001)
+        for green in greens:
+            assert await asyncio.wait_for(result_of(green), 10) == 5
+            assert await asyncio.wait_for(greenlet_to_future(green), 10) == 5
+        greens[0].kill()
+
+    eventlet_asyncio.run(main())

@@ -2,9 +2,11 @@
 
 import array
 import asyncio
+import gc
 import inspect
 import os
 import socket
+import sys
 
 import eventlet
 import pytest
@@ -344,6 +346,27 @@ def test_who_waits_to_send_a_file_learns_of_a_reset(tmp_path):
             ends.reset()
             with pytest.raises(ConnectionError):
                 await sending
+
+    assert run(main) == []
+
+
+def test_what_was_queued_leaves_nothing_behind():
+    async def main():
+        ends = await connect(narrow=True)
+
+        async def write():
+            ends.transport.write(bytes(200_000))
+            ends.transport.writelines([bytes(1000), bytes(2000)])
+            await ends.receive(203_000)
+
+        for _ in range(20):
+            await write()
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for _ in range(100):
+            await write()
+        gc.collect()
+        assert sys.getallocatedblocks() - before < 100
 
     assert run(main) == []
 

@@ -374,29 +374,40 @@ pub(crate) fn exchange<'py>(
     Ok(old)
 }
 
-/// As `GreenThread.link`, for a function of ours.
+/// Has a function of ours called with a green thread at its end, or now if it has ended; before its
+/// other links, of which one may block or raise.
 pub(crate) fn link(green: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> PyResult<()> {
-    static DEQUE: Once<Py<PyAny>> = Once::new();
     let py = green.py();
     let names = Names::get(py)?;
-    let new = DEQUE.get_or_try_init(py, || {
+    let event = green.getattr(&names.event)?;
+    if !event.getattr(&names.result)?.is(&names.unsent) {
+        return function.call1((green,)).map(drop);
+    }
+    let mut links = green.getattr(&names.links)?;
+    if links.is_none() {
+        links = match context::attribute(green, names.all_links.bind(py))? {
+            Some(links) => links,
+            None => new_links(green)?,
+        };
+        green.setattr(&names.links, &links)?;
+    }
+    let link = (function, PyTuple::empty(py), PyDict::new(py));
+    links
+        .call_method1(intern!(py, "appendleft"), (link,))
+        .map(drop)
+}
+
+fn new_links<'py>(green: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static DEQUE: Once<Py<PyAny>> = Once::new();
+    let py = green.py();
+    let class = DEQUE.get_or_try_init(py, || {
         py.import("collections")?
             .getattr("deque")
             .map(Bound::unbind)
     })?;
-    let link = (function, PyTuple::empty(py), PyDict::new(py)).into_pyobject(py)?;
-    let new = new.bind(py).call1(((link,),))?;
-    let event = green.getattr(&names.event)?;
-    if green.getattr(&names.links)?.is_none()
-        && event.getattr(&names.result)?.is(&names.unsent)
-        && context::attribute(green, names.all_links.bind(py))?.is_none()
-    {
-        green.setattr(&names.all_links, &new)?;
-        return green.setattr(&names.links, new);
-    }
-    green
-        .call_method1(intern!(py, "link"), (function,))
-        .map(drop)
+    let links = class.bind(py).call0()?;
+    green.setattr(&Names::get(py)?.all_links, &links)?;
+    Ok(links)
 }
 
 /// Tells an Event and the links of a green thread what it returned.

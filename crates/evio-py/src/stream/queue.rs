@@ -107,14 +107,17 @@ pub(super) fn pop(queue: &Bound<'_, PyAny>, lengths: &[usize], mut sent: usize) 
 #[cfg(not(Py_3_12))]
 pub(super) fn pop(queue: &Bound<'_, PyAny>, _lengths: &[usize], sent: usize) -> PyResult<()> {
     if sent > 0 {
-        queue.del_item(PySlice::new(queue.py(), 0, isize::try_from(sent)?, 1))?;
+        queue.del_item(slice(queue.py(), 0, Some(sent))?)?;
     }
     Ok(())
 }
 
 #[cfg(Py_3_12)]
 fn rest<'py>(view: &Bound<'py, PyAny>, from: usize) -> PyResult<Bound<'py, PyAny>> {
-    let py = view.py();
-    let from = isize::try_from(from)?;
-    view.get_item(PySlice::new(py, from, isize::MAX, 1))
+    view.get_item(slice(view.py(), from, None)?)
+}
+
+/// PyO3's own constructor keeps the numbers for ever.
+fn slice(py: Python<'_>, from: usize, to: Option<usize>) -> PyResult<Bound<'_, PyAny>> {
+    py.get_type::<PySlice>().call1((from, to))
 }

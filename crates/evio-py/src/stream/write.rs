@@ -127,6 +127,10 @@ pub(super) fn write_lines<'py>(
         }
     }
     drop(views);
+    if stream.is_lost() {
+        // By who let go of a buffer.
+        return Ok(());
+    }
     if was_empty {
         await_room(transport, stream)
     } else {
