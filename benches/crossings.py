@@ -5,12 +5,9 @@
 
 import asyncio
 import gc
-import os
 
-from harness import Meter, Sample, resident
-from work import check
-
-KILOBYTE = os.urandom(512).hex().encode()
+import traffic
+from harness import Meter, Sample, check, resident
 
 
 async def _at_once(number):
@@ -165,50 +162,6 @@ def memory(side, size, crossing=True):
     return Sample((after - before) / size)
 
 
-class _Server(asyncio.Protocol):
-    def connection_made(self, transport):
-        self._transport = transport
-
-    def data_received(self, data):
-        self._transport.write(data)
-
-
-class _Client(asyncio.Protocol):
-    def __init__(self, rounds, done):
-        self._left = rounds
-        self._done = done
-        self._missing = len(KILOBYTE)
-
-    def connection_made(self, transport):
-        self._transport = transport
-        transport.write(KILOBYTE)
-
-    def data_received(self, data):
-        self._missing -= len(data)
-        if self._missing:
-            return
-        self._left -= 1
-        if self._left:
-            self._missing = len(KILOBYTE)
-            self._transport.write(KILOBYTE)
-        else:
-            self._done.set_result(KILOBYTE.startswith(data) or KILOBYTE.endswith(data))
-
-
 def echo(side, size, connections=50):
     """An operation is a kilobyte that went to the server and came back."""
-    rounds = max(size // connections, 1)
-
-    async def main():
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(_Server, "127.0.0.1", 0)
-        address = server.sockets[0].getsockname()
-        done = [loop.create_future() for _ in range(connections)]
-        with Meter() as meter:
-            for future in done:
-                await loop.create_connection(lambda: _Client(rounds, future), *address)
-            right = await asyncio.gather(*done)
-        check(right, [True] * connections)
-        return meter.per(rounds * connections)
-
-    return side.in_async(main())
+    return traffic.protocol_echo(side.in_async, size, length=1000, connections=connections)

@@ -84,6 +84,11 @@ class Meter:
         return Sample(self.cpu / operations, self.clock / operations)
 
 
+def check(found, expected):
+    if found != expected:
+        raise SystemExit(f"wrong result: {found!r:.100} and not {expected!r:.100}")
+
+
 def resident():
     """Bytes of this process in memory."""
     with open("/proc/self/statm") as statm:

@@ -11,12 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from harness import Meter, Sample
-
-
-def check(found, expected):
-    if found != expected:
-        raise SystemExit(f"wrong result: {found!r:.100} and not {expected!r:.100}")
+from harness import Meter, Sample, check
 
 
 def load(contender):

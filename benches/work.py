@@ -16,14 +16,9 @@ import time
 
 import greenlet
 
-from harness import Meter, Sample, parse_strace, resident
+from harness import Meter, Sample, check, parse_strace, resident
 
 KILOBYTE = os.urandom(512).hex().encode()
-
-
-def check(found, expected):
-    if found != expected:
-        raise SystemExit(f"wrong result: {found!r:.100} and not {expected!r:.100}")
 
 
 def together(green, function, arguments):
