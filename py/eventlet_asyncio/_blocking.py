@@ -7,6 +7,7 @@ same is shown on stderr.
 """
 
 import inspect
+import linecache
 import os
 import signal
 import sys
@@ -21,6 +22,15 @@ threading = patcher.original("threading")
 LOOKS = 4
 
 _watchers: weakref.WeakSet = weakref.WeakSet()
+
+
+def _place(frame):
+    """As inspect.getframeinfo(), which looks at the files of all modules: each look waits for the lock
+    that the blocking thread holds."""
+    name, number = frame.f_code.co_filename, frame.f_lineno
+    line = linecache.getline(name, number, frame.f_globals)
+    context, index = ([line], 0) if line else (None, None)
+    return inspect.Traceback(name, number, frame.f_code.co_name, context, index)
 
 
 def run_bytecode():
@@ -73,7 +83,7 @@ class Watcher:
             return
         if number != self._struck:
             self._struck = number
-            self._strike(number, f"Blocking detector ALARMED at{inspect.getframeinfo(frame)}")
+            self._strike(number, f"Blocking detector ALARMED at{_place(frame)}")
         elif seconds >= 2 * self.resolution and number != self._shown:
             self._shown = number
             stack = "".join(traceback.format_stack(frame))

@@ -51,9 +51,13 @@ impl HubCore {
     /// until half of more than a thousand are cancelled. Ours is gone already.
     pub(super) fn count_canceled(&self, py: Python<'_>, deadline: u64, left: usize) {
         self.canceled.with(py, |canceled| {
+            if left == 0 {
+                canceled.clear();
+                return;
+            }
             canceled.push(Reverse(deadline));
             let total = left + canceled.len();
-            if left == 0 || (total > 1000 && total / 2 <= canceled.len()) {
+            if total > 1000 && total / 2 <= canceled.len() {
                 canceled.clear();
             }
         });
