@@ -75,8 +75,8 @@ def _section(subject, state, frames):
 def _green(green, waits):
     if green is greenlet.getcurrent():
         return "runs", _frames_below(sys._getframe(2))
-    if green.gr_frame is None and _future_of(green) is not None:
-        return f"waits for {_repr(_future_of(green))}", []
+    if green.gr_frame is None and (future := _future_of(green)) is not None:
+        return f"waits for {_repr(future)}", []
     if not green:
         return "has not started", []
     return _waits_for(green, waits), _frames_below(green.gr_frame)

@@ -12,6 +12,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 use super::sys::View;
 use super::{Stream, Transport, call_loop, fail, os_error, queue, sys};
 use crate::cell::intern;
+use crate::task;
 
 const WRITE_ERROR: &str = "Fatal write error on socket transport";
 
@@ -230,7 +231,7 @@ fn waiting<'py>(py: Python<'py>, stream: &Stream) -> PyResult<Option<Bound<'py, 
         return Ok(None);
     };
     let waiter = waiter.into_bound(py);
-    let done = waiter.call_method0(intern!(py, "done"))?.is_truthy()?;
+    let done = task::is_done(&waiter)?;
     Ok(Some(waiter).filter(|_| !done))
 }
 
