@@ -1,6 +1,8 @@
 //! What time it is: the interpreter's own monotonic clock, which `time.monotonic()` reads too.
 
+use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyInt;
 
 #[cfg(Py_3_13)]
 fn read() -> i64 {
@@ -26,6 +28,26 @@ fn read() -> i64 {
 /// Nanoseconds on the clock of `time.monotonic_ns()`.
 pub(crate) fn now(_py: Python<'_>) -> u64 {
     u64::try_from(read()).unwrap_or(0)
+}
+
+/// A number of seconds that a program gives.
+///
+/// # Errors
+///
+/// `TypeError` when it is no real number, `OverflowError` when it is too large an integer.
+pub(crate) fn delay(seconds: &Bound<'_, PyAny>) -> PyResult<f64> {
+    // The way of all numbers makes a float of an integer first.
+    let Ok(integer) = seconds.cast_exact::<PyInt>() else {
+        return seconds.extract();
+    };
+    // SAFETY: takes a live integer; -1.0 comes with or without an exception set.
+    let number = unsafe { ffi::PyLong_AsDouble(integer.as_ptr()) };
+    if number == -1.0 {
+        if let Some(error) = PyErr::take(seconds.py()) {
+            return Err(error);
+        }
+    }
+    Ok(number)
 }
 
 /// A time in nanoseconds as `time.monotonic()` would give it.

@@ -88,13 +88,3 @@ pub(crate) fn dictionary<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py,
     }?;
     Ok(dict.cast_into()?)
 }
-
-/// A method of a class made from a native function: its first argument is the instance.
-#[pyfunction]
-pub(crate) fn method<'py>(function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    unsafe extern "C" {
-        fn PyInstanceMethod_New(function: *mut ffi::PyObject) -> *mut ffi::PyObject;
-    }
-    // SAFETY: takes a live object; null comes with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(function.py(), PyInstanceMethod_New(function.as_ptr())) }
-}

@@ -35,9 +35,9 @@ fn hub_of_thread(py: Python<'_>) -> PyResult<Option<Bound<'_, HubCore>>> {
 /// Whether a greenlet is that of the hub, which must not block.
 fn is_hub(hub: &Bound<'_, HubCore>, current: &Bound<'_, PyAny>) -> bool {
     let py = hub.py();
-    let driver = hub.get().driver(py);
-    let own = driver.bind(py).get().greenlet(py);
-    own.is_some_and(|own| own.is(current))
+    let driver = hub.get().driver(py).into_bound(py);
+    let own = driver.get().greenlet(py);
+    own.is_some_and(|own| own.into_bound(py).is(current))
 }
 
 fn blocking_in_hub() -> PyErr {

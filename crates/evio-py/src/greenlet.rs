@@ -251,7 +251,7 @@ pub(crate) fn exit_class(py: Python<'_>) -> Bound<'_, PyAny> {
 pub(crate) fn is_dead(greenlet: &Bound<'_, PyAny>) -> bool {
     let api = api(greenlet.py());
     // SAFETY: the callers hand in greenlets only.
-    unsafe { (api.started)(greenlet.as_ptr()) != 0 && (api.active)(greenlet.as_ptr()) == 0 }
+    unsafe { (api.active)(greenlet.as_ptr()) == 0 && (api.started)(greenlet.as_ptr()) != 0 }
 }
 
 /// Whether a greenlet has run at all.

@@ -116,9 +116,9 @@ impl HubCore {
         py: Python<'_>,
         inspect: impl FnOnce(&mut Engine<Job>) -> R,
     ) -> Option<R> {
-        let driver = self.driver.get(py)?;
-        let core = driver.bind(py).get().core(py)?;
-        core.bind(py).get().engine(py, inspect)
+        let driver = self.driver.get(py)?.into_bound(py);
+        let core = driver.get().core(py)?.into_bound(py);
+        core.get().engine(py, inspect)
     }
 
     pub(crate) fn ready_at_once(&self) -> &ReadyAtOnce {
@@ -159,7 +159,7 @@ impl HubCore {
         let py = slf.py();
         let driver = slf.get().driver.get(py);
         driver
-            .and_then(|driver| driver.bind(py).get().greenlet(py))
+            .and_then(|driver| driver.into_bound(py).get().greenlet(py))
             .map(|hub| hub.into_bound(py))
             .ok_or_else(|| PyRuntimeError::new_err("the hub was torn down"))
     }

@@ -37,6 +37,8 @@ mod identity;
 mod job;
 mod listener;
 mod listeners;
+#[allow(unsafe_code)] // A class that CPython calls by its vectorcall.
+mod method;
 mod primitives;
 mod run;
 mod step;
@@ -59,8 +61,6 @@ mod _evio {
     use crate::block_check::set_block_check;
     #[pymodule_export]
     use crate::chunks::cache_stack_chunks;
-    #[pymodule_export]
-    use crate::context::method;
     #[pymodule_export]
     use crate::core::LoopCore;
     #[pymodule_export]
@@ -99,6 +99,8 @@ mod _evio {
     use crate::hub::HubCore;
     #[pymodule_export]
     use crate::listener::Listener;
+    #[pymodule_export]
+    use crate::method::method;
     #[pymodule_export]
     use crate::primitives::{
         Guard, any_of, append_if_room, count_done, exchange, first_for_permit, join_event,

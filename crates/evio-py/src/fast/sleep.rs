@@ -8,14 +8,17 @@ use super::{Original, blocking_in_hub, hub_of_thread, is_hub};
 use crate::cell::intern;
 use crate::hub::{self, HubCore};
 use crate::job::Job;
-use crate::{block_check, greenlet};
+use crate::{block_check, clock, greenlet};
 
 static ORIGINAL: Original = Original::new("eventlet.greenthread", "sleep");
 
 /// Yields to others until at least `seconds` have passed.
 #[pyfunction]
 #[pyo3(signature = (seconds = 0.0))]
-pub(crate) fn sleep(py: Python<'_>, seconds: f64) -> PyResult<()> {
+pub(crate) fn sleep(
+    py: Python<'_>,
+    #[pyo3(from_py_with = clock::delay)] seconds: f64,
+) -> PyResult<()> {
     let Some(Sleeper {
         hub,
         current,

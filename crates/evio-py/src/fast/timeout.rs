@@ -53,7 +53,9 @@ pub(crate) fn start_timeout<'py>(timeout: &Bound<'py, PyAny>) -> PyResult<Bound<
 #[pyfunction]
 #[pyo3(signature = (timeout, /))]
 pub(crate) fn cancel_timeout(timeout: &Bound<'_, PyAny>) -> PyResult<()> {
-    cancel(&Attributes::of(timeout)?)
+    let attributes = Attributes::of(timeout)?;
+    let timer = attributes.get(intern!(timeout.py(), "timer"))?;
+    cancel(&attributes, timer)
 }
 
 /// `Timeout.__enter__`.
@@ -85,13 +87,13 @@ pub(crate) fn exit_timeout<'py>(
     let attributes = Attributes::of(timeout)?;
     let timer = attributes.get(intern!(py, "timer"))?;
     // One that is still to come has struck nobody.
-    let quiet = timer.is_some_and(|timer| {
+    let quiet = timer.as_ref().is_some_and(|timer| {
         timer
             .cast::<GreenTimer>()
             .is_ok_and(|timer| timer.get().pending(py))
     });
     match attributes {
-        attributes @ Attributes::Plain(_) => cancel(&attributes)?,
+        Attributes::Plain(_) => cancel(&attributes, timer)?,
         Attributes::Other(_) => drop(timeout.call_method0(intern!(py, "cancel"))?),
     }
     if quiet && value.is_none() {
@@ -166,17 +168,14 @@ fn begin<'py>(
     attributes.set(timer, Some(scheduled.as_any()))
 }
 
-fn cancel(attributes: &Attributes<'_, '_>) -> PyResult<()> {
-    let name = match attributes {
-        Attributes::Plain(dict) => intern!(dict.py(), "timer"),
-        Attributes::Other(timeout) => intern!(timeout.py(), "timer"),
-    };
-    let Some(timer) = attributes.get(name)? else {
+fn cancel(attributes: &Attributes<'_, '_>, timer: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+    let Some(timer) = timer else {
         return Ok(());
     };
+    let py = timer.py();
     match timer.cast::<GreenTimer>() {
-        Ok(timer) => timer.get().cancel(timer.py()),
+        Ok(timer) => timer.get().cancel(py),
         Err(_) => drop(timer.call_method0("cancel")?),
     }
-    attributes.set(name, None)
+    attributes.set(intern!(py, "timer"), None)
 }

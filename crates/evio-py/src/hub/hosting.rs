@@ -13,16 +13,13 @@ impl HubCore {
     /// The loop whose engine the hub shares, made if there is none yet.
     pub(crate) fn core<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, LoopCore>> {
         let py = slf.py();
-        let driver = slf.get().driver(py);
-        if let Some(core) = driver.bind(py).get().core(py) {
+        let driver = slf.get().driver(py).into_bound(py);
+        if let Some(core) = driver.get().core(py) {
             return Ok(core.into_bound(py));
         }
         let core = Self::own_core(slf)?;
-        driver
-            .bind(py)
-            .get()
-            .set_core(py, Some(core.clone().unbind()));
-        core.get().set_driver(py, Some(driver));
+        driver.get().set_core(py, Some(core.clone().unbind()));
+        core.get().set_driver(py, Some(driver.unbind()));
         Ok(core)
     }
 

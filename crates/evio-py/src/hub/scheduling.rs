@@ -34,17 +34,12 @@ impl HubCore {
     pub(crate) fn cancel_timer(slf: &Bound<'_, Self>, key: TimerKey) -> Option<Job> {
         let py = slf.py();
         let (deadline, job, left) = slf.get().engine(py, |engine| {
-            let deadline = engine.deadline(key);
-            (
-                deadline,
-                engine.cancel(key),
-                engine.timer_count(Lane::Fiber),
-            )
-        })?;
-        if let Some(deadline) = deadline {
-            slf.get().count_canceled(py, deadline, left);
-        }
-        job
+            let deadline = engine.deadline(key)?;
+            let job = engine.cancel(key)?;
+            Some((deadline, job, engine.timer_count(Lane::Fiber)))
+        })??;
+        slf.get().count_canceled(py, deadline, left);
+        Some(job)
     }
 
     /// Keeps the books of eventlet's own hubs, where a cancelled timer stays until it is due or
@@ -69,14 +64,14 @@ impl HubCore {
         timer: &Bound<'_, PyAny>,
     ) -> PyResult<f64> {
         let py = slf.py();
-        let seconds: f64 = timer.getattr(intern!(py, "seconds"))?.extract()?;
-        let due = clock::seconds(clock::now(py)) + seconds;
+        let seconds = clock::delay(&timer.getattr(intern!(py, "seconds"))?)?;
+        let now = clock::now(py);
         let job = Job::EventletTimer(timer.clone().unbind());
-        let key = Self::schedule(&Self::core(slf)?, after(py, seconds), job)?;
+        let key = Self::schedule(&Self::core(slf)?, later(now, seconds), job)?;
         slf.get().eventlet_timers.with(py, |timers| {
             timers.insert(timer.as_ptr() as usize, key);
         });
-        Ok(due)
+        Ok(clock::seconds(now) + seconds)
     }
 
     /// The key of a timer of eventlet's own class, which is no longer pending.
@@ -144,15 +139,15 @@ impl HubCore {
         local_to: Option<Greenlet>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
         let py = slf.py();
-        let delay: f64 = seconds.extract()?;
-        let deadline = after(py, delay);
-        let scheduled_time = clock::seconds(clock::now(py)) + delay;
+        let delay = clock::delay(seconds)?;
+        let now = clock::now(py);
+        let scheduled_time = clock::seconds(now) + delay;
         let timer = GreenTimer::new(slf, seconds, scheduled_time, due, local_to)?;
         let timer = Bound::new(py, timer)?;
         Self::notice_foreign(slf)?;
         let key = Self::schedule(
             &Self::core(slf)?,
-            deadline,
+            later(now, delay),
             Job::Timer(timer.clone().unbind()),
         )?;
         timer.get().set_key(py, key);
@@ -180,15 +175,18 @@ fn give_context(callback: &Bound<'_, PyAny>) -> PyResult<()> {
 ///
 /// Calls without delay keep their order, whatever the clock says between them, and cost no look at
 /// it.
-///
-/// Not-a-number never comes.
 pub(crate) fn after(py: Python<'_>, seconds: f64) -> u64 {
+    let now = if seconds > 0.0 { clock::now(py) } else { 0 };
+    later(now, seconds)
+}
+
+/// The same by a clock that was read already. Not-a-number never comes.
+fn later(now: u64, seconds: f64) -> u64 {
     if seconds.is_nan() {
         return u64::MAX;
     }
     if seconds <= 0.0 {
         return 0;
     }
-    let delay = (seconds * 1e9).ceil() as u64;
-    clock::now(py).saturating_add(delay)
+    now.saturating_add((seconds * 1e9).ceil() as u64)
 }
