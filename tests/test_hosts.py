@@ -24,32 +24,6 @@ def green_slow(value, seconds=0.001):
     return value
 
 
-HUBS = ["eventlet_asyncio.hub", "epolls", "poll", "selects"]
-
-
-def run_on_hub(name, in_thread):
-    def run(function):
-        def thread():
-            hubs.use_hub(name)
-            return function()
-
-        return in_thread(thread)
-
-    return run
-
-
-@pytest.fixture(params=HUBS)
-def on_hub(request, in_thread):
-    """Runs a function in a thread with each kind of hub that can host a loop of ours."""
-    return run_on_hub(request.param, in_thread)
-
-
-@pytest.fixture(params=[*HUBS, "asyncio"])
-def on_any_hub(request, in_thread):
-    """The same, and with eventlet's asyncio hub, under which no other loop can run."""
-    return run_on_hub(request.param, in_thread)
-
-
 # A hub, ours or not, hosts the loop.
 
 
