@@ -354,7 +354,7 @@ def test_green_threads_go_on_in_a_forked_child():
     thread.start()
     pid = os.fork()
     green.wait()
-    if eventlet.version_info >= (0, 40, 1):
+    if tuple(map(int, eventlet.__version__.split(".")[:3])) >= (0, 40, 1):
         thread.join()
         assert len(ticks) == 10
         assert not thread.is_alive()
