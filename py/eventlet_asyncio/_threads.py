@@ -108,6 +108,15 @@ class _Guest:
             self._green.throw()
 
 
+def change_for_foreign(hub):
+    """Make the changes for eventlet's asyncio hub, in which no loop of ours runs that would."""
+    if isinstance(hub, asyncio_hub.Hub) and not hasattr(hub, "_eventlet_asyncio_changed"):
+        from eventlet_asyncio import _patches
+
+        hub._eventlet_asyncio_changed = True
+        _patches.apply()
+
+
 def enlist_foreign(hub):
     """Make sure that other threads can have a hub of eventlet's wake what is about to wait in it."""
     if not isinstance(hub, asyncio_hub.Hub):
