@@ -24,6 +24,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_finish():
+    """What is there before the first test is no garbage, and need not be looked at after each."""
+    gc.collect()
+    gc.freeze()
+
+
 def leave_hub():
     """End the hub of this thread, as the end of the thread would."""
     vars(hubs._threadlocal).clear()
