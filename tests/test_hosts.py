@@ -176,6 +176,30 @@ def test_kills_and_timeouts_cross_on_every_hub(on_any_hub):
     assert log == ["clean", "clean"]
 
 
+def test_the_end_of_a_step_that_was_struck_leaves_no_running_loop_to_green_code(on_hub):
+    async def parks():
+        eventlet.sleep(60)
+
+    def looks():
+        seen = [asyncio._get_running_loop()]
+        for _ in range(5):
+            eventlet.sleep(0)
+            seen.append(asyncio._get_running_loop())
+        return seen
+
+    def body():
+        for _ in range(3):
+            green = future_to_greenlet(parks())
+            eventlet.sleep(0.001)
+            green.future.cancel()
+            looking = [eventlet.spawn(looks) for _ in range(3)]
+            assert [each.wait() for each in looking] == [[None] * 6] * 3
+            with pytest.raises((greenlet.GreenletExit, asyncio.CancelledError)):
+                green.wait()
+
+    on_hub(body)
+
+
 # A loop of ours hosts the hub, which may be made while the loop runs.
 
 
