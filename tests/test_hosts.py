@@ -200,6 +200,48 @@ def test_the_end_of_a_step_that_was_struck_leaves_no_running_loop_to_green_code(
     on_hub(body)
 
 
+def test_a_kill_by_async_code_keeps_who_is_who(host):
+    """It switches to the green thread at once, in the middle of a step."""
+
+    def identity():
+        loop = asyncio._get_running_loop()
+        return loop, None if loop is None else asyncio.current_task()
+
+    async def main():
+        loop, seen = asyncio.get_running_loop(), []
+
+        def green():
+            mine = identity()
+            try:
+                eventlet.sleep(60)
+            except greenlet.GreenletExit:
+                # Which a loop of eventlet's asyncio hub shows to all that it runs.
+                seen.append(identity()[0] is mine[0])
+                eventlet.sleep(0)
+                seen.append(identity() == mine)
+
+        greens = [eventlet.spawn(green) for _ in range(3)]
+        await asyncio.sleep(0.001)
+        mine = identity()
+        greens[0].kill()
+        assert identity() == mine
+        loop.call_soon(greens[1].kill)
+        await asyncio.create_task(kills(greens[2]))
+        assert identity() == mine
+        while len(seen) < 6:
+            await asyncio.sleep(0.001)
+        return seen
+
+    async def kills(green):
+        mine = identity()
+        green.kill()
+        assert identity() == mine
+        await asyncio.sleep(0)
+        assert identity() == mine
+
+    assert host(main) == [True] * 6
+
+
 # A loop of ours hosts the hub, which may be made while the loop runs.
 
 

@@ -167,7 +167,11 @@ def parking(switch):
     def parking_switch(hub):
         step = _evio.park()
         if step is None:
-            return switch(hub)
+            try:
+                return switch(hub)
+            finally:
+                # Perhaps by the kill() of a callback.
+                _evio.go_on()
         try:
             result = switch(hub)
         except BaseException:

@@ -11,7 +11,7 @@ import eventlet
 import greenlet
 from eventlet import corolocal, event, hubs
 
-from eventlet_asyncio import await_
+from eventlet_asyncio import EventLoop, await_
 from eventlet_asyncio._sides import home_loop
 
 CALLER = contextvars.ContextVar("the node that runs", default=None)
@@ -281,6 +281,9 @@ def point(me):
     run.point += 1
     for kind, number, way in run.strikes.get(run.point, ()):
         target = run.alive.get(number)
+        if not isinstance(asyncio._get_running_loop(), (EventLoop, type(None))):
+            # Where kill() strikes later, of which the trace would not tell.
+            way = "timer"
         if way == "soon":
             loop = asyncio._get_running_loop() or home_loop()
             loop.call_soon(run.strike, kind, number)
