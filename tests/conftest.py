@@ -16,11 +16,18 @@ from eventlet import hubs  # noqa: E402
 
 import eventlet_asyncio  # noqa: E402
 from eventlet_asyncio import _patches, use_hub  # noqa: E402
+from tests import hosts  # noqa: E402
 
 
 # A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """What is there before the first test is no garbage, and need not be looked at after each."""
+    gc.collect()
+    gc.freeze()
 
 
 def leave_hub():
@@ -113,3 +120,35 @@ def in_thread():
         return result
 
     return call
+
+
+@pytest.fixture(params=hosts.EVERY.values(), ids=hosts.EVERY)
+def host(request, in_thread):
+    """Runs an async function on each kind of host."""
+    return lambda main: in_thread(request.param, main)
+
+
+@pytest.fixture(params=hosts.BLOCKING.values(), ids=hosts.BLOCKING)
+def blocking_host(request, in_thread):
+    """Runs an async function, whose tasks may block greenly, on each kind of host where they may."""
+    return lambda main: in_thread(request.param, main)
+
+
+def run_on_hub(name, in_thread):
+    def body(function):
+        hubs.use_hub(name)
+        return function()
+
+    return lambda function: in_thread(body, function)
+
+
+@pytest.fixture(params=hosts.HUBS)
+def on_hub(request, in_thread):
+    """Runs green code on each kind of hub that can host a loop of ours."""
+    return run_on_hub(request.param, in_thread)
+
+
+@pytest.fixture(params=hosts.ALL_HUBS)
+def on_any_hub(request, in_thread):
+    """The same, and with eventlet's asyncio hub, under which no other loop can run."""
+    return run_on_hub(request.param, in_thread)

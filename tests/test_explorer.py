@@ -51,6 +51,12 @@ def test_seeds(first):
         outcome_of(explore.case_of(seed))
 
 
+@pytest.mark.parametrize("ground", [ground for ground in trees.GROUNDS if ground])
+def test_seeds_on_other_hubs_and_loops(ground):
+    for seed in range(60):
+        outcome_of(explore.case_of(seed, ground=ground))
+
+
 @settings(
     max_examples=200,
     deadline=None,

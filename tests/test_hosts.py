@@ -24,32 +24,6 @@ def green_slow(value, seconds=0.001):
     return value
 
 
-HUBS = ["eventlet_asyncio.hub", "epolls", "poll", "selects"]
-
-
-def run_on_hub(name, in_thread):
-    def run(function):
-        def thread():
-            hubs.use_hub(name)
-            return function()
-
-        return in_thread(thread)
-
-    return run
-
-
-@pytest.fixture(params=HUBS)
-def on_hub(request, in_thread):
-    """Runs a function in a thread with each kind of hub that can host a loop of ours."""
-    return run_on_hub(request.param, in_thread)
-
-
-@pytest.fixture(params=[*HUBS, "asyncio"])
-def on_any_hub(request, in_thread):
-    """The same, and with eventlet's asyncio hub, under which no other loop can run."""
-    return run_on_hub(request.param, in_thread)
-
-
 # A hub, ours or not, hosts the loop.
 
 
@@ -200,6 +174,72 @@ def test_kills_and_timeouts_cross_on_every_hub(on_any_hub):
 
     on_any_hub(body)
     assert log == ["clean", "clean"]
+
+
+def test_the_end_of_a_step_that_was_struck_leaves_no_running_loop_to_green_code(on_hub):
+    async def parks():
+        eventlet.sleep(60)
+
+    def looks():
+        seen = [asyncio._get_running_loop()]
+        for _ in range(5):
+            eventlet.sleep(0)
+            seen.append(asyncio._get_running_loop())
+        return seen
+
+    def body():
+        for _ in range(3):
+            green = future_to_greenlet(parks())
+            eventlet.sleep(0.001)
+            green.future.cancel()
+            looking = [eventlet.spawn(looks) for _ in range(3)]
+            assert [each.wait() for each in looking] == [[None] * 6] * 3
+            with pytest.raises((greenlet.GreenletExit, asyncio.CancelledError)):
+                green.wait()
+
+    on_hub(body)
+
+
+def test_a_kill_by_async_code_keeps_who_is_who(host):
+    """It switches to the green thread at once, in the middle of a step."""
+
+    def identity():
+        loop = asyncio._get_running_loop()
+        return loop, None if loop is None else asyncio.current_task()
+
+    async def main():
+        loop, seen = asyncio.get_running_loop(), []
+
+        def green():
+            mine = identity()
+            try:
+                eventlet.sleep(60)
+            except greenlet.GreenletExit:
+                # Which a loop of eventlet's asyncio hub shows to all that it runs.
+                seen.append(identity()[0] is mine[0])
+                eventlet.sleep(0)
+                seen.append(identity() == mine)
+
+        greens = [eventlet.spawn(green) for _ in range(3)]
+        await asyncio.sleep(0.001)
+        mine = identity()
+        greens[0].kill()
+        assert identity() == mine
+        loop.call_soon(greens[1].kill)
+        await asyncio.create_task(kills(greens[2]))
+        assert identity() == mine
+        while len(seen) < 6:
+            await asyncio.sleep(0.001)
+        return seen
+
+    async def kills(green):
+        mine = identity()
+        green.kill()
+        assert identity() == mine
+        await asyncio.sleep(0)
+        assert identity() == mine
+
+    assert host(main) == [True] * 6
 
 
 # A loop of ours hosts the hub, which may be made while the loop runs.

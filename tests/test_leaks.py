@@ -43,7 +43,7 @@ def census():
             count["greenlets"] += number
         elif issubclass(kind, asyncio.Future):
             count["futures"] += number
-        elif kind.__module__.startswith("eventlet_asyncio"):
+        elif str(kind.__module__).startswith("eventlet_asyncio"):
             count[kind.__name__] += number
         count["objects"] += number
     count["descriptors"] = descriptors()

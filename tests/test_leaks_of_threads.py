@@ -34,7 +34,7 @@ def census():
             count["greenlets"] += 1
         elif issubclass(kind, asyncio.Future):
             count["futures"] += 1
-        elif kind.__module__.startswith("eventlet"):
+        elif str(kind.__module__).startswith("eventlet"):
             count[kind.__name__] += 1
     return count
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 
 import eventlet
 import greenlet
@@ -487,3 +488,51 @@ def test_a_green_thread_that_is_killed_inside_kill_has_no_running_loop(hub, kill
         green.wait()
     eventlet.sleep(0.001)
     assert log == ([None] if killer == "callback" else [None, "task"])
+
+
+@pytest.mark.parametrize("then", ["blocks", "awaits", "ends"])
+def test_a_cancel_beside_a_silent_timeout_of_the_same_turn_is_not_lost(hub, then):
+    """It strikes where the task waits next, which may be a green block again."""
+
+    async def child():
+        with eventlet.Timeout(0.001, False):
+            eventlet.sleep(60)
+        if then == "blocks":
+            eventlet.sleep(60)
+        if then == "awaits":
+            await asyncio.sleep(0)
+        return "ended"
+
+    async def main():
+        task = asyncio.create_task(child())
+        await asyncio.sleep(0)
+        # Timers that are due in one turn, the cancel's and that of the Timeout, which is thrown first.
+        asyncio.get_running_loop().call_later(0.001, task.cancel)
+        time.sleep(0.002)
+        if then == "ends":
+            return await task
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return "ended"
+
+    assert eventlet_asyncio.run(main()) == "ended"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout() is new in Python 3.11")
+@pytest.mark.parametrize("block", [lambda: eventlet.sleep(0), lambda: eventlet.sleep(0.003)])
+def test_a_limit_of_asyncios_ends_a_task_that_only_blocks_within_silent_timeouts(hub, block):
+    async def only_blocks():
+        while True:
+            with eventlet.Timeout(0.002, False):
+                eventlet.sleep(60)
+
+    async def main():
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.008):
+                    await only_blocks()
+            assert asyncio.current_task().cancelling() == 0
+            block()
+            await asyncio.sleep(0)
+
+    eventlet_asyncio.run(asyncio.wait_for(main(), 20))

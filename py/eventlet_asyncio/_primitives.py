@@ -24,7 +24,7 @@ from eventlet.queue import _NONE, Empty, Full, ItemWaiter, Waiter
 from eventlet.timeout import Timeout
 from greenlet import getcurrent, greenlet
 
-from eventlet_asyncio import _evio
+from eventlet_asyncio import _evio, _threads
 
 #: The methods that are replaced, by where they stand.
 REPLACEMENTS: list = []
@@ -637,7 +637,7 @@ _cancel = _as_it_is(greenthread.cancel)
 def kill(g, *throw_args):
     """Raise an exception in a green thread; in another OS thread, as soon as that thread's hub can."""
     if _evio.is_here(g):
-        _kill(g, *throw_args)
+        _threads.kill_here(_kill, g, *throw_args)
     elif not g.dead:
         _evio.wake(g, _kill, g, *throw_args)
 

@@ -25,7 +25,10 @@ def get_hub():
     """The hub of this thread; where none was chosen and a loop of ours runs, it is ours."""
     if isinstance(asyncio._get_running_loop(), _evio.LoopCore):
         choose_hub()
-    return hubs.get_hub()
+    hub = hubs.get_hub()
+    if not isinstance(hub, _evio.HubCore):
+        _threads.change_for_foreign(hub)
+    return hub
 
 
 def home_loop():

@@ -167,12 +167,15 @@ def parking(switch):
     def parking_switch(hub):
         step = _evio.park()
         if step is None:
-            return switch(hub)
+            try:
+                return switch(hub)
+            finally:
+                # Perhaps by the kill() of a callback.
+                _evio.go_on()
         try:
             result = switch(hub)
         except BaseException:
             _evio.unpark(step)
-            cancel_late(step)
             raise
         _evio.unpark(step)
         due = step.take_due_cancel()
@@ -225,17 +228,26 @@ def cancel_parked(step, msg=None):
 
 
 def _deliver(step, exception):
-    """Throws a cancel that is still due; a step that woke by itself has raised it already."""
-    if step.due_cancel is exception:
+    """Throws a cancel that is still due; a step that woke by itself has raised it already.
+
+    One that was struck by something else may block again by now, or else is left for cancel_left().
+    """
+    blocked = step.blocked
+    if step.due_cancel is exception and blocked is not None:
+        task = step.task
         step.take_due_cancel()
-        step.blocked.throw(exception)
+        if not _is_taken_back(task):
+            blocked.throw(exception)
 
 
-def cancel_late(step):
-    """Leaves a cancel that was due, where something else was thrown, for the task's next await."""
-    cancel = step.take_due_cancel()
-    if cancel is not None:
-        cancel_again(_current_task(), cancel)
+def cancel_left(task, cancel):
+    """Cancels a task at its await for a cancel that was due at a green block, where something else was thrown."""
+    if task is not None and not task.done() and not _is_taken_back(task):
+        cancel_again(task, cancel)
+
+
+def _is_taken_back(task):
+    return sys.version_info >= (3, 11) and task is not None and task.cancelling() == 0
 
 
 def cancel_again(task, cancel):

@@ -5,7 +5,7 @@ import sys
 import weakref
 
 import greenlet
-from eventlet import greenthread, patcher
+from eventlet import greenthread, hubs, patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
 from eventlet_asyncio import _evio, _stdlib
@@ -106,6 +106,35 @@ class _Guest:
         if leave and self._green:
             self._green.parent = greenlet.getcurrent()
             self._green.throw()
+
+
+def change_for_foreign(hub):
+    """Make the changes for eventlet's asyncio hub, in which no loop of ours runs that would."""
+    if isinstance(hub, asyncio_hub.Hub) and not hasattr(hub, "_eventlet_asyncio_changed"):
+        from eventlet_asyncio import _patches
+
+        hub._eventlet_asyncio_changed = True
+        _patches.apply()
+
+
+def kill_here(kill, green, *throw_args):
+    """Kills a green thread of this thread, by a kill() that switches to it, which a guest's host must not."""
+    loop = asyncio._get_running_loop()
+    if loop is not None and not isinstance(loop, _evio.LoopCore):
+        hub = hubs.get_hub()
+        if isinstance(hub, _evio.HubCore):
+            if not green and type(green) is greenthread.GreenThread:
+                # It may begin before the hub comes to that.
+                green.run = lambda *_: green.main(_raise, throw_args, {})
+            hub.schedule_call_global(0, kill, green, *throw_args)
+            return
+    kill(green, *throw_args)
+
+
+def _raise(*throw_args):
+    from eventlet_asyncio import bridge
+
+    raise bridge.exception_of(throw_args)
 
 
 def enlist_foreign(hub):

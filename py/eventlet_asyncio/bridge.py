@@ -115,7 +115,7 @@ class FutureGreenThread(GreenThread):
             return _evio.wake(self, self.throw, *throw_args)
         if self.dead or super().__bool__():
             return super().throw(*throw_args)
-        interrupt(self._crossing, _exception(throw_args))
+        interrupt(self._crossing, exception_of(throw_args))
         # As every throw, this one leaves who calls it.
         hub = get_hub()
         return None if greenlet.getcurrent() is hub.greenlet else hub.greenlet.switch()
@@ -128,7 +128,8 @@ class FutureGreenThread(GreenThread):
         return super().kill(*throw_args)
 
 
-def _exception(throw_args):
+def exception_of(throw_args):
+    """What a throw() with those arguments raises."""
     if not throw_args:
         return greenlet.GreenletExit()
     kind, *rest = throw_args

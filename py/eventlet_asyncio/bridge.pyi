@@ -195,6 +195,9 @@ def sync_to_async(
 def await_green_thread(green: greenlet) -> Generator[Any, None, Any]:
     """`GreenThread.__await__`, by the rules of greenlet_to_future()."""
 
+def exception_of(throw_args: tuple[Any, ...]) -> BaseException:
+    """What a `throw()` with those arguments raises."""
+
 def kill_soon(green: greenlet) -> None:
     """Kill a green thread when the hub comes to it."""
 

@@ -10,7 +10,7 @@ os.environ.setdefault("EVENTLET_TESTS", "1")
 
 from eventlet import hubs  # noqa: E402
 
-from tests.explorer import explore, interpret, shrink  # noqa: E402
+from tests.explorer import explore, interpret, shrink, trees  # noqa: E402
 
 
 def main():
@@ -22,8 +22,11 @@ def main():
     parser.add_argument("--shrink", type=int, help="make the failing case of this seed smaller; show what is left")
     for size, usual in (("nodes", 9), ("depth", 5), ("strikes", 3)):
         parser.add_argument(f"--{size}", type=int, default=usual, help=f"at most so many {size}")
+    parser.add_argument(
+        "--ground", choices=trees.GROUNDS, default="", help="whose hub or loop they stand on [default: ours]"
+    )
     options = parser.parse_args()
-    sizes = {"nodes": options.nodes, "depth": options.depth, "strikes": options.strikes}
+    sizes = {"nodes": options.nodes, "depth": options.depth, "strikes": options.strikes, "ground": options.ground}
     if options.script is not None:
         print(interpret.script_of(explore.case_of(options.script, **sizes)))
         return 0

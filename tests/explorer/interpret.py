@@ -10,7 +10,7 @@ import textwrap
 import warnings
 
 from tests.explorer import schedule, strikes
-from tests.explorer.trees import Pause, nodes_of
+from tests.explorer.trees import GROUNDS, MODES, Pause, nodes_of
 
 #: How a call of each kind is written, after the names of the children.
 CALLS = {
@@ -128,14 +128,6 @@ def _limit(limit):
     return [f"{'async ' if limit == 'asyncio' else ''}with e.limited({LIMITS[limit]}):"]
 
 
-HOSTS = {
-    "spawn": "eventlet.spawn({0}).wait()",
-    "await_": "await_({0}())",
-    "run": "run({0}())",
-    "spawn run": "eventlet.spawn(asyncio.run, {0}()).wait()",
-}
-
-
 def program_of(case, name):
     """Compiles a program of that name: a function that runs it to its root's end."""
     names = {**_NAMES, **vars(schedule)}
@@ -143,10 +135,15 @@ def program_of(case, name):
     return eval(f"lambda: {_host(case)}", names)
 
 
+def run_nothing(host):
+    """Runs an empty coroutine as a program would be."""
+    eval(host.format("nothing"), {**_NAMES, **vars(schedule), "nothing": schedule.nothing})
+
+
 @contextlib.contextmanager
-def mode_of(case, hub):
+def mode_of(case, loop):
     """Sets the hub's loop up."""
-    names = {**_NAMES, "hub": hub}
+    names = {**_NAMES, "loop": loop}
     with warnings.catch_warnings():
         exec(MODES[case.mode], names)
         try:
@@ -156,7 +153,7 @@ def mode_of(case, hub):
 
 
 def _host(case):
-    return HOSTS[case.host].format(f"node{case.root.number}")
+    return GROUNDS[case.ground].hosts[case.root.world][case.host].format(f"node{case.root.number}")
 
 
 def strikes_of(case):
@@ -172,17 +169,9 @@ from eventlet_asyncio import (
 )
 """
 
-MODES = {
-    "": "",
-    "debug": "hub.loop.set_debug(True); hub.loop.slow_callback_duration = 60",
-    "python tasks": "hub.loop.set_task_factory(lambda loop, coro, **options: asyncio.tasks._PyTask(coro, loop=loop, **options))",
-    "eager tasks": "hub.loop.set_task_factory(asyncio.eager_task_factory)",
-    # Its warnings are ignored, so that nothing is changed but the way.
-    "checked": 'green_in_async("warn"); warnings.simplefilter("ignore", RuntimeWarning)',
-}
 UNDO = """\
-hub.loop.set_debug(False)
-hub.loop.set_task_factory(None)
+loop.set_debug(False)
+loop.set_task_factory(None)
 green_in_async("allow")
 """
 
@@ -190,8 +179,7 @@ _NAMES: dict = {}
 exec(_IMPORTS, _NAMES)
 
 _END = """\
-use_hub()
-hub = hubs.get_hub()
+hub, loop = stand_on({hub!r})
 hub.set_timer_exceptions(False)
 {mode}
 now = Run({strikes})
@@ -212,7 +200,15 @@ print("still running:", sorted(now.alive))
 def script_of(case):
     """A program that needs only eventlet_asyncio: what it does, and prints its trace."""
     parts = [_IMPORTS, _text(schedule), _text(strikes), source_of(case.root)]
-    parts.append(_END.format(strikes=strikes_of(case), host=_host(case), loop="None" if case.host == "run" else "hub.loop", mode=MODES[case.mode]))
+    parts.append(
+        _END.format(
+            hub=GROUNDS[case.ground].hub,
+            strikes=strikes_of(case),
+            host=_host(case),
+            loop="None" if case.host == "run" else "loop",
+            mode=MODES[case.mode],
+        )
+    )
     return "\n\n".join(parts)
 
 

@@ -58,7 +58,7 @@ class Standing:
     """Who stands where in a program that runs."""
 
     def __init__(self, case):
-        self.host, self.mode = case.host, case.mode
+        self.host, self.mode, self.ground = case.host, case.mode, case.ground
         self.nodes = {node.number: node for node in nodes_of(case.root)}
         self.parents = {
             child.number: node.number

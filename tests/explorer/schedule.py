@@ -11,6 +11,9 @@ import eventlet
 import greenlet
 from eventlet import corolocal, event, hubs
 
+from eventlet_asyncio import EventLoop, await_
+from eventlet_asyncio._sides import home_loop
+
 CALLER = contextvars.ContextVar("the node that runs", default=None)
 
 
@@ -32,6 +35,8 @@ class Run:
         self.alive = {}
         self.units = {}
         self.made = {}
+        #: Whether green threads start with a copy of their maker's context.
+        self.copies = hasattr(hubs.get_hub(), "loop")
         Run.now = self
         CALLER.set(None)
 
@@ -108,7 +113,7 @@ class node:
         self.key = running_task() or greenlet.getcurrent()
         self.loop = asyncio._get_running_loop()
         run.note("start", self.number, run.unit(self.key), None if self.loop is None else id(self.loop))
-        if CALLER.get() != self.parent:
+        if CALLER.get() != self.parent and (run.copies or CALLER.get() is not None):
             run.note("fault", f"node {self.number} has the context of node {CALLER.get()}")
         CALLER.set(self.number)
         run.alive[self.number] = self
@@ -229,6 +234,42 @@ async def async_pause(me, kinds):
             await there
 
 
+def stand_on(name):
+    """Has this thread use a hub; that hub and its loop."""
+    hubs.use_hub(name)
+    # A loop of ours runs in it from then on.
+    await_(asyncio.sleep(0))
+    return hubs.get_hub(), home_loop()
+
+
+def run_foreign(make_loop, main, limit=8):
+    """As asyncio.run(), on a loop that is not ours."""
+    loop = make_loop()
+    limit = loop.call_later(limit, loop.stop)
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        limit.cancel()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait_for(left(tasks, loop), 8))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def nothing():
+    """What nobody has to wait for."""
+
+
+async def left(tasks, loop):
+    for end in zip(tasks, await asyncio.gather(*tasks, return_exceptions=True)):
+        task, exception = end
+        if not task.cancelled() and task.exception() is not None:
+            message = "unhandled exception during asyncio.run() shutdown"
+            loop.call_exception_handler({"message": message, "exception": exception, "task": task})
+
+
 def resolve(future):
     if not future.done():
         future.set_result(None)
@@ -240,8 +281,11 @@ def point(me):
     run.point += 1
     for kind, number, way in run.strikes.get(run.point, ()):
         target = run.alive.get(number)
+        if not isinstance(asyncio._get_running_loop(), (EventLoop, type(None))):
+            # Where kill() strikes later, of which the trace would not tell.
+            way = "timer"
         if way == "soon":
-            loop = asyncio._get_running_loop() or hubs.get_hub().loop
+            loop = asyncio._get_running_loop() or home_loop()
             loop.call_soon(run.strike, kind, number)
         elif way == "inline" and target is not None and target.key is not me.key:
             run.strike(kind, number)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from eventlet import hubs
 
 from tests.explorer import explore
-from tests.explorer.trees import HOSTS, Call, Pause, nodes_of
+from tests.explorer.trees import GROUNDS, Call, Pause, nodes_of
 
 
 def shrink(case, failure, tries=3000):
@@ -46,12 +46,14 @@ def _smaller(case):
         yield replace(case, mode="")
     for index in range(len(case.strikes)):
         yield replace(case, strikes=case.strikes[:index] + case.strikes[index + 1 :])
+    hosts = GROUNDS[case.ground].hosts
     for child in list(nodes_of(case.root))[1:]:
-        yield replace(case, root=child, host=HOSTS[child.world][0])
-    for host in HOSTS[case.root.world]:
-        if host != case.host:
-            if HOSTS[case.root.world].index(host) < HOSTS[case.root.world].index(case.host):
-                yield replace(case, host=host)
+        if child.world in hosts:
+            yield replace(case, root=child, host=next(iter(hosts[child.world])))
+    for host in hosts[case.root.world]:
+        if host == case.host:
+            break
+        yield replace(case, host=host)
     for root in _smaller_nodes(case.root):
         yield replace(case, root=root)
         for index, strike in enumerate(case.strikes):

@@ -6,7 +6,7 @@ numbers, or Hypothesis, which then shrinks what has been chosen.
 
 import random
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: How green code calls a child, by the child's world.
 GREEN_CALLS = {
@@ -43,8 +43,53 @@ STRIKES = ("strike", "exit", "limit", "below")
 #: Who delivers a strike: a timer of the hub, a callback of the loop, or the node that comes to the point.
 WAYS = ("timer", "soon", "inline")
 #: How the hub's loop is set up: each has the bridge take other ways.
-MODES = ("", "debug", "python tasks", "checked") + (("eager tasks",) if sys.version_info >= (3, 12) else ())
-HOSTS = {"green": ("spawn",), "async": ("await_", "run", "spawn run")}
+MODES = {
+    "": "",
+    "debug": "loop.set_debug(True); loop.slow_callback_duration = 60",
+    "python tasks": "loop.set_task_factory(lambda loop, coro, **options: asyncio.tasks._PyTask(coro, loop=loop, **options))",
+    # Its warnings are ignored, so that nothing is changed but the way.
+    "checked": 'green_in_async("warn"); warnings.simplefilter("ignore", RuntimeWarning)',
+}
+if sys.version_info >= (3, 12):
+    MODES["eager tasks"] = "loop.set_task_factory(asyncio.eager_task_factory)"
+
+#: How a program is run, by the world of its root.
+HOSTS = {
+    "green": {"spawn": "eventlet.spawn({0}).wait()"},
+    "async": {
+        "await_": "await_({0}())",
+        "run": "run({0}())",
+        "spawn run": "eventlet.spawn(asyncio.run, {0}()).wait()",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """On what a program stands: a hub, and perhaps a loop that is not ours, whose guest the hub is."""
+
+    hub: str = "eventlet_asyncio.hub"
+    hosts: dict = field(default_factory=lambda: HOSTS)
+    modes: tuple = tuple(MODES)
+    #: Calls that are not for it, by the world of the caller.
+    without: dict = field(default_factory=lambda: {"green": (), "async": ()})
+    #: Whether tasks may block greenly.
+    blocks: bool = True
+
+
+def _foreign(loop):
+    hosts = {"async": {"foreign": f"run_foreign({loop}, {{0}}())"}}
+    return Ground(hosts=hosts, modes=("",), without={"green": (), "async": ("call",)}, blocks=False)
+
+
+GROUNDS = {
+    "": Ground(),
+    "stdlib": _foreign("asyncio.SelectorEventLoop"),
+    "uvloop": _foreign("__import__('uvloop').Loop"),
+    # asyncio.run() below a task steps aside for another loop under our hub alone.
+    "epolls": Ground(hub="epolls", without={"green": ("run",), "async": ()}),
+    "poll": Ground(hub="poll", without={"green": ("run",), "async": ()}),
+}
 
 
 @dataclass(frozen=True)
@@ -94,6 +139,7 @@ class Case:
     root: Node
     strikes: tuple = ()
     mode: str = ""
+    ground: str = ""
 
 
 def nodes_of(root):
@@ -121,19 +167,21 @@ class Chooser:
         return self._random.randrange(100) < percent
 
 
-def generate(chooser, *, nodes=9, depth=5, strikes=3):
+def generate(chooser, *, nodes=9, depth=5, strikes=3, ground=""):
     """A case of at most so many nodes, so many below one another, and so many strikes."""
-    maker = _Maker(chooser, nodes)
-    world = chooser.pick(("green", "async"))
+    kind = GROUNDS[ground]
+    maker = _Maker(chooser, nodes, kind)
+    world = chooser.pick(tuple(kind.hosts))
     root = maker.node(world, depth)
-    host = chooser.pick(HOSTS[world])
+    host = chooser.pick(tuple(kind.hosts[world]))
     struck = () if not chooser.happens(75) else maker.strikes(chooser.number(1, strikes))
-    mode = chooser.pick(MODES) if chooser.happens(30) else ""
-    return Case(host, root, struck, mode)
+    mode = chooser.pick(kind.modes) if chooser.happens(30) else ""
+    return Case(host, root, struck, mode, ground)
 
 
 class _Maker:
-    def __init__(self, chooser, nodes):
+    def __init__(self, chooser, nodes, ground):
+        self._ground = ground
         self._chooser = chooser
         self._nodes = nodes
         self._made = 0
@@ -154,16 +202,20 @@ class _Maker:
 
     def _pauses(self, world):
         letters = GREEN_PAUSES if world == "green" else ASYNC_PAUSES
+        if not self._ground.blocks:
+            letters = letters.replace("g", "")
         return "".join(self._chooser.pick(letters) for _ in range(self._chooser.number(1, 3)))
 
     def _call(self, world, depth):
         chooser = self._chooser
         callee = chooser.pick(("green", "async"))
         calls = GREEN_CALLS if world == "green" else ASYNC_CALLS
-        kind = chooser.pick(calls[callee])
+        kind = chooser.pick([kind for kind in calls[callee] if kind not in self._ground.without[world]])
         count = chooser.number(1, 3) if kind in SEVERAL else 1
         children = tuple(self.node(callee, depth - 1) for _ in range(count))
         limits = GREEN_LIMITS if world == "green" else ASYNC_LIMITS
+        if world == "async" and not self._ground.blocks:
+            limits = tuple(limit for limit in limits if limit not in GREEN_LIMITS) or ("",)
         limit = chooser.pick(limits) if chooser.happens(35) else ""
         return Call(kind, children, limit, caught=chooser.happens(30))
 

@@ -233,6 +233,8 @@ pub(crate) fn live(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResu
         }
     }
     carry(driver, step)?;
+    // A hub that is not ours leaves that to who comes back to it.
+    step::put_away(py)?;
     // Nobody waits for the end of a greenlet without the baton, least of all in run_forever.
     if let Some(hub) = crate::hub::of_thread(py)? {
         greenlet::set_parent(&me, &hub.getattr(intern!(py, "greenlet"))?)?;

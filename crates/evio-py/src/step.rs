@@ -37,6 +37,12 @@ static ACTIVE_THREADS: AtomicUsize = AtomicUsize::new(0);
 /// Steps whose identity somebody else put away and that have not got it back.
 static DISPLACED: AtomicUsize = AtomicUsize::new(0);
 
+/// A cancel that is to be raised where the step blocks, and the task whose step it was.
+struct DueCancel {
+    exception: Py<PyAny>,
+    task: Option<Py<PyAny>>,
+}
+
 fn take_active() -> Option<Py<Step>> {
     if ACTIVE_THREADS.load(Ordering::Relaxed) == 0 {
         return None;
@@ -76,7 +82,7 @@ pub(crate) struct Step {
     watch: GilCell<Option<Key>>,
     saved: GilCell<Option<Identity>>,
     blocked: GilCell<Option<Greenlet>>,
-    due_cancel: GilCell<Option<Py<PyAny>>>,
+    due_cancel: GilCell<Option<DueCancel>>,
     deferred: GilCell<Vec<Callback>>,
     /// What this step is sent for, who waits for that, and what came of it.
     errand: GilCell<Option<Errand>>,
@@ -253,19 +259,11 @@ pub(crate) fn come_back<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let step = step.into_bound(py);
     unpark(py, step.clone().unbind())?;
-    if step.get().due_cancel.with(py, |due| due.is_none()) {
-        return outcome;
-    }
-    match outcome {
-        Ok(_) => match step.get().take_due_cancel(py) {
-            Some(cancel) => Err(PyErr::from_value(cancel.into_bound(py))),
-            None => outcome,
-        },
-        Err(error) => {
-            py.import("eventlet_asyncio._steps")?
-                .call_method1("cancel_late", (step,))?;
-            Err(error)
-        }
+    // Where something else was thrown, that comes first, and the cancel where the step next waits.
+    let value = outcome?;
+    match step.get().take_due_cancel(py) {
+        Some(cancel) => Err(PyErr::from_value(cancel.into_bound(py))),
+        None => Ok(value),
     }
 }
 
@@ -478,6 +476,11 @@ impl Step {
         if !this.has_parked.replace(false) {
             return Ok(());
         }
+        if let Some(due) = this.due_cancel.take(py) {
+            // It has reached an await, or its end.
+            py.import("eventlet_asyncio._steps")?
+                .call_method1("cancel_left", (due.task, due.exception))?;
+        }
         let core = core.get();
         let rearm = |key| {
             // A watcher that went away meanwhile needs no arming; a descriptor that did, likewise.
@@ -603,21 +606,27 @@ impl Step {
     /// The CancelledError that the step raises where it is parked, as soon as it goes on.
     #[getter]
     fn due_cancel(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.due_cancel.get(py)
+        self.due_cancel.with(py, |due| {
+            due.as_ref().map(|due| due.exception.clone_ref(py))
+        })
     }
 
     /// Makes a cancel due; `False` when one is due already.
     fn set_due_cancel(&self, py: Python<'_>, exception: Py<PyAny>) -> bool {
         let first = self.due_cancel.with(py, |due| due.is_none());
         if first {
-            drop(self.due_cancel.replace(py, Some(exception)));
+            let task = self.task(py);
+            drop(
+                self.due_cancel
+                    .replace(py, Some(DueCancel { exception, task })),
+            );
         }
         first
     }
 
     /// The cancel that is due, which is due no more.
     pub(crate) fn take_due_cancel(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.due_cancel.take(py)
+        self.due_cancel.take(py).map(|due| due.exception)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -625,7 +634,6 @@ impl Step {
             &self.greenlet,
             &self.context,
             &self.blocked,
-            &self.due_cancel,
             &self.caller,
             &self.waits_for,
         ] {
@@ -642,6 +650,12 @@ impl Step {
         if let Some(saved) = self.saved.peek() {
             if let Some(identity) = saved.as_ref() {
                 identity.traverse(&visit)?;
+            }
+        }
+        if let Some(due) = self.due_cancel.peek() {
+            if let Some(due) = due.as_ref() {
+                visit.call(&due.exception)?;
+                visit.call(&due.task)?;
             }
         }
         if let Some(errand) = self.errand.peek() {
