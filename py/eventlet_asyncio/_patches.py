@@ -340,6 +340,18 @@ def _switch():
     return _steps.parking(BaseHub.switch)
 
 
+def _main_thread():
+    """After monkey_patch() current_thread() gives the main thread as one of several objects."""
+    threading = sys.modules["threading"]
+    own = threading.main_thread
+
+    def main_thread():
+        here = threading.current_thread()
+        return here if type(here).__name__ == "_MainThread" else own()
+
+    return main_thread
+
+
 def _await():
     return _evio.method(_evio.await_green_thread)
 
@@ -449,6 +461,7 @@ TABLE = (
     ORIGINAL_MODULES,
     Policy(),
     _anyio.WorkerThreads(),
+    Attribute([("threading", "main_thread")], _main_thread),
     SLEEP,
     SPAWN,
     SPAWN_N,

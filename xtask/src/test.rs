@@ -143,10 +143,14 @@ fn suites(
             continue;
         };
         let environment = report.step(format!("environment {version} {eventlet}"), || {
-            let requirements = [
+            let mut requirements = vec![
                 workspace.path("tests/requirements.txt"),
                 workspace.path(&format!("tests/requirements-{eventlet}.txt")),
             ];
+            if eventlet == "latest" {
+                // Programs on the loop, which have nothing to do with the release of eventlet.
+                requirements.push(workspace.path("tests/requirements-programs.txt"));
+            }
             let recipe = Recipe {
                 python,
                 requirements: &requirements,
