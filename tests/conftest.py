@@ -18,6 +18,7 @@ import eventlet_asyncio  # noqa: E402
 from eventlet_asyncio import _patches, use_hub  # noqa: E402
 from tests import hosts  # noqa: E402
 
+pytest.register_assert_rewrite("programs")
 
 # A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

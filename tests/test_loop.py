@@ -328,6 +328,18 @@ def test_an_unclosed_loop_says_so():
         gc.collect()
 
 
+def test_what_is_watched_is_known_by_descriptor_and_by_file(loop, pair):
+    left, right = pair
+    loop.add_reader(left, print)
+    for file in (left, left.fileno()):
+        key = loop._selector.get_key(file)
+        assert (key.fileobj, key.fd) == (file, left.fileno())
+    for file in (right, right.fileno()):
+        with pytest.raises(KeyError, match="is not registered"):
+            loop._selector.get_key(file)
+    loop.remove_reader(left)
+
+
 # Debug mode.
 
 

@@ -276,7 +276,8 @@ class OriginalModules:
         self._replace(patcher.original("selectors"), "select")
 
     def _replace(self, module, name):
-        self._set(module, name, patcher.original(name))
+        original = patcher.original(name)
+        self._set(module, name, OriginalSsl(original) if name == "ssl" else original)
 
     def _set(self, module, name, value):
         if vars(module)[name] is not value:
@@ -286,6 +287,22 @@ class OriginalModules:
     def undo(self):
         while self._saved:
             setattr(*self._saved.pop())
+
+
+class OriginalSsl:
+    """The original ssl, to ask whether something is TLS of whatever copy of that module."""
+
+    def __init__(self, ssl):
+        self._ssl = ssl
+        # Every copy, and eventlet, derive their own from this one.
+        self.SSLContext = ssl.SSLContext.__base__
+
+    @property
+    def SSLSocket(self):
+        return self._ssl.SSLSocket, sys.modules["ssl"].SSLSocket
+
+    def __getattr__(self, name):
+        return getattr(self._ssl, name)
 
 
 def _asyncio_modules():
@@ -338,6 +355,18 @@ def _switch():
     from eventlet_asyncio import _steps
 
     return _steps.parking(BaseHub.switch)
+
+
+def _main_thread():
+    """After monkey_patch() current_thread() gives the main thread as one of several objects."""
+    threading = sys.modules["threading"]
+    own = threading.main_thread
+
+    def main_thread():
+        here = threading.current_thread()
+        return here if type(here).__name__ == "_MainThread" else own()
+
+    return main_thread
 
 
 def _await():
@@ -449,6 +478,7 @@ TABLE = (
     ORIGINAL_MODULES,
     Policy(),
     _anyio.WorkerThreads(),
+    Attribute([("threading", "main_thread")], _main_thread),
     SLEEP,
     SPAWN,
     SPAWN_N,

@@ -29,13 +29,14 @@ class _SelectorView:
     def __init__(self, loop):
         self._loop = weakref.ref(loop)
 
-    def get_key(self, fd):
+    def get_key(self, file):
         loop = self._loop()
+        fd = file if isinstance(file, int) else file.fileno()
         reader, writer = (None, None) if loop is None else loop._watchers(fd)
         if reader is None and writer is None:
-            raise KeyError(f"{fd!r} is not registered")
+            raise KeyError(f"{file!r} is not registered")
         events = (selectors.EVENT_READ if reader else 0) | (selectors.EVENT_WRITE if writer else 0)
-        return selectors.SelectorKey(fd, fd, events, (reader, writer))
+        return selectors.SelectorKey(file, fd, events, (reader, writer))
 
 
 class _TaskFactory:

@@ -77,6 +77,16 @@ pub(crate) enum Error {
         /// The file.
         file: String,
     },
+    /// An interpreter that comes without its tests.
+    #[error(
+        "CPython {python} comes without its package `test`, in which the tests of asyncio are: \
+         where the distribution splits it off (Debian: libpython{python}-testsuite) install it, \
+         or ask for another Python"
+    )]
+    NoTests {
+        /// Its version.
+        python: String,
+    },
     /// A suite of others shows something that is not on the list of exceptions.
     #[error("tests of others did not end as they should: they are listed above")]
     Peers,

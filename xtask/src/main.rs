@@ -61,6 +61,8 @@ enum Command {
 enum Peer {
     /// Run eventlet's own tests on a hub: what no list of exceptions explains is an error
     Eventlet(EventletArgs),
+    /// Run the tests of asyncio that a CPython brings along on an event loop: what fails on ours alone is an error
+    Cpython(CpythonArgs),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +79,22 @@ struct EventletArgs {
     /// Take the tests from this file instead of fetching it
     #[arg(long, value_name = "FILE")]
     sdist: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CpythonArgs {
+    /// Take the tests of this CPython, such as 3.12 [default: the newest found]
+    #[arg(long, value_name = "VERSION")]
+    python: Option<Version>,
+    /// The event loop to run on
+    #[arg(long = "loop", value_enum, default_value_t = peers::Loop::Ours)]
+    event_loop: peers::Loop,
+    /// Run only the modules that `cargo xtask test` runs
+    #[arg(long)]
+    fast: bool,
+    /// Run only tests whose names match, such as test_events or test_ssl.*start_tls
+    #[arg(long = "match", value_name = "REGEX")]
+    matching: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -166,15 +184,31 @@ fn run(command: Command) -> Result<bool, Error> {
                 python: &python,
                 wheel: &wheel,
                 hub: args.hub,
-                part: if args.fast {
-                    peers::Part::Fast
-                } else {
-                    peers::Part::All
-                },
+                part: part(args.fast),
                 sdist: args.sdist.as_deref(),
             };
             suite.run().map(|()| true)
         }
+        Command::Peers(Peer::Cpython(args)) => {
+            let python = python::newest_or(args.python)?;
+            let wheel = wheel::for_tests(&workspace, &python)?;
+            let suite = peers::OfAsyncio {
+                workspace: &workspace,
+                python: &python,
+                event_loop: args.event_loop,
+                part: part(args.fast),
+                matching: args.matching.as_deref(),
+            };
+            suite.run(&wheel).map(|()| true)
+        }
+    }
+}
+
+fn part(fast: bool) -> peers::Part {
+    if fast {
+        peers::Part::Fast
+    } else {
+        peers::Part::All
     }
 }
 
@@ -201,6 +235,8 @@ mod tests {
             "dev",
             "peers eventlet --python 3.12 --hub asyncio --fast --sdist a.tar.gz",
             "peers eventlet",
+            "peers cpython --python 3.12 --loop uvloop --match test_ssl.*start_tls",
+            "peers cpython --fast",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }
@@ -220,6 +256,10 @@ mod tests {
             ("test --layer loop -k x", "cannot be used with"),
             ("wheel --all --python 3.12", "cannot be used with"),
             ("peers gevent", "unrecognized subcommand"),
+            (
+                "peers cpython --loop gevent",
+                "possible values: ours, stdlib, uvloop, rloop",
+            ),
             ("frobnicate", "unrecognized subcommand"),
         ] {
             let message = parse(line).expect_err(line);

@@ -1,7 +1,10 @@
 //! Test suites of others, run on what is made here: they know what nobody here thought of.
 
+mod cpython;
+mod differences;
 mod eventlet;
 mod exceptions;
 mod outcomes;
 
+pub(crate) use cpython::{Loop, OfAsyncio};
 pub(crate) use eventlet::{Part, Suite};

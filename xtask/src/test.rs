@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::consumer;
 use crate::error::Error;
 use crate::hub::Hub;
-use crate::peers::{Part, Suite};
+use crate::peers::{Loop, OfAsyncio, Part, Suite};
 use crate::process::{run, run_within};
 use crate::python::{self, Python, Version};
 use crate::report::Report;
@@ -143,10 +143,14 @@ fn suites(
             continue;
         };
         let environment = report.step(format!("environment {version} {eventlet}"), || {
-            let requirements = [
+            let mut requirements = vec![
                 workspace.path("tests/requirements.txt"),
                 workspace.path(&format!("tests/requirements-{eventlet}.txt")),
             ];
+            if eventlet == "latest" {
+                // Programs on the loop, which have nothing to do with the release of eventlet.
+                requirements.push(workspace.path("tests/requirements-programs.txt"));
+            }
             let recipe = Recipe {
                 python,
                 requirements: &requirements,
@@ -162,6 +166,9 @@ fn suites(
             report.step(format!("stubtest {version}"), || stubtest(workspace, &venv));
         }
         report.step(pytest, || run_pytest(workspace, &venv, keyword));
+        if keyword.is_none() && eventlet == "latest" {
+            tests_of_asyncio(workspace, report, python, &venv);
+        }
     }
     if keyword.is_none() {
         let peers = format!("peers {version}");
@@ -171,6 +178,23 @@ fn suites(
             }
             None => report.skip(peers, "there is no wheel to test"),
         }
+    }
+}
+
+/// What there is time for of asyncio's own tests, where the interpreter has them.
+fn tests_of_asyncio(workspace: &Workspace, report: &mut Report, python: &Python, venv: &Venv) {
+    let step = format!("asyncio's tests {}", python.version());
+    let suite = OfAsyncio {
+        workspace,
+        python,
+        event_loop: Loop::Ours,
+        part: Part::Fast,
+        matching: None,
+    };
+    if suite.is_there(venv) {
+        report.step(step, || suite.run_in(venv));
+    } else {
+        report.skip(step, "this CPython comes without its package `test`");
     }
 }
 

@@ -143,7 +143,7 @@ impl Verdict {
     /// Looks every test up.
     pub(super) fn new(exceptions: &[Exception], hub: Hub, outcomes: &Outcomes) -> Self {
         let mut verdict = Self::default();
-        for (test, Ended { outcome, why }) in &outcomes.tests {
+        for (test, Ended { outcome, why, .. }) in &outcomes.tests {
             let exception = exceptions.iter().find(|exception| {
                 exception.hubs.contains(&hub) && test.starts_with(exception.tests)
             });
@@ -202,8 +202,12 @@ mod tests {
     ];
 
     fn verdict(hub: Hub, test: &str, outcome: Outcome) -> [usize; 3] {
-        let why = "why".to_owned();
-        let tests = [(test.to_owned(), Ended { outcome, why })].into();
+        let ended = Ended {
+            outcome,
+            why: "why".to_owned(),
+            made_loop: false,
+        };
+        let tests = [(test.to_owned(), ended)].into();
         let complete = true;
         let verdict = Verdict::new(&LIST, hub, &Outcomes { tests, complete });
         [&verdict.expected, &verdict.outdated, &verdict.unexpected].map(Vec::len)

@@ -30,6 +30,8 @@ impl fmt::Display for Outcome {
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) why: String,
+    /// Whether it is known to have made an event loop.
+    pub(super) made_loop: bool,
 }
 
 /// The tests of a file, or of all files, by their names.
@@ -65,8 +67,12 @@ impl Outcomes {
                 _ => Outcome::Failed,
             };
             let text = |key: &str| note[key].as_str().unwrap_or_default().to_owned();
-            let why = text("why");
-            outcomes.tests.insert(text("test"), Ended { outcome, why });
+            let ended = Ended {
+                outcome,
+                why: text("why"),
+                made_loop: note["loop"].as_bool().unwrap_or_default(),
+            };
+            outcomes.tests.insert(text("test"), ended);
         }
         Ok(outcomes)
     }
@@ -75,6 +81,16 @@ impl Outcomes {
     pub(super) fn count(&self, outcome: Outcome) -> usize {
         let those = self.tests.values();
         those.filter(|ended| ended.outcome == outcome).count()
+    }
+
+    /// Only the tests that made an event loop.
+    pub(super) fn with_loop(&self) -> Self {
+        let mut outcomes = Self {
+            tests: self.tests.clone(),
+            complete: self.complete,
+        };
+        outcomes.tests.retain(|_, ended| ended.made_loop);
+        outcomes
     }
 }
 
@@ -87,7 +103,7 @@ mod tests {
         let outcomes = Outcomes::read(concat!(
             r#"{"test": "a", "outcome": "begun", "why": "it crashed"}"#,
             "\n",
-            r#"{"test": "a", "outcome": "passed"}"#,
+            r#"{"test": "a", "outcome": "passed", "loop": true}"#,
             "\n",
             r#"{"test": "b", "outcome": "begun", "why": "it crashed"}"#,
         ))
@@ -98,6 +114,8 @@ mod tests {
         assert_eq!(outcomes.tests["b"].outcome, Outcome::Failed);
         assert_eq!(outcomes.tests["b"].why, "it crashed");
         assert_eq!(outcomes.count(Outcome::Failed), 1);
+        assert_eq!(outcomes.with_loop().count(Outcome::Passed), 1);
+        assert_eq!(outcomes.with_loop().count(Outcome::Failed), 0);
         let end = Outcomes::read(r#"{"outcome": "complete"}"#).unwrap();
         assert!(end.complete && end.tests.is_empty());
         assert!(Outcomes::read(r#"{"test": "c", "outc"#).is_err());
