@@ -6,6 +6,7 @@ Run it where the wheel that is to be measured, uvloop and rloop are installed; C
 """
 
 import harness
+import sockets
 import traffic
 from harness import Row
 
@@ -34,6 +35,15 @@ def rows():
         "buffered", "echo by buffered protocols", traffic.protocol_echo, {}, buffered=True
     )
     yield from echoes("streams", "echo by streams", traffic.streams_echo, {"uvloop": 1.15})
+    yield Row(
+        "sock-1kb",
+        "echo by sock_recv and sock_sendall of 1 kB, 50 connections, both ends in one process",
+        sockets.sock_echo,
+        60_000,
+        {"uvloop": 1.5, "asyncio": 2},
+        {"length": 1_000, "connections": 50},
+        peers=("rloop",),
+    )
 
 
 if __name__ == "__main__":

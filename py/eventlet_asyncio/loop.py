@@ -1,7 +1,7 @@
 """The event loop: a native core in front of the standard library's selector loop.
 
-What is hot is native: scheduling, timers, readiness and running (`_evio.LoopCore`), and what stream
-transports receive and send (`_transports`). The rest is
+What is hot is native: scheduling, timers, readiness and running (`_evio.LoopCore`), what stream
+transports receive and send (`_transports`), and sockets of the program's (`_sockets`). The rest is
 inherited from asyncio.SelectorEventLoop, whose selector and self-pipe are never made. The
 inherited methods that expect them find here:
 
@@ -18,7 +18,7 @@ import types
 import weakref
 from asyncio import base_events, coroutines, events, sslproto
 
-from eventlet_asyncio import _evio, _signals, _stdlib, _transports
+from eventlet_asyncio import _evio, _signals, _sockets, _stdlib, _transports
 
 _loops = weakref.WeakSet()
 
@@ -58,7 +58,7 @@ class _TaskFactory:
             loop._is_elsewhere = outer
 
 
-class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
+class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     """A complete asyncio event loop whose callbacks may block greenly."""
 
     #: The hub whose own loop this is: it ends with that hub and cannot be closed before.

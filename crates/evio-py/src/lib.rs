@@ -39,6 +39,7 @@ mod listener;
 mod listeners;
 mod primitives;
 mod run;
+mod sockets;
 mod step;
 mod stream;
 #[allow(unsafe_code)] // A field of asyncio's tasks.
@@ -105,6 +106,8 @@ mod _evio {
         leave_semaphore, reopen_join, send_event, take_permit, take_permit_or_join,
         take_permit_or_rejoin, wake_for_permit,
     };
+    #[pymodule_export]
+    use crate::sockets::{SocketCall, sock_recv, sock_recv_into, sock_sendall};
     #[pymodule_export]
     use crate::step::{CallbackRun, Step};
     #[pymodule_export]

@@ -18,7 +18,7 @@ mod queue;
 mod read;
 mod reader;
 #[allow(unsafe_code)] // The system calls, and the memory that they use.
-mod sys;
+pub(crate) mod sys;
 mod write;
 
 pub(crate) use sys::{can_stream, reader_of, write_method};
@@ -162,7 +162,7 @@ fn fail(transport: &Transport<'_>, error: PyErr, what: &str) -> PyResult<()> {
 }
 
 /// What Python raises for a system call that failed.
-fn os_error(py: Python<'_>, error: &std::io::Error) -> PyErr {
+pub(crate) fn os_error(py: Python<'_>, error: &std::io::Error) -> PyErr {
     let code = error.raw_os_error();
     let text = py
         .import("os")

@@ -56,11 +56,16 @@ pub(super) fn receive(
     if last >= LARGE {
         return receive_large(py, fd, (last + 1).next_power_of_two().min(MOST));
     }
+    receive_small(py, fd, MOST)
+}
+
+/// Receives up to so many bytes, [`MOST`] at most, and copies them.
+fn receive_small(py: Python<'_>, fd: RawFd, size: usize) -> io::Result<Option<Bound<'_, PyBytes>>> {
     let mut memory = MEMORY.take(py);
     if memory.is_empty() {
         memory = vec![0; MOST];
     }
-    let outcome = receive_to(fd, &mut memory);
+    let outcome = receive_to(fd, &mut memory[..size]);
     let data = outcome.map(|size| Some(PyBytes::new(py, &memory[..size])).filter(|_| size != 0));
     MEMORY.replace(py, memory);
     data
@@ -68,6 +73,18 @@ pub(super) fn receive(
 
 unsafe extern "C" {
     fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: isize) -> c_int;
+}
+
+/// Receives up to so many bytes, or `None` at the end of the stream.
+pub(crate) fn receive_up_to(
+    py: Python<'_>,
+    fd: RawFd,
+    size: usize,
+) -> io::Result<Option<Bound<'_, PyBytes>>> {
+    if size > MOST {
+        return receive_large(py, fd, size);
+    }
+    receive_small(py, fd, size)
 }
 
 /// Receives into a `bytes` of some size, and makes it as long as the data.
@@ -116,13 +133,18 @@ fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
 /// # Errors
 ///
 /// Outside, that the object has no memory to write to.
-pub(super) fn receive_into(buffer: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<io::Result<usize>> {
+pub(crate) fn receive_into(buffer: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<io::Result<usize>> {
     let mut view = View::with(buffer, ffi::PyBUF_WRITABLE)?;
     Ok(receive_to(fd, view.bytes_mut()))
 }
 
+/// Whether an object has memory to receive into.
+pub(crate) fn has_room(buffer: &Bound<'_, PyAny>) -> bool {
+    View::with(buffer, ffi::PyBUF_WRITABLE).is_ok_and(|view| view.len() > 0)
+}
+
 /// Sends what the socket takes.
-pub(super) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+pub(crate) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     let start = data.as_ptr().cast::<c_void>();
     // SAFETY: the memory is readable and as long as the call says; the kernel checks the number.
     retry(|| unsafe { libc::send(fd, start, data.len(), SEND_FLAGS) })
@@ -139,11 +161,11 @@ pub(super) fn send_pieces(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize
 }
 
 /// The memory of an object, which stays where it is as long as this lives.
-pub(super) struct View(ffi::Py_buffer);
+pub(crate) struct View(ffi::Py_buffer);
 
 impl View {
     /// Of an object whose memory is in one piece.
-    pub(super) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         Self::with(object, ffi::PyBUF_SIMPLE)
     }
 
@@ -162,7 +184,7 @@ impl View {
     }
 
     /// What is in it; its owner must not run as long as somebody looks.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         if self.len() == 0 {
             return &[];
         }
@@ -267,7 +289,7 @@ fn find<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<&'py Slot> {
     })
 }
 
-fn socket_class(py: Python<'_>) -> PyResult<&'static Py<PyType>> {
+pub(crate) fn socket_class(py: Python<'_>) -> PyResult<&'static Py<PyType>> {
     static CLASS: Once<Py<PyType>> = Once::new();
     CLASS.get_or_try_init(py, || {
         let class = py.import("_socket")?.getattr("socket")?;
@@ -282,12 +304,28 @@ struct Socket {
     descriptor: c_int,
 }
 
+fn is_of_socket_class(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let class = socket_class(sock.py())?.as_ptr().cast();
+    // SAFETY: a type check of a live object, by its memory and not by what it says of itself.
+    Ok(unsafe { ffi::PyObject_TypeCheck(sock.as_ptr(), class) } != 0)
+}
+
+/// Whether a socket is CPython's, and keeps its descriptor where the first one does.
+pub(crate) fn is_socket(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static UNDERSTOOD: Once<()> = Once::new();
+    if !is_of_socket_class(sock)? {
+        return Ok(false);
+    }
+    let py = sock.py();
+    Ok(UNDERSTOOD
+        .get_or_try_init(py, || check_socket(sock))
+        .is_ok())
+}
+
 /// Refuses what is no socket of CPython's, or keeps its descriptor elsewhere.
 pub(super) fn check_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = sock.py();
-    let class = socket_class(py)?.as_ptr().cast();
-    // SAFETY: a type check of a live object, by its memory and not by what it says of itself.
-    if unsafe { ffi::PyObject_TypeCheck(sock.as_ptr(), class) } == 0 {
+    if !is_of_socket_class(sock)? {
         return Err(PyTypeError::new_err(format!(
             "a socket is needed, not {}",
             sock.get_type().name()?
@@ -306,7 +344,7 @@ pub(super) fn check_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 /// The descriptor of a socket that [`check_socket`] has let pass; -1 when it is closed.
-pub(super) fn descriptor(sock: &Bound<'_, PyAny>) -> RawFd {
+pub(crate) fn descriptor(sock: &Bound<'_, PyAny>) -> RawFd {
     // SAFETY: it is an instance of CPython's class, where this field is the first one.
     unsafe { (*sock.as_ptr().cast::<Socket>()).descriptor }
 }
@@ -343,7 +381,7 @@ pub(crate) fn reader_of<'py>(callback: &Bound<'py, PyAny>) -> Option<Bound<'py, 
 }
 
 /// Whether a method of an object is that function, found without making a bound method.
-pub(super) fn has_method(
+pub(crate) fn has_method(
     object: &Bound<'_, PyAny>,
     name: &Bound<'_, PyString>,
     function: &Bound<'_, PyAny>,

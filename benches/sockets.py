@@ -1,0 +1,60 @@
+"""The work of the rows of sockets without streams: each function measures one thing and checks what it did.
+
+`run` is what `traffic.load()` gives.
+"""
+
+import asyncio
+import os
+import socket
+
+from harness import Meter, check
+
+
+async def received(loop, sock, length):
+    """So many bytes."""
+    data = await loop.sock_recv(sock, 2**18)
+    while len(data) < length:
+        data += await loop.sock_recv(sock, 2**18)
+    return data
+
+
+def sock_echo(run, size, length, connections):
+    """Sockets of the program's: `sock_sendall()` and `sock_recv()` at both ends."""
+    each = max(size // connections, 1)
+    message = os.urandom(length)
+
+    async def serve(loop, sock):
+        for _ in range(each):
+            await loop.sock_sendall(sock, await received(loop, sock, length))
+
+    async def talk(loop, sock):
+        whole = 0
+        for _ in range(each):
+            await loop.sock_sendall(sock, message)
+            whole += await received(loop, sock, length) == message
+        return whole
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0), backlog=connections) as server:
+            server.setblocking(False)
+            ends = []
+            for _ in range(connections):
+                client = socket.socket()
+                client.setblocking(False)
+                await loop.sock_connect(client, server.getsockname())
+                ends.append((client, (await loop.sock_accept(server))[0]))
+        for pair in ends:
+            for sock in pair:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with Meter() as meter:
+            servers = [asyncio.ensure_future(serve(loop, sock)) for _, sock in ends]
+            done = await asyncio.gather(*(talk(loop, sock) for sock, _ in ends))
+        await asyncio.gather(*servers)
+        for pair in ends:
+            for sock in pair:
+                sock.close()
+        check(done, [each] * connections)
+        return meter
+
+    return run(main()).per(each * connections)
