@@ -44,6 +44,15 @@ def rows():
         {"length": 1_000, "connections": 50},
         peers=("rloop",),
     )
+    yield Row(
+        "datagram-1kb",
+        "echo by datagram protocols of 1 kB, 50 connected ends and one that is not, in one process",
+        sockets.datagram_echo,
+        60_000,
+        {"uvloop": 1.1, "asyncio": 2},
+        {"length": 1_000, "connections": 50},
+        peers=("rloop",),
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import functools
 import os
 import socket
 
@@ -55,6 +56,70 @@ def sock_echo(run, size, length, connections):
             for sock in pair:
                 sock.close()
         check(done, [each] * connections)
+        return meter
+
+    return run(main()).per(each * connections)
+
+
+class DatagramEcho(asyncio.DatagramProtocol):
+    """The server's end."""
+
+    def connection_made(self, transport):
+        self._transport = transport
+
+    def datagram_received(self, data, address):
+        self._transport.sendto(data, address)
+
+
+class DatagramClient(asyncio.DatagramProtocol):
+    """Sends a datagram, waits for its echo, and does it again."""
+
+    def __init__(self, message, rounds, done):
+        self._message = message
+        self._rounds = rounds
+        self._done = done
+        self._whole = 0
+
+    def connection_made(self, transport):
+        self._transport = transport
+
+    def start(self):
+        self._transport.sendto(self._message)
+
+    def datagram_received(self, data, address):
+        self._whole += data == self._message
+        self._rounds -= 1
+        if self._rounds:
+            self._transport.sendto(self._message)
+        else:
+            self._done.set_result(self._whole)
+
+
+def datagram_echo(run, size, length, connections):
+    """One socket of the server's, which answers to addresses, and connected ones of the clients'."""
+    each = max(size // connections, 1)
+    message = os.urandom(length)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        server, _ = await loop.create_datagram_endpoint(
+            DatagramEcho, local_addr=("127.0.0.1", 0)
+        )
+        address = server.get_extra_info("sockname")
+        clients, ends = [], []
+        for _ in range(connections):
+            ends.append(loop.create_future())
+            make = functools.partial(DatagramClient, message, each, ends[-1])
+            end = await loop.create_datagram_endpoint(make, remote_addr=address)
+            clients.append(end)
+        with Meter() as meter:
+            for _, client in clients:
+                client.start()
+            for end in ends:
+                check(await end, each)
+        for transport, _ in clients:
+            transport.close()
+        server.close()
         return meter
 
     return run(main()).per(each * connections)

@@ -1,8 +1,16 @@
-"""Stream transports whose receiving and sending is native; the rest is the standard library's."""
+"""Transports whose receiving and sending is native; the rest is the standard library's."""
 
-from asyncio import get_running_loop, selector_events
+from asyncio import get_running_loop, selector_events, transports
 
-from eventlet_asyncio._evio import Stream, StreamCore, can_stream, write_method
+from eventlet_asyncio._evio import (
+    Datagram,
+    DatagramCore,
+    Stream,
+    StreamCore,
+    can_datagram,
+    can_stream,
+    write_method,
+)
 
 
 class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
@@ -41,3 +49,28 @@ class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
 
 
 SocketTransport.write = write_method(SocketTransport)
+
+
+class DatagramTransport(
+    # asyncio's own is a DatagramTransport from Python 3.12 on only.
+    DatagramCore, selector_events._SelectorDatagramTransport, transports.DatagramTransport
+):
+    """A transport of a datagram socket."""
+
+    __slots__ = ("_datagram",)
+
+    def __new__(cls, *args, **kwargs):
+        self = object.__new__(cls)
+        self._datagram = Datagram()
+        return self
+
+    def _send_later(self, data, addr):
+        selector_events._SelectorDatagramTransport.sendto(self, data, addr)
+
+    def _tell(self, error):
+        try:
+            raise error
+        except OSError:
+            self._protocol.error_received(error)
+        finally:
+            error = None

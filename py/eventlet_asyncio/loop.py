@@ -210,6 +210,13 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             self._ensure_fd_no_transport(sock)
         return _transports.SocketTransport(self, sock, protocol, waiter, extra, server)
 
+    def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):
+        if not _transports.can_datagram(sock):
+            return super()._make_datagram_transport(sock, protocol, address, waiter, extra)
+        if sys.version_info >= (3, 12):
+            self._ensure_fd_no_transport(sock)
+        return _transports.DatagramTransport(self, sock, protocol, address, waiter, extra)
+
     def _make_ssl_transport(
         self,
         rawsock,

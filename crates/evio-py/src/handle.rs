@@ -9,6 +9,7 @@ use evio_loop::TimerKey;
 
 use crate::cell::{Flag, GilCell, Once, intern};
 use crate::core::LoopCore;
+use crate::datagram::{self, DatagramCore};
 use crate::sockets::SocketCall;
 use crate::stream::{self, StreamCore};
 
@@ -23,13 +24,26 @@ struct Call {
 enum Native {
     /// A transport that receives.
     Stream(Py<StreamCore>),
+    Datagram(Py<DatagramCore>),
     Socket(Py<SocketCall>),
 }
 
 impl Native {
+    /// Of a transport.
+    fn of(transport: Bound<'_, PyAny>) -> Option<Self> {
+        match transport.cast_into::<StreamCore>() {
+            Ok(transport) => Some(Self::Stream(transport.unbind())),
+            Err(other) => {
+                let transport = other.into_inner().cast_into::<DatagramCore>();
+                Some(Self::Datagram(transport.ok()?.unbind()))
+            }
+        }
+    }
+
     fn clone_ref(&self, py: Python<'_>) -> Self {
         match self {
             Self::Stream(transport) => Self::Stream(transport.clone_ref(py)),
+            Self::Datagram(transport) => Self::Datagram(transport.clone_ref(py)),
             Self::Socket(call) => Self::Socket(call.clone_ref(py)),
         }
     }
@@ -37,6 +51,7 @@ impl Native {
     fn run(&self, py: Python<'_>) -> PyResult<()> {
         match self {
             Self::Stream(transport) => stream::read_ready(transport.bind(py)),
+            Self::Datagram(transport) => datagram::read_ready(transport.bind(py)),
             Self::Socket(call) => SocketCall::ready(call.bind(py)),
         }
     }
@@ -44,6 +59,7 @@ impl Native {
     fn into_any(self) -> Py<PyAny> {
         match self {
             Self::Stream(transport) => transport.into_any(),
+            Self::Datagram(transport) => transport.into_any(),
             Self::Socket(call) => call.into_any(),
         }
     }
@@ -135,8 +151,9 @@ impl Handle {
         let Some((callback, args)) = self.call_parts(py) else {
             return;
         };
-        let reader = stream::reader_of(callback.bind(py)).filter(|_| args.bind(py).is_empty());
-        self.set_native(py, reader.map(|reader| Native::Stream(reader.unbind())));
+        let reader = stream::sys::owner_of(callback.bind(py), "_read_ready");
+        let reader = reader.filter(|_| args.bind(py).is_empty());
+        self.set_native(py, reader.and_then(Native::of));
     }
 
     /// Notes that the callback is a call of a socket.
@@ -384,6 +401,7 @@ impl Handle {
                 visit.call(&call.args)?;
                 match &call.native {
                     Some(Native::Stream(transport)) => visit.call(transport)?,
+                    Some(Native::Datagram(transport)) => visit.call(transport)?,
                     Some(Native::Socket(call)) => visit.call(call)?,
                     None => {}
                 }

@@ -6,6 +6,7 @@
 //! and switches greenlets. ARCHITECTURE.md in the repository has the map.
 #![deny(unsafe_code)]
 
+mod address;
 mod block_check;
 #[allow(unsafe_code)] // A cell that the interpreter's lock guards.
 mod cell;
@@ -17,6 +18,7 @@ mod clock;
 mod context;
 mod core;
 mod crossing;
+mod datagram;
 mod descent;
 mod driver;
 mod errors;
@@ -66,6 +68,8 @@ mod _evio {
     use crate::core::LoopCore;
     #[pymodule_export]
     use crate::crossing::Crossing;
+    #[pymodule_export]
+    use crate::datagram::{Datagram, DatagramCore, can_datagram};
     #[pymodule_export]
     use crate::descent::switch_carrier;
     #[pymodule_export]

@@ -21,7 +21,7 @@ mod reader;
 pub(crate) mod sys;
 mod write;
 
-pub(crate) use sys::{can_stream, reader_of, write_method};
+pub(crate) use sys::{can_stream, write_method};
 
 /// The native part of `SocketTransport`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
@@ -139,7 +139,7 @@ impl Stream {
     }
 }
 
-fn unmade() -> PyErr {
+pub(crate) fn unmade() -> PyErr {
     PyRuntimeError::new_err("the transport was not initialised")
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn os_error(py: Python<'_>, error: &std::io::Error) -> PyErr {
     }
 }
 
-fn optional<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+pub(crate) fn optional<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     Some(object.clone()).filter(|object| !object.is_none())
 }
 

@@ -2,11 +2,12 @@
 //! transport keeps its fields.
 
 use std::cell::UnsafeCell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use pyo3::PyClass;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::panic::PanicException;
@@ -14,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyCFunction, PyString, PyType};
 
 use super::{Stream, StreamCore, write};
+use crate::address::Address;
 use crate::cell::{GilCell, Once, intern};
 
 /// What is received at once, in bytes, at most.
@@ -31,6 +33,14 @@ const SEND_FLAGS: c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 /// The memory into which is received. Whoever does holds the interpreter's lock from there until the
 /// data is a `bytes`, so that one for all threads is enough.
 static MEMORY: GilCell<Vec<u8>> = GilCell::new(Vec::new());
+
+fn take_memory(py: Python<'_>) -> Vec<u8> {
+    let memory = MEMORY.take(py);
+    if memory.is_empty() {
+        return vec![0; MOST];
+    }
+    memory
+}
 
 fn count(returned: isize) -> io::Result<usize> {
     usize::try_from(returned).map_err(|_| io::Error::last_os_error())
@@ -61,10 +71,7 @@ pub(super) fn receive(
 
 /// Receives up to so many bytes, [`MOST`] at most, and copies them.
 fn receive_small(py: Python<'_>, fd: RawFd, size: usize) -> io::Result<Option<Bound<'_, PyBytes>>> {
-    let mut memory = MEMORY.take(py);
-    if memory.is_empty() {
-        memory = vec![0; MOST];
-    }
+    let mut memory = take_memory(py);
     let outcome = receive_to(fd, &mut memory[..size]);
     let data = outcome.map(|size| Some(PyBytes::new(py, &memory[..size])).filter(|_| size != 0));
     MEMORY.replace(py, memory);
@@ -150,6 +157,57 @@ pub(crate) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::send(fd, start, data.len(), SEND_FLAGS) })
 }
 
+/// Receives a datagram, and notes its address.
+pub(crate) fn receive_from<'py>(
+    py: Python<'py>,
+    fd: RawFd,
+    address: &mut Address,
+) -> io::Result<Bound<'py, PyBytes>> {
+    let mut memory = take_memory(py);
+    let (start, size) = (memory.as_mut_ptr().cast::<c_void>(), memory.len());
+    let mut length = 0;
+    let received = retry(|| {
+        let room = address.room();
+        length = room.len() as libc::socklen_t;
+        let room = room.as_mut_ptr().cast::<libc::sockaddr>();
+        // SAFETY: memory and room are writable and as long as the call says; the kernel checks the number.
+        unsafe { libc::recvfrom(fd, start, size, libc::MSG_DONTWAIT, room, &raw mut length) }
+    });
+    address.set_length(length as usize);
+    let data = received.map(|size| PyBytes::new(py, &memory[..size]));
+    MEMORY.replace(py, memory);
+    data
+}
+
+/// Sends a datagram to an address.
+pub(crate) fn send_to(fd: RawFd, data: &[u8], address: &Address) -> io::Result<usize> {
+    let start = data.as_ptr().cast::<c_void>();
+    let to = address.as_bytes();
+    let (to, length) = (to.as_ptr().cast(), to.len() as libc::socklen_t);
+    // SAFETY: the memory of both is readable and as long as the call says; the kernel checks the number.
+    retry(|| unsafe { libc::sendto(fd, start, data.len(), SEND_FLAGS, to, length) })
+}
+
+/// Tells audit hooks what a socket's `sendto()` would.
+pub(crate) fn audit_sendto(sock: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<()> {
+    unsafe extern "C" {
+        fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
+    }
+    // SAFETY: attached; there are as many live objects as the format says.
+    let refused = unsafe {
+        PySys_Audit(
+            c"socket.sendto".as_ptr(),
+            c"OO".as_ptr(),
+            sock.as_ptr(),
+            to.as_ptr(),
+        )
+    } != 0;
+    if refused {
+        return Err(PyErr::take(sock.py()).expect("CPython sets an exception when it fails"));
+    }
+    Ok(())
+}
+
 /// Sends what the socket takes of several pieces.
 pub(super) fn send_pieces(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     // SAFETY: a message of zeros is one without address, data and ancillary data.
@@ -219,8 +277,8 @@ pub(super) fn extend(array: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<()
     Ok(())
 }
 
-/// Where a transport keeps its fields: the class, and the place in words from its beginning.
-struct Slot {
+/// Where transports of a class keep their fields: the class, and the place in words from its beginning.
+pub(crate) struct Slot {
     class: Py<PyType>,
     /// The class of the fields.
     fields: Py<PyType>,
@@ -231,40 +289,56 @@ static SLOT: Once<Slot> = Once::new();
 
 const WORD: usize = size_of::<*mut ffi::PyObject>();
 
-/// The fields of a transport.
+/// The fields of a stream transport.
 pub(super) fn stream<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<Bound<'py, Stream>> {
+    fields(
+        transport.as_any(),
+        &SLOT,
+        intern!(transport.py(), "_stream"),
+    )
+}
+
+/// The fields of a transport, which are in a slot of that name.
+pub(crate) fn fields<'py, F: PyClass>(
+    transport: &Bound<'py, PyAny>,
+    slot: &'static Once<Slot>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, F>> {
     let py = transport.py();
-    let slot = match SLOT.get(py) {
+    let slot = match slot.get(py) {
         Some(slot) => slot,
-        None => find(transport)?,
+        None => find::<F>(transport, slot, name)?,
     };
     if transport.get_type_ptr() != slot.class.as_ptr().cast() {
         // A subclass, or one that is none of ours.
-        let stream = transport.getattr(intern!(py, "_stream"))?;
-        return Ok(stream.cast_into()?);
+        return Ok(transport.getattr(name)?.cast_into()?);
     }
     // SAFETY: an object of this class has a slot there: a reference of its own, or null.
-    let stream = unsafe {
+    let fields = unsafe {
         let field = transport
             .as_ptr()
             .cast::<*mut ffi::PyObject>()
             .add(slot.place);
         Bound::from_borrowed_ptr_or_opt(py, *field)
     };
-    let stream = stream.ok_or_else(super::unmade)?;
-    if stream.get_type_ptr() != slot.fields.as_ptr().cast() {
-        return Ok(stream.cast_into()?);
+    let fields = fields.ok_or_else(super::unmade)?;
+    if fields.get_type_ptr() != slot.fields.as_ptr().cast() {
+        return Ok(fields.cast_into()?);
     }
     // SAFETY: it is of exactly this class.
-    Ok(unsafe { stream.cast_into_unchecked() })
+    Ok(unsafe { fields.cast_into_unchecked() })
 }
 
 /// Looks, once, in a transport for the place where the object is that Python sees in its slot.
 #[cold]
-fn find<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<&'py Slot> {
+fn find<'py, F: PyClass>(
+    transport: &Bound<'py, PyAny>,
+    slot: &'static Once<Slot>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<&'static Slot> {
     let py = transport.py();
     let class = transport.get_type();
-    let stream = transport.getattr(intern!(py, "_stream"))?;
+    let fields = transport.getattr(name)?;
     // SAFETY: the transport is of exactly this type, and its type says how large it is.
     let words = unsafe {
         let size = (*class.as_type_ptr()).tp_basicsize;
@@ -274,16 +348,16 @@ fn find<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<&'py Slot> {
         )
     };
     let header = size_of::<ffi::PyObject>() / WORD;
-    let wanted = stream.as_ptr() as usize;
+    let wanted = fields.as_ptr() as usize;
     let mut places = (header..words.len()).filter(|&place| words[place] == wanted);
     let place = places.next().filter(|_| places.next().is_none());
     let place = place.ok_or_else(|| {
         PyRuntimeError::new_err("this Python does not keep slots where they can be found")
     })?;
-    SLOT.get_or_try_init(py, || {
+    slot.get_or_try_init(py, || {
         Ok(Slot {
             class: class.unbind(),
-            fields: py.get_type::<Stream>().unbind(),
+            fields: py.get_type::<F>().unbind(),
             place,
         })
     })
@@ -323,7 +397,7 @@ pub(crate) fn is_socket(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// Refuses what is no socket of CPython's, or keeps its descriptor elsewhere.
-pub(super) fn check_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn check_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = sock.py();
     if !is_of_socket_class(sock)? {
         return Err(PyTypeError::new_err(format!(
@@ -353,13 +427,18 @@ pub(crate) fn descriptor(sock: &Bound<'_, PyAny>) -> RawFd {
 /// program's that would be passed over.
 #[pyfunction]
 pub(crate) fn can_stream(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+    can_call(sock, &["recv", "recv_into", "send", "sendmsg", "fileno"])
+}
+
+/// Whether the system may be called for a socket, instead of some of its methods.
+pub(crate) fn can_call(sock: &Bound<'_, PyAny>, methods: &[&str]) -> PyResult<bool> {
     let py = sock.py();
     let base = socket_class(py)?.bind(py);
     if check_socket(sock).is_err() {
         return Ok(false);
     }
     let class = sock.get_type();
-    for method in ["recv", "recv_into", "send", "sendmsg", "fileno"] {
+    for &method in methods {
         if !class.getattr(method)?.is(&base.getattr(method)?) {
             return Ok(false);
         }
@@ -367,17 +446,16 @@ pub(crate) fn can_stream(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(true)
 }
 
-/// The transport whose receiving method a bound method is.
-pub(crate) fn reader_of<'py>(callback: &Bound<'py, PyAny>) -> Option<Bound<'py, StreamCore>> {
+/// The object whose native method of that name a bound method is.
+pub(crate) fn owner_of<'py>(callback: &Bound<'py, PyAny>, name: &str) -> Option<Bound<'py, PyAny>> {
     let method = callback.cast_exact::<PyCFunction>().ok()?;
     // SAFETY: it is a method made of a native function; the answer is borrowed from it, or null.
     let owner = unsafe {
         Bound::from_borrowed_ptr_or_opt(method.py(), ffi::PyCFunction_GetSelf(method.as_ptr()))
     };
-    let transport = owner?.cast_into::<StreamCore>().ok()?;
-    let name = method.getattr(intern!(method.py(), "__name__")).ok()?;
-    let name = name.cast_into::<PyString>().ok()?;
-    (name == "_read_ready").then_some(transport)
+    let own = method.getattr(intern!(method.py(), "__name__")).ok()?;
+    let own = own.cast_into::<PyString>().ok()?;
+    owner.filter(|_| own == name)
 }
 
 /// Whether a method of an object is that function, found without making a bound method.
