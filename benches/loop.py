@@ -53,6 +53,14 @@ def rows():
         {"length": 1_000, "connections": 50},
         peers=("rloop",),
     )
+    yield Row(
+        "accept",
+        "connections that plain sockets make and a server accepts, closed by their makers",
+        sockets.connect_and_close,
+        20_000,
+        {"uvloop": 1.1, "asyncio": 1.5},
+        peers=("rloop",),
+    )
 
 
 if __name__ == "__main__":

@@ -123,3 +123,37 @@ def datagram_echo(run, size, length, connections):
         return meter
 
     return run(main()).per(each * connections)
+
+
+class Closing(asyncio.Protocol):
+    """The server's end: closed by whoever has connected."""
+
+    made = 0
+
+    def connection_made(self, transport):
+        Closing.made += 1
+
+
+def connect_and_close(run, size):
+    """Connections that a server accepts and its peer, a plain socket, closes again: 20 at a time."""
+    together = 20
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Closing, "127.0.0.1", 0, backlog=128)
+        address = server.sockets[0].getsockname()
+        Closing.made = 0
+        with Meter() as meter:
+            for done in range(0, size, together):
+                ends = [socket.socket() for _ in range(together)]
+                for end in ends:
+                    end.connect(address)
+                while Closing.made < done + together:
+                    await asyncio.sleep(0)
+                for end in ends:
+                    end.close()
+        server.close()
+        check(Closing.made, -(-size // together) * together)
+        return meter
+
+    return run(main()).per(size)

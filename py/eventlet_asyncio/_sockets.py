@@ -7,6 +7,7 @@ import asyncio
 
 from eventlet_asyncio import _evio
 
+_accept = _evio.accept_connections
 _recv, _recv_into, _sendall = _evio.sock_recv, _evio.sock_recv_into, _evio.sock_sendall
 
 
@@ -48,3 +49,31 @@ class SocketMethods(asyncio.SelectorEventLoop):
             return await call.future
         finally:
             call.close()
+
+    def _accept_connection(
+        self, protocol_factory, sock, sslcontext=None, server=None, backlog=100, *timeouts
+    ):
+        if (
+            sslcontext is not None
+            or self._debug
+            or self._task_factory is not None
+            or not _accept(self, sock, backlog, self._begin_connection, protocol_factory, server)
+        ):
+            super()._accept_connection(
+                protocol_factory, sock, sslcontext, server, backlog, *timeouts
+            )
+
+    def _begin_connection(self, protocol_factory, conn, address, server):
+        """What asyncio has a task for, which nobody sees but who looks for it."""
+        try:
+            protocol = protocol_factory()
+            self._make_socket_transport(
+                conn, protocol, extra={"peername": address}, server=server
+            )
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # asyncio keeps it to itself, too.
+            if self._debug:
+                message = "Error on transport creation for incoming connection"
+                self.call_exception_handler({"message": message, "exception": error})

@@ -18,20 +18,28 @@ class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
 
     __slots__ = ("_stream",)
 
+    # asyncio has them in each instance.
+    _server = None
+    _protocol_connected = False
+    _read_ready_cb = None
+
     def __new__(cls, *args, **kwargs):
         self = object.__new__(cls)
         self._stream = Stream()
         return self
 
+    def __init__(self, loop, sock, protocol, waiter=None, extra=None, server=None):
+        self._begin(loop, sock, protocol, waiter, extra, server)
+
     def set_protocol(self, protocol):
         self._protocol = protocol
         self._protocol_connected = True
 
-    def _call_connection_lost(self, exc):
+    def _lose_with_waiter(self, exc):
         # Who sends a file may have been told already.
-        if self._empty_waiter is not None and self._empty_waiter.done():
+        if self._empty_waiter.done():
             self._empty_waiter = None
-        super()._call_connection_lost(exc)
+        selector_events._SelectorSocketTransport._call_connection_lost(self, exc)
 
     def _fail(self, error, message):
         # For the logger, the exception must be one that is being handled.

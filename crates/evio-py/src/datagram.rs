@@ -304,7 +304,9 @@ fn is_plain(data: &Bound<'_, PyAny>) -> bool {
 #[pyfunction]
 pub(crate) fn can_datagram(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = sock.py();
-    if !sys::can_call(sock, &["recvfrom", "send", "sendto", "fileno"])? {
+    static METHODS: Once<sys::Methods> = Once::new();
+    let names = ["recvfrom", "send", "sendto", "fileno"];
+    if !sys::can_call(sock, &METHODS, &names)? {
         return Ok(false);
     }
     let family = sock.getattr(intern!(py, "family"))?;

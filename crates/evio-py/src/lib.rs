@@ -49,6 +49,7 @@ mod task;
 mod threads;
 mod timer;
 mod trace;
+mod transports;
 mod wakeup;
 #[allow(unsafe_code)] // Exceptions in other threads.
 mod watch;
@@ -111,7 +112,9 @@ mod _evio {
         take_permit_or_rejoin, wake_for_permit,
     };
     #[pymodule_export]
-    use crate::sockets::{SocketCall, sock_recv, sock_recv_into, sock_sendall};
+    use crate::sockets::{
+        SocketCall, accept_connections, ensure_free, sock_recv, sock_recv_into, sock_sendall,
+    };
     #[pymodule_export]
     use crate::step::{CallbackRun, Step};
     #[pymodule_export]
@@ -120,6 +123,8 @@ mod _evio {
     use crate::threads::{discharge, enlist, hub_of_thread, hub_to_wait_in, is_here, py_wake};
     #[pymodule_export]
     use crate::timer::GreenTimer;
+    #[pymodule_export]
+    use crate::transports::Transports;
     #[pymodule_export]
     use crate::watch::Watch;
 

@@ -10,13 +10,14 @@ use std::os::fd::RawFd;
 use evio_loop::{Direction, Key};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyMemoryView, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{GilCell, Once, intern};
 use crate::core::LoopCore;
 use crate::stream::{os_error, sys};
 use crate::task;
+use crate::transports::Transports;
 
 /// More than this, in bytes, there may be no memory for.
 const MODEST: usize = 1 << 24;
@@ -246,14 +247,22 @@ fn blocks(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
+/// Refuses a socket that a transport has, as the stdlib does.
+#[pyfunction]
+pub(crate) fn ensure_free<'py>(
+    owner: &Bound<'py, LoopCore>,
+    sock: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    sys::check_socket(sock)?;
+    ensure_no_transport(owner, sys::descriptor(sock))
+}
+
 /// Refuses a descriptor that a transport has, as the stdlib does.
 fn ensure_no_transport(owner: &Bound<'_, LoopCore>, fd: RawFd) -> PyResult<()> {
     let py = owner.py();
     let transports = owner.getattr(intern!(py, "_transports"))?;
-    // What a WeakValueDictionary keeps its references in.
-    let data = transports.getattr(intern!(py, "data"))?;
-    if let Ok(data) = data.cast_exact::<PyDict>() {
-        if !data.contains(fd)? {
+    if let Ok(transports) = transports.cast::<Transports>() {
+        if transports.get().find(py, fd).is_none() {
             return Ok(());
         }
     }
@@ -272,6 +281,7 @@ struct Methods {
     receive: Method,
     receive_into: Method,
     send: Method,
+    accept: Method,
     fileno: Method,
     timeout: Py<PyString>,
 }
@@ -290,6 +300,8 @@ fn methods(py: Python<'_>) -> PyResult<&'static Methods> {
             receive: method("recv")?,
             receive_into: method("recv_into")?,
             send: method("send")?,
+            // The class in Python has a method of its own around it.
+            accept: method("_accept")?,
             fileno: method("fileno")?,
             timeout: PyString::intern(py, "timeout").unbind(),
         })
@@ -326,6 +338,80 @@ fn start<'py>(
         Done::Whole(result) => Ok(result.into_bound(sock.py())),
         Done::Later(work) => SocketCall::begin(owner, sock, direction, work),
     }
+}
+
+/// Accepts what has connected, and has the loop call for each connection with a socket and its peer's
+/// address; `False` where the stdlib must do it, or find out what is wrong.
+#[pyfunction]
+#[pyo3(signature = (owner, sock, backlog, begin, protocol_factory, server))]
+pub(crate) fn accept_connections<'py>(
+    owner: &Bound<'py, LoopCore>,
+    sock: &Bound<'py, PyAny>,
+    backlog: usize,
+    begin: &Bound<'py, PyAny>,
+    protocol_factory: &Bound<'py, PyAny>,
+    server: &Bound<'py, PyAny>,
+) -> PyResult<bool> {
+    let py = owner.py();
+    let methods = methods(py)?;
+    if !is_plain(sock, methods, &methods.accept)? {
+        return Ok(false);
+    }
+    for _ in 0..backlog {
+        match accept(sock)? {
+            Accepted::Connection(conn, address) => {
+                let call = (begin, protocol_factory, conn, address, server);
+                owner.call_method1(intern!(py, "call_soon"), call)?;
+            }
+            Accepted::Nothing => break,
+            Accepted::Unknown => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+enum Accepted<'py> {
+    Connection(Bound<'py, PyAny>, Bound<'py, PyAny>),
+    Nothing,
+    /// The stdlib is to find out.
+    Unknown,
+}
+
+/// Accepts one connection, as a socket that does not block.
+#[cfg(target_os = "linux")]
+fn accept<'py>(sock: &Bound<'py, PyAny>) -> PyResult<Accepted<'py>> {
+    use crate::address::{self, Address};
+    let py = sock.py();
+    let (family, kind, protocol) = sys::kind(sock);
+    // A program may have put another class in its place.
+    static MODULE: Once<Py<PyModule>> = Once::new();
+    let module = MODULE.get_or_try_init(py, || py.import("socket").map(Bound::unbind))?;
+    let class = module.bind(py).getattr(intern!(py, "socket"))?;
+    if !address::is_known(family) || !sock.get_type().is(&class) {
+        return Ok(Accepted::Unknown);
+    }
+    let mut address = Address::new();
+    let fd = match sys::accept(sys::descriptor(sock), &mut address) {
+        Ok(fd) => fd,
+        Err(error) if blocks(&error) => return Ok(Accepted::Nothing),
+        Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => {
+            return Ok(Accepted::Nothing);
+        }
+        Err(_) => return Ok(Accepted::Unknown),
+    };
+    // The flag says that it does not block, and goes no further.
+    match class.call1((family, kind | libc::SOCK_NONBLOCK, protocol, fd)) {
+        Ok(conn) => Ok(Accepted::Connection(conn, address.object(py)?)),
+        Err(error) => {
+            sys::close(fd);
+            Err(error)
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn accept<'py>(_sock: &Bound<'py, PyAny>) -> PyResult<Accepted<'py>> {
+    Ok(Accepted::Unknown)
 }
 
 /// Receives up to so many bytes.

@@ -371,11 +371,14 @@ pub(crate) fn socket_class(py: Python<'_>) -> PyResult<&'static Py<PyType>> {
     })
 }
 
-/// The first field of a socket of CPython's.
+/// The first fields of a socket of CPython's.
 #[repr(C)]
 struct Socket {
     base: ffi::PyObject,
     descriptor: c_int,
+    family: c_int,
+    kind: c_int,
+    protocol: c_int,
 }
 
 fn is_of_socket_class(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -384,37 +387,46 @@ fn is_of_socket_class(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(unsafe { ffi::PyObject_TypeCheck(sock.as_ptr(), class) } != 0)
 }
 
-/// Whether a socket is CPython's, and keeps its descriptor where the first one does.
+/// Whether a socket is CPython's, and keeps its fields where the first one does.
 pub(crate) fn is_socket(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
-    static UNDERSTOOD: Once<()> = Once::new();
-    if !is_of_socket_class(sock)? {
-        return Ok(false);
-    }
-    let py = sock.py();
-    Ok(UNDERSTOOD
-        .get_or_try_init(py, || check_socket(sock))
-        .is_ok())
+    Ok(is_of_socket_class(sock)? && understood(sock).is_ok())
 }
 
-/// Refuses what is no socket of CPython's, or keeps its descriptor elsewhere.
-pub(crate) fn check_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Whether sockets of this Python keep their fields where they are expected; looked at in one of them.
+fn understood(sock: &Bound<'_, PyAny>) -> PyResult<()> {
+    static UNDERSTOOD: Once<bool> = Once::new();
     let py = sock.py();
+    let understood = UNDERSTOOD.get_or_try_init(py, || {
+        let class = socket_class(py)?.bind(py);
+        let mut fields = Vec::new();
+        for name in ["family", "type", "proto"] {
+            let field = class.getattr(name)?;
+            let field = field.call_method1("__get__", (sock, sock.get_type()))?;
+            fields.push(field.extract::<c_int>()?);
+        }
+        let fd: c_int = class.getattr("fileno")?.call1((sock,))?.extract()?;
+        // SAFETY: it is an instance of CPython's class, which is larger than these fields in all versions.
+        let found = unsafe { &*sock.as_ptr().cast::<Socket>() };
+        let found = (found.descriptor, [found.family, found.kind, found.protocol]);
+        PyResult::Ok(found.0 == fd && found.1 == *fields)
+    })?;
+    if *understood {
+        return Ok(());
+    }
+    Err(PyRuntimeError::new_err(
+        "this Python does not keep a socket's fields where they can be found",
+    ))
+}
+
+/// Refuses what is no socket of CPython's, or keeps its fields elsewhere.
+pub(crate) fn check_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
     if !is_of_socket_class(sock)? {
         return Err(PyTypeError::new_err(format!(
             "a socket is needed, not {}",
             sock.get_type().name()?
         )));
     }
-    if sock
-        .call_method0(intern!(py, "fileno"))?
-        .extract::<RawFd>()?
-        != descriptor(sock)
-    {
-        return Err(PyRuntimeError::new_err(
-            "this Python does not keep a socket's descriptor where it can be found",
-        ));
-    }
-    Ok(())
+    understood(sock)
 }
 
 /// The descriptor of a socket that [`check_socket`] has let pass; -1 when it is closed.
@@ -423,23 +435,108 @@ pub(crate) fn descriptor(sock: &Bound<'_, PyAny>) -> RawFd {
     unsafe { (*sock.as_ptr().cast::<Socket>()).descriptor }
 }
 
+/// The family of a socket that [`check_socket`] has let pass.
+pub(crate) fn family(sock: &Bound<'_, PyAny>) -> c_int {
+    // SAFETY: as above; it is the second field.
+    unsafe { (*sock.as_ptr().cast::<Socket>()).family }
+}
+
+/// Family, type and protocol of a socket that [`check_socket`] has let pass.
+pub(crate) fn kind(sock: &Bound<'_, PyAny>) -> (c_int, c_int, c_int) {
+    // SAFETY: as above.
+    let sock = unsafe { &*sock.as_ptr().cast::<Socket>() };
+    (sock.family, sock.kind, sock.protocol)
+}
+
+/// Has a TCP socket send at once what is small, too.
+pub(super) fn set_nodelay(sock: &Bound<'_, PyAny>) -> io::Result<()> {
+    let (family, kind, protocol) = kind(sock);
+    let is_internet = family == libc::AF_INET || family == libc::AF_INET6;
+    if !is_internet || kind != libc::SOCK_STREAM || protocol != libc::IPPROTO_TCP {
+        return Ok(());
+    }
+    let on: c_int = 1;
+    let (start, size) = ((&raw const on).cast(), size_of::<c_int>());
+    // SAFETY: the option is a number of this size, which is read; the kernel checks the descriptor.
+    let returned = unsafe {
+        libc::setsockopt(
+            descriptor(sock),
+            libc::IPPROTO_TCP,
+            libc::TCP_NODELAY,
+            start,
+            size as libc::socklen_t,
+        )
+    };
+    count(returned as isize).map(drop)
+}
+
+/// The address to which a socket is bound.
+pub(super) fn own_address(fd: RawFd, address: &mut Address) -> io::Result<()> {
+    let room = address.room();
+    let mut length = room.len() as libc::socklen_t;
+    let room = room.as_mut_ptr().cast::<libc::sockaddr>();
+    // SAFETY: the room is writable and as long as the call says; the kernel checks the number.
+    count(unsafe { libc::getsockname(fd, room, &raw mut length) } as isize)?;
+    address.set_length(length as usize);
+    Ok(())
+}
+
+/// Accepts a connection, which does not block, and notes whose it is.
+#[cfg(target_os = "linux")]
+pub(crate) fn accept(fd: RawFd, address: &mut Address) -> io::Result<RawFd> {
+    let room = address.room();
+    let mut length = room.len() as libc::socklen_t;
+    let room = room.as_mut_ptr().cast::<libc::sockaddr>();
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: the room is writable and as long as the call says; the kernel checks the number.
+    let accepted = retry(|| unsafe { libc::accept4(fd, room, &raw mut length, flags) } as isize)?;
+    address.set_length(length as usize);
+    RawFd::try_from(accepted).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))
+}
+
+/// Closes a descriptor that is nobody's yet.
+#[cfg(target_os = "linux")]
+pub(crate) fn close(fd: RawFd) {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    // SAFETY: it was accepted, and nobody else knows of it.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+}
+
 /// Whether a transport may call the system for a socket: it is CPython's, and has no methods of the
 /// program's that would be passed over.
 #[pyfunction]
 pub(crate) fn can_stream(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
-    can_call(sock, &["recv", "recv_into", "send", "sendmsg", "fileno"])
+    static METHODS: Once<Methods> = Once::new();
+    let names = ["recv", "recv_into", "send", "sendmsg", "fileno"];
+    can_call(sock, &METHODS, &names)
 }
 
+/// Methods of CPython's sockets by name.
+pub(crate) type Methods = Vec<(Py<PyString>, Py<PyAny>)>;
+
 /// Whether the system may be called for a socket, instead of some of its methods.
-pub(crate) fn can_call(sock: &Bound<'_, PyAny>, methods: &[&str]) -> PyResult<bool> {
+pub(crate) fn can_call(
+    sock: &Bound<'_, PyAny>,
+    methods: &'static Once<Methods>,
+    names: &[&str],
+) -> PyResult<bool> {
     let py = sock.py();
-    let base = socket_class(py)?.bind(py);
-    if check_socket(sock).is_err() {
+    if !is_socket(sock)? {
         return Ok(false);
     }
-    let class = sock.get_type();
-    for &method in methods {
-        if !class.getattr(method)?.is(&base.getattr(method)?) {
+    let methods = methods.get_or_try_init(py, || {
+        let class = socket_class(py)?.bind(py);
+        let method = |name| (PyString::intern(py, name), class.getattr(name));
+        names
+            .iter()
+            .map(|&name| match method(name) {
+                (name, Ok(method)) => Ok((name.unbind(), method.unbind())),
+                (_, Err(error)) => Err(error),
+            })
+            .collect::<PyResult<Methods>>()
+    })?;
+    for (name, method) in methods {
+        if !has_method(sock, name.bind(py), method.bind(py))? {
             return Ok(false);
         }
     }
