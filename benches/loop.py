@@ -5,6 +5,7 @@
 Run it where the wheel that is to be measured, uvloop and rloop are installed; C needs a compiler.
 """
 
+import dispatch
 import harness
 import sockets
 import traffic
@@ -60,6 +61,50 @@ def rows():
         20_000,
         {"uvloop": 1.1, "asyncio": 1.5},
         peers=("rloop",),
+    )
+    aims = {"uvloop": 1.5, "asyncio": 4}
+    for measured in ("schedule", "run"):
+        yield Row(
+            f"call-soon-{measured}",
+            f"call_soon(), what it takes to {measured} a callback",
+            dispatch.call_soon,
+            500_000,
+            aims,
+            {"measured": measured},
+            peers=("rloop",),
+        )
+    others = {"peers": ("rloop",)}
+    yield Row(
+        "call-soon-chain",
+        "a callback that schedules itself",
+        dispatch.chain,
+        300_000,
+        aims,
+        **others,
+    )
+    yield Row(
+        "call-later",
+        "call_later() and cancel()",
+        dispatch.call_later,
+        300_000,
+        {"uvloop": 2, "asyncio": 4},
+        **others,
+    )
+    yield Row(
+        "gather",
+        "gather() of 10,000 sleep(0)",
+        dispatch.gather,
+        200_000,
+        {"uvloop": 1.05, "asyncio": 1.3},
+        **others,
+    )
+    yield Row(
+        "start-close",
+        "a loop is made, runs a coroutine and is closed",
+        dispatch.start_and_close,
+        2_000,
+        {"uvloop": 1, "asyncio": 1},
+        **others,
     )
 
 

@@ -529,7 +529,9 @@ def test_what_is_not_taken_is_kept_and_sent_later(both, tmp_path):
                     received.append(other.recv(100))
                 await asyncio.sleep(0)
             assert received == [b"%d" % number for number in range(count)]
-            assert protocol.events == ["made", "pause", "resume"]
+            # Python 3.13.0 counts a few bytes for each datagram and never takes them off again.
+            resumed = transport.get_write_buffer_size() <= 25
+            assert protocol.events == ["made", "pause", "resume"][: 2 + resumed]
 
     assert both(main) == []
 
