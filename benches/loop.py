@@ -5,7 +5,9 @@
 Run it where the wheel that is to be measured, uvloop and rloop are installed; C needs a compiler.
 """
 
+import dispatch
 import harness
+import sockets
 import traffic
 from harness import Row
 
@@ -34,6 +36,76 @@ def rows():
         "buffered", "echo by buffered protocols", traffic.protocol_echo, {}, buffered=True
     )
     yield from echoes("streams", "echo by streams", traffic.streams_echo, {"uvloop": 1.15})
+    yield Row(
+        "sock-1kb",
+        "echo by sock_recv and sock_sendall of 1 kB, 50 connections, both ends in one process",
+        sockets.sock_echo,
+        60_000,
+        {"uvloop": 1.5, "asyncio": 2},
+        {"length": 1_000, "connections": 50},
+        peers=("rloop",),
+    )
+    yield Row(
+        "datagram-1kb",
+        "echo by datagram protocols of 1 kB, 50 connected ends and one that is not, in one process",
+        sockets.datagram_echo,
+        60_000,
+        {"uvloop": 1.1, "asyncio": 2},
+        {"length": 1_000, "connections": 50},
+        peers=("rloop",),
+    )
+    yield Row(
+        "accept",
+        "connections that plain sockets make and a server accepts, closed by their makers",
+        sockets.connect_and_close,
+        20_000,
+        {"uvloop": 1.1, "asyncio": 1.5},
+        peers=("rloop",),
+    )
+    aims = {"uvloop": 1.5, "asyncio": 4}
+    for measured in ("schedule", "run"):
+        yield Row(
+            f"call-soon-{measured}",
+            f"call_soon(), what it takes to {measured} a callback",
+            dispatch.call_soon,
+            500_000,
+            aims,
+            {"measured": measured},
+            peers=("rloop",),
+        )
+    others = {"peers": ("rloop",)}
+    yield Row(
+        "call-soon-chain",
+        "a callback that schedules itself",
+        dispatch.chain,
+        300_000,
+        aims,
+        **others,
+    )
+    yield Row(
+        "call-later",
+        "call_later() and cancel()",
+        dispatch.call_later,
+        300_000,
+        {"uvloop": 2, "asyncio": 4},
+        **others,
+    )
+    yield Row(
+        "gather",
+        "gather() of 10,000 sleep(0)",
+        dispatch.gather,
+        200_000,
+        {"uvloop": 1.05, "asyncio": 1.3},
+        **others,
+    )
+    yield Row(
+        "start-close",
+        "a loop is made, runs a coroutine and is closed",
+        dispatch.start_and_close,
+        2_000,
+        {"uvloop": 1, "asyncio": 1},
+        **others,
+    )
 
 
 if __name__ == "__main__":

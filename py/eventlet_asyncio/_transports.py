@@ -1,8 +1,16 @@
-"""Stream transports whose receiving and sending is native; the rest is the standard library's."""
+"""Transports whose receiving and sending is native; the rest is the standard library's."""
 
-from asyncio import get_running_loop, selector_events
+from asyncio import get_running_loop, selector_events, transports
 
-from eventlet_asyncio._evio import Stream, StreamCore, can_stream, write_method
+from eventlet_asyncio._evio import (
+    Datagram,
+    DatagramCore,
+    Stream,
+    StreamCore,
+    can_datagram,
+    can_stream,
+    write_method,
+)
 
 
 class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
@@ -10,20 +18,28 @@ class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
 
     __slots__ = ("_stream",)
 
+    # asyncio has them in each instance.
+    _server = None
+    _protocol_connected = False
+    _read_ready_cb = None
+
     def __new__(cls, *args, **kwargs):
         self = object.__new__(cls)
         self._stream = Stream()
         return self
 
+    def __init__(self, loop, sock, protocol, waiter=None, extra=None, server=None):
+        self._begin(loop, sock, protocol, waiter, extra, server)
+
     def set_protocol(self, protocol):
         self._protocol = protocol
         self._protocol_connected = True
 
-    def _call_connection_lost(self, exc):
+    def _lose_with_waiter(self, exc):
         # Who sends a file may have been told already.
-        if self._empty_waiter is not None and self._empty_waiter.done():
+        if self._empty_waiter.done():
             self._empty_waiter = None
-        super()._call_connection_lost(exc)
+        selector_events._SelectorSocketTransport._call_connection_lost(self, exc)
 
     def _fail(self, error, message):
         # For the logger, the exception must be one that is being handled.
@@ -41,3 +57,28 @@ class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
 
 
 SocketTransport.write = write_method(SocketTransport)
+
+
+class DatagramTransport(
+    # asyncio's own is a DatagramTransport from Python 3.12 on only.
+    DatagramCore, selector_events._SelectorDatagramTransport, transports.DatagramTransport
+):
+    """A transport of a datagram socket."""
+
+    __slots__ = ("_datagram",)
+
+    def __new__(cls, *args, **kwargs):
+        self = object.__new__(cls)
+        self._datagram = Datagram()
+        return self
+
+    def _send_later(self, data, addr):
+        selector_events._SelectorDatagramTransport.sendto(self, data, addr)
+
+    def _tell(self, error):
+        try:
+            raise error
+        except OSError:
+            self._protocol.error_received(error)
+        finally:
+            error = None

@@ -1,7 +1,7 @@
 """The event loop: a native core in front of the standard library's selector loop.
 
-What is hot is native: scheduling, timers, readiness and running (`_evio.LoopCore`), and what stream
-transports receive and send (`_transports`). The rest is
+What is hot is native: scheduling, timers, readiness and running (`_evio.LoopCore`), what stream
+transports receive and send (`_transports`), and sockets of the program's (`_sockets`). The rest is
 inherited from asyncio.SelectorEventLoop, whose selector and self-pipe are never made. The
 inherited methods that expect them find here:
 
@@ -18,7 +18,7 @@ import types
 import weakref
 from asyncio import base_events, coroutines, events, sslproto
 
-from eventlet_asyncio import _evio, _signals, _stdlib, _transports
+from eventlet_asyncio import _evio, _signals, _sockets, _stdlib, _transports
 
 _loops = weakref.WeakSet()
 
@@ -59,7 +59,7 @@ class _TaskFactory:
             loop._is_elsewhere = outer
 
 
-class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
+class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     """A complete asyncio event loop whose callbacks may block greenly."""
 
     #: The hub whose own loop this is: it ends with that hub and cannot be closed before.
@@ -76,7 +76,7 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
         self._selector = _SelectorView(self)
         self._internal_fds = 1  # The engine's waker.
         self._pid = os.getpid()
-        self._transports = weakref.WeakValueDictionary()
+        self._transports = _evio.Transports()
         self._signal_handlers = {}
         if sys.version_info >= (3, 13):
             self._unix_server_sockets = {}
@@ -208,8 +208,15 @@ class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
                 sock, protocol, waiter, extra=extra, server=server
             )
         if sys.version_info >= (3, 12):
-            self._ensure_fd_no_transport(sock)
+            _evio.ensure_free(self, sock)
         return _transports.SocketTransport(self, sock, protocol, waiter, extra, server)
+
+    def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):
+        if not _transports.can_datagram(sock):
+            return super()._make_datagram_transport(sock, protocol, address, waiter, extra)
+        if sys.version_info >= (3, 12):
+            _evio.ensure_free(self, sock)
+        return _transports.DatagramTransport(self, sock, protocol, address, waiter, extra)
 
     def _make_ssl_transport(
         self,

@@ -292,6 +292,12 @@ impl<T> Engine<T> {
         self.callbacks.len() > self.batch
     }
 
+    /// Whether work stands there that comes after the callbacks of this turn and before the next look at the
+    /// descriptors.
+    pub fn has_later_work(&self) -> bool {
+        self.has_later_callbacks() || !self.ready_fibers.is_empty() || self.fiber_timers.has_due()
+    }
+
     /// The next work of this turn that concerns a fiber.
     pub fn next_fiber(&mut self) -> Option<Work<T>> {
         while let Some(readiness) = self.ready_fibers.pop_front() {

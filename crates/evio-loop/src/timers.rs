@@ -138,6 +138,11 @@ impl<T> Timers<T> {
         !self.due.is_empty() || self.is_wheel_due(now)
     }
 
+    /// Whether a timer stands there that was due when it was added.
+    pub(crate) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     /// Whether the turn under way has no more timers to hand out.
     pub(crate) fn is_over(&mut self) -> bool {
         let turn = self.turn;

@@ -14,6 +14,7 @@ use crate::driver::Driver;
 use crate::fast::waker;
 use crate::handle::{Handle, TimerHandle};
 use crate::job::Job;
+use crate::sockets::SocketCall;
 use crate::step::Step;
 use crate::{clock, errors, wakeup};
 
@@ -230,16 +231,43 @@ impl LoopCore {
         callback: &Bound<'_, PyAny>,
         args: &Bound<'_, PyTuple>,
     ) -> PyResult<Py<Handle>> {
+        slf.get().check_open()?;
+        let handle = Bound::new(slf.py(), Handle::new(slf, callback, args, None)?)?;
+        handle.get().note_reader(slf.py());
+        Self::watch_by(slf, fd, direction, Mode::Level, &handle)?;
+        Ok(handle.unbind())
+    }
+
+    /// Watches a descriptor for a call of a socket, until it is ready.
+    pub(crate) fn watch_once(
+        slf: &Bound<'_, Self>,
+        fd: RawFd,
+        direction: Direction,
+        call: &Bound<'_, SocketCall>,
+    ) -> PyResult<Key> {
+        let py = slf.py();
+        slf.get().check_open()?;
+        let args = PyTuple::empty(py);
+        let handle = Bound::new(py, Handle::new(slf, call.as_any(), &args, None)?)?;
+        handle.get().note_socket(call);
+        Self::watch_by(slf, fd, direction, Mode::Oneshot, &handle)
+    }
+
+    /// Watches a descriptor by a handle, and by no other.
+    fn watch_by(
+        slf: &Bound<'_, Self>,
+        fd: RawFd,
+        direction: Direction,
+        mode: Mode,
+        handle: &Bound<'_, Handle>,
+    ) -> PyResult<Key> {
         let py = slf.py();
         let this = slf.get();
-        this.check_open()?;
-        let handle = Bound::new(py, Handle::new(slf, callback, args, None)?)?;
-        handle.get().note_reader(py);
         let job = Job::Handle(handle.clone().unbind());
         this.callbacks_used.set(true);
         let (old, outcome) = this.open_engine(py, |engine| {
             let old: Vec<Key> = engine.watchers_of(Lane::Callback, fd, direction).collect();
-            let outcome = engine.watch(Lane::Callback, fd, direction, Mode::Level, job);
+            let outcome = engine.watch(Lane::Callback, fd, direction, mode, job);
             let old: Vec<Job> = if outcome.is_ok() {
                 old.into_iter()
                     .filter_map(|key| engine.unwatch(key))
@@ -251,7 +279,7 @@ impl LoopCore {
         })?;
         cancel_all(py, old)?;
         match outcome {
-            Ok(_) => Ok(handle.unbind()),
+            Ok(key) => Ok(key),
             Err(refused) => {
                 let error = errors::reactor(&refused.error, fd);
                 drop(refused);

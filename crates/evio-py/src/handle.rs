@@ -9,13 +9,60 @@ use evio_loop::TimerKey;
 
 use crate::cell::{Flag, GilCell, Once, intern};
 use crate::core::LoopCore;
+use crate::datagram::{self, DatagramCore};
+use crate::sockets::SocketCall;
 use crate::stream::{self, StreamCore};
 
 struct Call {
     callback: Py<PyAny>,
     args: Py<PyTuple>,
-    /// The transport whose receiving method the callback is.
-    reader: Option<Py<StreamCore>>,
+    /// Whose method the callback is, where that is called directly.
+    native: Option<Native>,
+}
+
+/// What is called directly, without its callback.
+enum Native {
+    /// A transport that receives.
+    Stream(Py<StreamCore>),
+    Datagram(Py<DatagramCore>),
+    Socket(Py<SocketCall>),
+}
+
+impl Native {
+    /// Of a transport.
+    fn of(transport: Bound<'_, PyAny>) -> Option<Self> {
+        match transport.cast_into::<StreamCore>() {
+            Ok(transport) => Some(Self::Stream(transport.unbind())),
+            Err(other) => {
+                let transport = other.into_inner().cast_into::<DatagramCore>();
+                Some(Self::Datagram(transport.ok()?.unbind()))
+            }
+        }
+    }
+
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Stream(transport) => Self::Stream(transport.clone_ref(py)),
+            Self::Datagram(transport) => Self::Datagram(transport.clone_ref(py)),
+            Self::Socket(call) => Self::Socket(call.clone_ref(py)),
+        }
+    }
+
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        match self {
+            Self::Stream(transport) => stream::read_ready(transport.bind(py)),
+            Self::Datagram(transport) => datagram::read_ready(transport.bind(py)),
+            Self::Socket(call) => SocketCall::ready(call.bind(py)),
+        }
+    }
+
+    fn into_any(self) -> Py<PyAny> {
+        match self {
+            Self::Stream(transport) => transport.into_any(),
+            Self::Datagram(transport) => transport.into_any(),
+            Self::Socket(call) => call.into_any(),
+        }
+    }
 }
 
 /// What a callback raised, and what was called.
@@ -89,7 +136,7 @@ impl Handle {
             call: GilCell::new(Some(Call {
                 callback: callback.clone().unbind(),
                 args: args.clone().unbind(),
-                reader: None,
+                native: None,
             })),
             context: GilCell::new(Some(context)),
             owner: GilCell::new(Some(owner.clone().unbind())),
@@ -104,11 +151,20 @@ impl Handle {
         let Some((callback, args)) = self.call_parts(py) else {
             return;
         };
-        let reader = stream::reader_of(callback.bind(py)).filter(|_| args.bind(py).is_empty());
-        let reader = reader.map(Bound::unbind);
+        let reader = stream::sys::owner_of(callback.bind(py), "_read_ready");
+        let reader = reader.filter(|_| args.bind(py).is_empty());
+        self.set_native(py, reader.and_then(Native::of));
+    }
+
+    /// Notes that the callback is a call of a socket.
+    pub(crate) fn note_socket(&self, call: &Bound<'_, SocketCall>) {
+        self.set_native(call.py(), Some(Native::Socket(call.clone().unbind())));
+    }
+
+    fn set_native(&self, py: Python<'_>, native: Option<Native>) {
         self.call.with(py, |call| {
             if let Some(call) = call {
-                call.reader = reader;
+                call.native = native;
             }
         });
     }
@@ -130,16 +186,15 @@ impl Handle {
 
     /// Makes the call, in the context that the caller has entered.
     pub(crate) fn invoke(&self, py: Python<'_>) -> Outcome {
-        let reader = self.call.with(py, |call| {
-            let reader = call.as_ref()?.reader.as_ref()?;
-            Some(reader.clone_ref(py).into_bound(py))
+        let native = self.call.with(py, |call| {
+            Some(call.as_ref()?.native.as_ref()?.clone_ref(py))
         });
-        if let Some(reader) = reader {
-            let error = stream::read_ready(&reader).err()?;
+        if let Some(native) = native {
+            let error = native.run(py).err()?;
             // None are left where the handle was cancelled meanwhile.
             let parts = self.call_parts(py);
             let (callback, args) =
-                parts.unwrap_or_else(|| (reader.into_any().unbind(), PyTuple::empty(py).unbind()));
+                parts.unwrap_or_else(|| (native.into_any(), PyTuple::empty(py).unbind()));
             return Some(Failure {
                 error,
                 callback,
@@ -344,7 +399,12 @@ impl Handle {
             if let Some(call) = call.as_ref() {
                 visit.call(&call.callback)?;
                 visit.call(&call.args)?;
-                visit.call(&call.reader)?;
+                match &call.native {
+                    Some(Native::Stream(transport)) => visit.call(transport)?,
+                    Some(Native::Datagram(transport)) => visit.call(transport)?,
+                    Some(Native::Socket(call)) => visit.call(call)?,
+                    None => {}
+                }
             }
         }
         for cell in [&self.context, &self.source_traceback] {

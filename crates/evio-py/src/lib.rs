@@ -6,6 +6,7 @@
 //! and switches greenlets. ARCHITECTURE.md in the repository has the map.
 #![deny(unsafe_code)]
 
+mod address;
 mod block_check;
 #[allow(unsafe_code)] // A cell that the interpreter's lock guards.
 mod cell;
@@ -17,6 +18,7 @@ mod clock;
 mod context;
 mod core;
 mod crossing;
+mod datagram;
 mod descent;
 mod driver;
 mod errors;
@@ -41,6 +43,7 @@ mod listeners;
 mod method;
 mod primitives;
 mod run;
+mod sockets;
 mod step;
 mod stream;
 #[allow(unsafe_code)] // A field of asyncio's tasks.
@@ -48,6 +51,7 @@ mod task;
 mod threads;
 mod timer;
 mod trace;
+mod transports;
 mod wakeup;
 #[allow(unsafe_code)] // Exceptions in other threads.
 mod watch;
@@ -65,6 +69,8 @@ mod _evio {
     use crate::core::LoopCore;
     #[pymodule_export]
     use crate::crossing::Crossing;
+    #[pymodule_export]
+    use crate::datagram::{Datagram, DatagramCore, can_datagram};
     #[pymodule_export]
     use crate::descent::switch_carrier;
     #[pymodule_export]
@@ -108,6 +114,10 @@ mod _evio {
         take_permit_or_rejoin, wake_for_permit,
     };
     #[pymodule_export]
+    use crate::sockets::{
+        SocketCall, accept_connections, ensure_free, sock_recv, sock_recv_into, sock_sendall,
+    };
+    #[pymodule_export]
     use crate::step::{CallbackRun, Step};
     #[pymodule_export]
     use crate::stream::{Stream, StreamCore, can_stream, write_method};
@@ -115,6 +125,8 @@ mod _evio {
     use crate::threads::{discharge, enlist, hub_of_thread, hub_to_wait_in, is_here, py_wake};
     #[pymodule_export]
     use crate::timer::GreenTimer;
+    #[pymodule_export]
+    use crate::transports::Transports;
     #[pymodule_export]
     use crate::watch::Watch;
 

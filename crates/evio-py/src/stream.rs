@@ -9,19 +9,21 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, Once, intern};
 
+mod begin;
+mod end;
 mod queue;
 mod read;
 mod reader;
 #[allow(unsafe_code)] // The system calls, and the memory that they use.
-mod sys;
+pub(crate) mod sys;
 mod write;
 
-pub(crate) use sys::{can_stream, reader_of, write_method};
+pub(crate) use sys::{can_stream, write_method};
 
 /// The native part of `SocketTransport`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
@@ -139,7 +141,7 @@ impl Stream {
     }
 }
 
-fn unmade() -> PyErr {
+pub(crate) fn unmade() -> PyErr {
     PyRuntimeError::new_err("the transport was not initialised")
 }
 
@@ -162,7 +164,7 @@ fn fail(transport: &Transport<'_>, error: PyErr, what: &str) -> PyResult<()> {
 }
 
 /// What Python raises for a system call that failed.
-fn os_error(py: Python<'_>, error: &std::io::Error) -> PyErr {
+pub(crate) fn os_error(py: Python<'_>, error: &std::io::Error) -> PyErr {
     let code = error.raw_os_error();
     let text = py
         .import("os")
@@ -173,7 +175,7 @@ fn os_error(py: Python<'_>, error: &std::io::Error) -> PyErr {
     }
 }
 
-fn optional<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+pub(crate) fn optional<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     Some(object.clone()).filter(|object| !object.is_none())
 }
 
@@ -214,6 +216,33 @@ fn set_field(
 
 #[pymethods]
 impl StreamCore {
+    /// Fills in a new transport, as the constructors of the stdlib's classes do.
+    #[pyo3(signature = (owner, sock, protocol, waiter, extra, server))]
+    fn _begin<'py>(
+        slf: &Transport<'py>,
+        owner: &Bound<'py, PyAny>,
+        sock: &Bound<'py, PyAny>,
+        protocol: &Bound<'py, PyAny>,
+        waiter: Option<&Bound<'py, PyAny>>,
+        extra: Option<Bound<'py, PyDict>>,
+        server: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        let parts = begin::Parts {
+            owner,
+            sock,
+            protocol,
+            waiter,
+            extra,
+            server,
+        };
+        begin::begin(slf, stream(slf)?.get(), &parts)
+    }
+
+    /// Receives from now on.
+    fn _start_reading(slf: &Transport<'_>) -> PyResult<()> {
+        begin::start_reading(slf, stream(slf)?.get())
+    }
+
     /// Receives once, and tells the protocol.
     fn _read_ready(slf: &Transport<'_>) -> PyResult<()> {
         read_ready(slf)
@@ -227,6 +256,26 @@ impl StreamCore {
     /// Sends what is queued.
     fn _send_queued(slf: &Transport<'_>) -> PyResult<()> {
         write::send_queued(slf, stream(slf)?.get())
+    }
+
+    /// Ends the connection when what is queued is sent.
+    fn close(slf: &Transport<'_>) -> PyResult<()> {
+        end::close(slf, stream(slf)?.get())
+    }
+
+    /// Tells the protocol that the connection is lost.
+    fn _call_connection_lost<'py>(slf: &Transport<'py>, exc: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let stream = stream(slf)?;
+        if stream
+            .get()
+            .empty_waiter
+            .with(py, |waiter| waiter.is_some())
+        {
+            let name = intern!(py, "_lose_with_waiter");
+            return slf.call_method1(name, (exc,)).map(drop);
+        }
+        end::lose(slf, stream.get(), exc)
     }
 
     /// What the loop calls when the socket takes data again.

@@ -22,6 +22,7 @@ impl World {
         let mut later = self.callbacks.iter().copied().skip(self.batch);
         if later.any(|item| run_of(item).is_some()) {
             assert!(self.engine.has_later_callbacks());
+            assert!(self.engine.has_later_work());
         }
         let next = self.timers.iter().map(|timer| timer.deadline).min();
         assert_eq!(

@@ -1,12 +1,13 @@
 //! What a transport does when its socket is readable.
 
 use std::io;
+use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::{Stream, Transport, fail, os_error, reader, sys};
+use super::{Stream, Transport, end, fail, os_error, reader, sys};
 use crate::cell::intern;
 
 const READ_ERROR: &str = "Fatal read error on socket transport";
@@ -29,7 +30,7 @@ pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> 
             stream.set_last(data.as_bytes().len());
             data
         }
-        Ok(None) => return at_eof(transport),
+        Ok(None) => return end::at_eof(transport, stream),
         Err(error) => return refused(transport, &error),
     };
     match deliver(stream, &protocol, data) {
@@ -40,6 +41,16 @@ pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> 
             "Fatal error: protocol.data_received() call failed.",
         ),
     }
+}
+
+/// Has the loop call when the socket is readable.
+pub(super) fn watch(transport: &Transport<'_>, fd: RawFd) -> PyResult<()> {
+    let py = transport.py();
+    let owner = transport.getattr(intern!(py, "_loop"))?;
+    let ready = transport.getattr(intern!(py, "_read_ready"))?;
+    owner
+        .call_method1(intern!(py, "_add_reader"), (fd, ready))
+        .map(drop)
 }
 
 fn deliver<'py>(
@@ -80,7 +91,7 @@ fn into_buffer<'py>(
     };
     drop(buffer);
     let received = match received {
-        Ok(0) => return at_eof(transport),
+        Ok(0) => return end::at_eof(transport, stream),
         Ok(received) => received,
         Err(error) => return refused(transport, &error),
     };
@@ -102,12 +113,6 @@ fn take_buffer<'py>(protocol: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>
         ));
     }
     Ok(buffer)
-}
-
-fn at_eof(transport: &Transport<'_>) -> PyResult<()> {
-    transport
-        .call_method0(intern!(transport.py(), "_read_ready__on_eof"))
-        .map(drop)
 }
 
 fn refused(transport: &Transport<'_>, error: &io::Error) -> PyResult<()> {

@@ -2,11 +2,12 @@
 //! transport keeps its fields.
 
 use std::cell::UnsafeCell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use pyo3::PyClass;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::panic::PanicException;
@@ -14,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyCFunction, PyString, PyType};
 
 use super::{Stream, StreamCore, write};
+use crate::address::Address;
 use crate::cell::{GilCell, Once, intern};
 
 /// What is received at once, in bytes, at most.
@@ -31,6 +33,14 @@ const SEND_FLAGS: c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 /// The memory into which is received. Whoever does holds the interpreter's lock from there until the
 /// data is a `bytes`, so that one for all threads is enough.
 static MEMORY: GilCell<Vec<u8>> = GilCell::new(Vec::new());
+
+fn take_memory(py: Python<'_>) -> Vec<u8> {
+    let memory = MEMORY.take(py);
+    if memory.is_empty() {
+        return vec![0; MOST];
+    }
+    memory
+}
 
 fn count(returned: isize) -> io::Result<usize> {
     usize::try_from(returned).map_err(|_| io::Error::last_os_error())
@@ -56,11 +66,13 @@ pub(super) fn receive(
     if last >= LARGE {
         return receive_large(py, fd, (last + 1).next_power_of_two().min(MOST));
     }
-    let mut memory = MEMORY.take(py);
-    if memory.is_empty() {
-        memory = vec![0; MOST];
-    }
-    let outcome = receive_to(fd, &mut memory);
+    receive_small(py, fd, MOST)
+}
+
+/// Receives up to so many bytes, [`MOST`] at most, and copies them.
+fn receive_small(py: Python<'_>, fd: RawFd, size: usize) -> io::Result<Option<Bound<'_, PyBytes>>> {
+    let mut memory = take_memory(py);
+    let outcome = receive_to(fd, &mut memory[..size]);
     let data = outcome.map(|size| Some(PyBytes::new(py, &memory[..size])).filter(|_| size != 0));
     MEMORY.replace(py, memory);
     data
@@ -68,6 +80,18 @@ pub(super) fn receive(
 
 unsafe extern "C" {
     fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: isize) -> c_int;
+}
+
+/// Receives up to so many bytes, or `None` at the end of the stream.
+pub(crate) fn receive_up_to(
+    py: Python<'_>,
+    fd: RawFd,
+    size: usize,
+) -> io::Result<Option<Bound<'_, PyBytes>>> {
+    if size > MOST {
+        return receive_large(py, fd, size);
+    }
+    receive_small(py, fd, size)
 }
 
 /// Receives into a `bytes` of some size, and makes it as long as the data.
@@ -116,16 +140,72 @@ fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
 /// # Errors
 ///
 /// Outside, that the object has no memory to write to.
-pub(super) fn receive_into(buffer: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<io::Result<usize>> {
+pub(crate) fn receive_into(buffer: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<io::Result<usize>> {
     let mut view = View::with(buffer, ffi::PyBUF_WRITABLE)?;
     Ok(receive_to(fd, view.bytes_mut()))
 }
 
+/// Whether an object has memory to receive into.
+pub(crate) fn has_room(buffer: &Bound<'_, PyAny>) -> bool {
+    View::with(buffer, ffi::PyBUF_WRITABLE).is_ok_and(|view| view.len() > 0)
+}
+
 /// Sends what the socket takes.
-pub(super) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+pub(crate) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     let start = data.as_ptr().cast::<c_void>();
     // SAFETY: the memory is readable and as long as the call says; the kernel checks the number.
     retry(|| unsafe { libc::send(fd, start, data.len(), SEND_FLAGS) })
+}
+
+/// Receives a datagram, and notes its address.
+pub(crate) fn receive_from<'py>(
+    py: Python<'py>,
+    fd: RawFd,
+    address: &mut Address,
+) -> io::Result<Bound<'py, PyBytes>> {
+    let mut memory = take_memory(py);
+    let (start, size) = (memory.as_mut_ptr().cast::<c_void>(), memory.len());
+    let mut length = 0;
+    let received = retry(|| {
+        let room = address.room();
+        length = room.len() as libc::socklen_t;
+        let room = room.as_mut_ptr().cast::<libc::sockaddr>();
+        // SAFETY: memory and room are writable and as long as the call says; the kernel checks the number.
+        unsafe { libc::recvfrom(fd, start, size, libc::MSG_DONTWAIT, room, &raw mut length) }
+    });
+    address.set_length(length as usize);
+    let data = received.map(|size| PyBytes::new(py, &memory[..size]));
+    MEMORY.replace(py, memory);
+    data
+}
+
+/// Sends a datagram to an address.
+pub(crate) fn send_to(fd: RawFd, data: &[u8], address: &Address) -> io::Result<usize> {
+    let start = data.as_ptr().cast::<c_void>();
+    let to = address.as_bytes();
+    let (to, length) = (to.as_ptr().cast(), to.len() as libc::socklen_t);
+    // SAFETY: the memory of both is readable and as long as the call says; the kernel checks the number.
+    retry(|| unsafe { libc::sendto(fd, start, data.len(), SEND_FLAGS, to, length) })
+}
+
+/// Tells audit hooks what a socket's `sendto()` would.
+pub(crate) fn audit_sendto(sock: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<()> {
+    unsafe extern "C" {
+        fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
+    }
+    // SAFETY: attached; there are as many live objects as the format says.
+    let refused = unsafe {
+        PySys_Audit(
+            c"socket.sendto".as_ptr(),
+            c"OO".as_ptr(),
+            sock.as_ptr(),
+            to.as_ptr(),
+        )
+    } != 0;
+    if refused {
+        return Err(PyErr::take(sock.py()).expect("CPython sets an exception when it fails"));
+    }
+    Ok(())
 }
 
 /// Sends what the socket takes of several pieces.
@@ -139,11 +219,11 @@ pub(super) fn send_pieces(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize
 }
 
 /// The memory of an object, which stays where it is as long as this lives.
-pub(super) struct View(ffi::Py_buffer);
+pub(crate) struct View(ffi::Py_buffer);
 
 impl View {
     /// Of an object whose memory is in one piece.
-    pub(super) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         Self::with(object, ffi::PyBUF_SIMPLE)
     }
 
@@ -162,7 +242,7 @@ impl View {
     }
 
     /// What is in it; its owner must not run as long as somebody looks.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         if self.len() == 0 {
             return &[];
         }
@@ -197,8 +277,8 @@ pub(super) fn extend(array: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<()
     Ok(())
 }
 
-/// Where a transport keeps its fields: the class, and the place in words from its beginning.
-struct Slot {
+/// Where transports of a class keep their fields: the class, and the place in words from its beginning.
+pub(crate) struct Slot {
     class: Py<PyType>,
     /// The class of the fields.
     fields: Py<PyType>,
@@ -209,40 +289,56 @@ static SLOT: Once<Slot> = Once::new();
 
 const WORD: usize = size_of::<*mut ffi::PyObject>();
 
-/// The fields of a transport.
+/// The fields of a stream transport.
 pub(super) fn stream<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<Bound<'py, Stream>> {
+    fields(
+        transport.as_any(),
+        &SLOT,
+        intern!(transport.py(), "_stream"),
+    )
+}
+
+/// The fields of a transport, which are in a slot of that name.
+pub(crate) fn fields<'py, F: PyClass>(
+    transport: &Bound<'py, PyAny>,
+    slot: &'static Once<Slot>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, F>> {
     let py = transport.py();
-    let slot = match SLOT.get(py) {
+    let slot = match slot.get(py) {
         Some(slot) => slot,
-        None => find(transport)?,
+        None => find::<F>(transport, slot, name)?,
     };
     if transport.get_type_ptr() != slot.class.as_ptr().cast() {
         // A subclass, or one that is none of ours.
-        let stream = transport.getattr(intern!(py, "_stream"))?;
-        return Ok(stream.cast_into()?);
+        return Ok(transport.getattr(name)?.cast_into()?);
     }
     // SAFETY: an object of this class has a slot there: a reference of its own, or null.
-    let stream = unsafe {
+    let fields = unsafe {
         let field = transport
             .as_ptr()
             .cast::<*mut ffi::PyObject>()
             .add(slot.place);
         Bound::from_borrowed_ptr_or_opt(py, *field)
     };
-    let stream = stream.ok_or_else(super::unmade)?;
-    if stream.get_type_ptr() != slot.fields.as_ptr().cast() {
-        return Ok(stream.cast_into()?);
+    let fields = fields.ok_or_else(super::unmade)?;
+    if fields.get_type_ptr() != slot.fields.as_ptr().cast() {
+        return Ok(fields.cast_into()?);
     }
     // SAFETY: it is of exactly this class.
-    Ok(unsafe { stream.cast_into_unchecked() })
+    Ok(unsafe { fields.cast_into_unchecked() })
 }
 
 /// Looks, once, in a transport for the place where the object is that Python sees in its slot.
 #[cold]
-fn find<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<&'py Slot> {
+fn find<'py, F: PyClass>(
+    transport: &Bound<'py, PyAny>,
+    slot: &'static Once<Slot>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<&'static Slot> {
     let py = transport.py();
     let class = transport.get_type();
-    let stream = transport.getattr(intern!(py, "_stream"))?;
+    let fields = transport.getattr(name)?;
     // SAFETY: the transport is of exactly this type, and its type says how large it is.
     let words = unsafe {
         let size = (*class.as_type_ptr()).tp_basicsize;
@@ -252,22 +348,22 @@ fn find<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<&'py Slot> {
         )
     };
     let header = size_of::<ffi::PyObject>() / WORD;
-    let wanted = stream.as_ptr() as usize;
+    let wanted = fields.as_ptr() as usize;
     let mut places = (header..words.len()).filter(|&place| words[place] == wanted);
     let place = places.next().filter(|_| places.next().is_none());
     let place = place.ok_or_else(|| {
         PyRuntimeError::new_err("this Python does not keep slots where they can be found")
     })?;
-    SLOT.get_or_try_init(py, || {
+    slot.get_or_try_init(py, || {
         Ok(Slot {
             class: class.unbind(),
-            fields: py.get_type::<Stream>().unbind(),
+            fields: py.get_type::<F>().unbind(),
             place,
         })
     })
 }
 
-fn socket_class(py: Python<'_>) -> PyResult<&'static Py<PyType>> {
+pub(crate) fn socket_class(py: Python<'_>) -> PyResult<&'static Py<PyType>> {
     static CLASS: Once<Py<PyType>> = Once::new();
     CLASS.get_or_try_init(py, || {
         let class = py.import("_socket")?.getattr("socket")?;
@@ -275,75 +371,192 @@ fn socket_class(py: Python<'_>) -> PyResult<&'static Py<PyType>> {
     })
 }
 
-/// The first field of a socket of CPython's.
+/// The first fields of a socket of CPython's.
 #[repr(C)]
 struct Socket {
     base: ffi::PyObject,
     descriptor: c_int,
+    family: c_int,
+    kind: c_int,
+    protocol: c_int,
 }
 
-/// Refuses what is no socket of CPython's, or keeps its descriptor elsewhere.
-pub(super) fn check_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = sock.py();
-    let class = socket_class(py)?.as_ptr().cast();
+fn is_of_socket_class(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let class = socket_class(sock.py())?.as_ptr().cast();
     // SAFETY: a type check of a live object, by its memory and not by what it says of itself.
-    if unsafe { ffi::PyObject_TypeCheck(sock.as_ptr(), class) } == 0 {
+    Ok(unsafe { ffi::PyObject_TypeCheck(sock.as_ptr(), class) } != 0)
+}
+
+/// Whether a socket is CPython's, and keeps its fields where the first one does.
+pub(crate) fn is_socket(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(is_of_socket_class(sock)? && understood(sock).is_ok())
+}
+
+/// Whether sockets of this Python keep their fields where they are expected; looked at in one of them.
+fn understood(sock: &Bound<'_, PyAny>) -> PyResult<()> {
+    static UNDERSTOOD: Once<bool> = Once::new();
+    let py = sock.py();
+    let understood = UNDERSTOOD.get_or_try_init(py, || {
+        let class = socket_class(py)?.bind(py);
+        let mut fields = Vec::new();
+        for name in ["family", "type", "proto"] {
+            let field = class.getattr(name)?;
+            let field = field.call_method1("__get__", (sock, sock.get_type()))?;
+            fields.push(field.extract::<c_int>()?);
+        }
+        let fd: c_int = class.getattr("fileno")?.call1((sock,))?.extract()?;
+        // SAFETY: it is an instance of CPython's class, which is larger than these fields in all versions.
+        let found = unsafe { &*sock.as_ptr().cast::<Socket>() };
+        let found = (found.descriptor, [found.family, found.kind, found.protocol]);
+        PyResult::Ok(found.0 == fd && found.1 == *fields)
+    })?;
+    if *understood {
+        return Ok(());
+    }
+    Err(PyRuntimeError::new_err(
+        "this Python does not keep a socket's fields where they can be found",
+    ))
+}
+
+/// Refuses what is no socket of CPython's, or keeps its fields elsewhere.
+pub(crate) fn check_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
+    if !is_of_socket_class(sock)? {
         return Err(PyTypeError::new_err(format!(
             "a socket is needed, not {}",
             sock.get_type().name()?
         )));
     }
-    if sock
-        .call_method0(intern!(py, "fileno"))?
-        .extract::<RawFd>()?
-        != descriptor(sock)
-    {
-        return Err(PyRuntimeError::new_err(
-            "this Python does not keep a socket's descriptor where it can be found",
-        ));
-    }
-    Ok(())
+    understood(sock)
 }
 
 /// The descriptor of a socket that [`check_socket`] has let pass; -1 when it is closed.
-pub(super) fn descriptor(sock: &Bound<'_, PyAny>) -> RawFd {
+pub(crate) fn descriptor(sock: &Bound<'_, PyAny>) -> RawFd {
     // SAFETY: it is an instance of CPython's class, where this field is the first one.
     unsafe { (*sock.as_ptr().cast::<Socket>()).descriptor }
+}
+
+/// The family of a socket that [`check_socket`] has let pass.
+pub(crate) fn family(sock: &Bound<'_, PyAny>) -> c_int {
+    // SAFETY: as above; it is the second field.
+    unsafe { (*sock.as_ptr().cast::<Socket>()).family }
+}
+
+/// Family, type and protocol of a socket that [`check_socket`] has let pass.
+pub(crate) fn kind(sock: &Bound<'_, PyAny>) -> (c_int, c_int, c_int) {
+    // SAFETY: as above.
+    let sock = unsafe { &*sock.as_ptr().cast::<Socket>() };
+    (sock.family, sock.kind, sock.protocol)
+}
+
+/// Has a TCP socket send at once what is small, too.
+pub(super) fn set_nodelay(sock: &Bound<'_, PyAny>) -> io::Result<()> {
+    let (family, kind, protocol) = kind(sock);
+    let is_internet = family == libc::AF_INET || family == libc::AF_INET6;
+    if !is_internet || kind != libc::SOCK_STREAM || protocol != libc::IPPROTO_TCP {
+        return Ok(());
+    }
+    let on: c_int = 1;
+    let (start, size) = ((&raw const on).cast(), size_of::<c_int>());
+    // SAFETY: the option is a number of this size, which is read; the kernel checks the descriptor.
+    let returned = unsafe {
+        libc::setsockopt(
+            descriptor(sock),
+            libc::IPPROTO_TCP,
+            libc::TCP_NODELAY,
+            start,
+            size as libc::socklen_t,
+        )
+    };
+    count(returned as isize).map(drop)
+}
+
+/// The address to which a socket is bound.
+pub(super) fn own_address(fd: RawFd, address: &mut Address) -> io::Result<()> {
+    let room = address.room();
+    let mut length = room.len() as libc::socklen_t;
+    let room = room.as_mut_ptr().cast::<libc::sockaddr>();
+    // SAFETY: the room is writable and as long as the call says; the kernel checks the number.
+    count(unsafe { libc::getsockname(fd, room, &raw mut length) } as isize)?;
+    address.set_length(length as usize);
+    Ok(())
+}
+
+/// Accepts a connection, which does not block, and notes whose it is.
+#[cfg(target_os = "linux")]
+pub(crate) fn accept(fd: RawFd, address: &mut Address) -> io::Result<RawFd> {
+    let room = address.room();
+    let mut length = room.len() as libc::socklen_t;
+    let room = room.as_mut_ptr().cast::<libc::sockaddr>();
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: the room is writable and as long as the call says; the kernel checks the number.
+    let accepted = retry(|| unsafe { libc::accept4(fd, room, &raw mut length, flags) } as isize)?;
+    address.set_length(length as usize);
+    RawFd::try_from(accepted).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))
+}
+
+/// Closes a descriptor that is nobody's yet.
+#[cfg(target_os = "linux")]
+pub(crate) fn close(fd: RawFd) {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    // SAFETY: it was accepted, and nobody else knows of it.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
 }
 
 /// Whether a transport may call the system for a socket: it is CPython's, and has no methods of the
 /// program's that would be passed over.
 #[pyfunction]
 pub(crate) fn can_stream(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static METHODS: Once<Methods> = Once::new();
+    let names = ["recv", "recv_into", "send", "sendmsg", "fileno"];
+    can_call(sock, &METHODS, &names)
+}
+
+/// Methods of CPython's sockets by name.
+pub(crate) type Methods = Vec<(Py<PyString>, Py<PyAny>)>;
+
+/// Whether the system may be called for a socket, instead of some of its methods.
+pub(crate) fn can_call(
+    sock: &Bound<'_, PyAny>,
+    methods: &'static Once<Methods>,
+    names: &[&str],
+) -> PyResult<bool> {
     let py = sock.py();
-    let base = socket_class(py)?.bind(py);
-    if check_socket(sock).is_err() {
+    if !is_socket(sock)? {
         return Ok(false);
     }
-    let class = sock.get_type();
-    for method in ["recv", "recv_into", "send", "sendmsg", "fileno"] {
-        if !class.getattr(method)?.is(&base.getattr(method)?) {
+    let methods = methods.get_or_try_init(py, || {
+        let class = socket_class(py)?.bind(py);
+        let method = |name| (PyString::intern(py, name), class.getattr(name));
+        names
+            .iter()
+            .map(|&name| match method(name) {
+                (name, Ok(method)) => Ok((name.unbind(), method.unbind())),
+                (_, Err(error)) => Err(error),
+            })
+            .collect::<PyResult<Methods>>()
+    })?;
+    for (name, method) in methods {
+        if !has_method(sock, name.bind(py), method.bind(py))? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// The transport whose receiving method a bound method is.
-pub(crate) fn reader_of<'py>(callback: &Bound<'py, PyAny>) -> Option<Bound<'py, StreamCore>> {
+/// The object whose native method of that name a bound method is.
+pub(crate) fn owner_of<'py>(callback: &Bound<'py, PyAny>, name: &str) -> Option<Bound<'py, PyAny>> {
     let method = callback.cast_exact::<PyCFunction>().ok()?;
     // SAFETY: it is a method made of a native function; the answer is borrowed from it, or null.
     let owner = unsafe {
         Bound::from_borrowed_ptr_or_opt(method.py(), ffi::PyCFunction_GetSelf(method.as_ptr()))
     };
-    let transport = owner?.cast_into::<StreamCore>().ok()?;
-    let name = method.getattr(intern!(method.py(), "__name__")).ok()?;
-    let name = name.cast_into::<PyString>().ok()?;
-    (name == "_read_ready").then_some(transport)
+    let own = method.getattr(intern!(method.py(), "__name__")).ok()?;
+    let own = own.cast_into::<PyString>().ok()?;
+    owner.filter(|_| own == name)
 }
 
 /// Whether a method of an object is that function, found without making a bound method.
-pub(super) fn has_method(
+pub(crate) fn has_method(
     object: &Bound<'_, PyAny>,
     name: &Bound<'_, PyString>,
     function: &Bound<'_, PyAny>,

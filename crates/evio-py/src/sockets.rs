@@ -1,0 +1,483 @@
+//! `loop.sock_recv()` and its kin: the system call at once, and again when the socket is ready.
+//!
+//! The functions answer what the system call gave, or a [`SocketCall`] to wait for; or `NotImplemented`
+//! where the stdlib's method must do it: for sockets that block or have methods of their own, and for
+//! arguments that are not what they mostly are.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use evio_loop::{Direction, Key};
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PyString};
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::cell::{GilCell, Once, intern};
+use crate::core::LoopCore;
+use crate::stream::{os_error, sys};
+use crate::task;
+use crate::transports::Transports;
+
+/// More than this, in bytes, there may be no memory for.
+const MODEST: usize = 1 << 24;
+
+/// What is done with a socket.
+enum Work {
+    Receive(usize),
+    ReceiveInto(Py<PyAny>),
+    /// Sends what is left of a memoryview from a place on.
+    Send(Py<PyMemoryView>, usize),
+}
+
+impl Work {
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Receive(size) => Self::Receive(*size),
+            Self::ReceiveInto(buffer) => Self::ReceiveInto(buffer.clone_ref(py)),
+            Self::Send(view, from) => Self::Send(view.clone_ref(py), *from),
+        }
+    }
+}
+
+/// What came of a system call.
+enum Done {
+    /// The result of the whole.
+    Whole(Py<PyAny>),
+    /// The socket must be ready first; what there is to do then.
+    Later(Work),
+}
+
+/// A system call that waits until its socket is ready.
+#[pyclass(frozen, module = "eventlet_asyncio._evio")]
+pub(crate) struct SocketCall {
+    owner: GilCell<Option<Py<LoopCore>>>,
+    future: GilCell<Option<Py<PyAny>>>,
+    sock: GilCell<Option<Py<PyAny>>>,
+    work: GilCell<Option<Work>>,
+    key: GilCell<Option<Key>>,
+}
+
+impl SocketCall {
+    /// Does the rest of the work when the socket is ready.
+    fn begin<'py>(
+        owner: &Bound<'py, LoopCore>,
+        sock: &Bound<'py, PyAny>,
+        direction: Direction,
+        work: Work,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = owner.py();
+        let fd = sys::descriptor(sock);
+        ensure_no_transport(owner, fd)?;
+        let future = owner.call_method0(intern!(py, "create_future"))?;
+        let call = Self {
+            owner: GilCell::new(Some(owner.clone().unbind())),
+            future: GilCell::new(Some(future.unbind())),
+            sock: GilCell::new(Some(sock.clone().unbind())),
+            work: GilCell::new(Some(work)),
+            key: GilCell::new(None),
+        };
+        let call = Bound::new(py, call)?;
+        let key = LoopCore::watch_once(owner, fd, direction, &call)?;
+        call.get().key.replace(py, Some(key));
+        Ok(call.into_any())
+    }
+
+    /// What the loop does when the socket is ready.
+    pub(crate) fn ready(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let work = this
+            .work
+            .with(py, |work| work.as_ref().map(|work| work.clone_ref(py)));
+        let (Some(work), Some(sock), Some(future)) = (work, this.sock.get(py), this.future.get(py))
+        else {
+            return Ok(());
+        };
+        let future = future.into_bound(py);
+        // Its cancellation may not have reached who awaits it yet.
+        if task::is_done(&future)? {
+            return Ok(());
+        }
+        let (method, outcome) = match attempt(sock.bind(py), work) {
+            Ok(Done::Whole(result)) => (intern!(py, "set_result"), result),
+            Ok(Done::Later(work)) => {
+                drop(this.work.replace(py, Some(work)));
+                return this.again(py);
+            }
+            Err(error) if ends_loop(py, &error) => return Err(error),
+            Err(error) => (
+                intern!(py, "set_exception"),
+                error.into_value(py).into_any(),
+            ),
+        };
+        this.end(py);
+        future.call_method1(method, (outcome,)).map(drop)
+    }
+
+    fn again(&self, py: Python<'_>) -> PyResult<()> {
+        let (Some(owner), Some(key)) = (self.owner.get(py), self.key.with(py, |key| *key)) else {
+            return Ok(());
+        };
+        let owner = owner.bind(py).get();
+        match owner.engine(py, |engine| engine.arm(key)) {
+            Some(Err(error)) => Err(crate::errors::reactor(&error, -1)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Watches the socket no more.
+    fn end(&self, py: Python<'_>) {
+        let (owner, key) = (self.owner.take(py), self.key.take(py));
+        let (sock, work) = (self.sock.take(py), self.work.take(py));
+        let job = match (&owner, key) {
+            (Some(owner), Some(key)) => {
+                let owner = owner.bind(py).get();
+                owner.engine(py, |engine| engine.unwatch(key)).flatten()
+            }
+            _ => None,
+        };
+        drop((job, sock, work, owner));
+    }
+}
+
+#[pymethods]
+impl SocketCall {
+    /// Calls the system again.
+    fn __call__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::ready(slf)
+    }
+
+    /// Done when the result is there.
+    #[getter]
+    fn future(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.future.get(py)
+    }
+
+    /// Gives up what is not done yet.
+    fn close(&self, py: Python<'_>) {
+        self.end(py);
+        drop(self.future.take(py));
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let work = self.work.with(py, |work| match work {
+            Some(Work::Receive(_) | Work::ReceiveInto(_)) => "receives from",
+            Some(Work::Send(..)) => "sends to",
+            None => "is done with",
+        });
+        match self.sock.get(py) {
+            Some(sock) => Ok(format!("<SocketCall {work} {}>", sock.bind(py).repr()?)),
+            None => Ok(format!("<SocketCall {work} its socket>")),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(owner) = self.owner.peek() {
+            visit.call(&*owner)?;
+        }
+        for cell in [&self.future, &self.sock] {
+            if let Some(object) = cell.peek() {
+                visit.call(&*object)?;
+            }
+        }
+        if let Some(work) = self.work.peek() {
+            match &*work {
+                Some(Work::ReceiveInto(buffer)) => visit.call(buffer)?,
+                Some(Work::Send(view, _)) => visit.call(view)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.owner.take(py));
+        drop(self.future.take(py));
+        drop(self.sock.take(py));
+        drop(self.work.take(py));
+    }
+}
+
+/// Calls the system once.
+fn attempt(sock: &Bound<'_, PyAny>, work: Work) -> PyResult<Done> {
+    let py = sock.py();
+    let fd = sys::descriptor(sock);
+    let error = match work {
+        Work::Receive(size) => match receive(py, fd, size) {
+            Ok(data) => return Ok(Done::Whole(data.into_any().unbind())),
+            Err(error) if blocks(&error) => return Ok(Done::Later(work)),
+            Err(error) => error,
+        },
+        Work::ReceiveInto(ref buffer) => match sys::receive_into(buffer.bind(py), fd)? {
+            Ok(size) => return Ok(Done::Whole(number(py, size)?)),
+            Err(error) if blocks(&error) => return Ok(Done::Later(work)),
+            Err(error) => error,
+        },
+        Work::Send(view, from) => {
+            let memory = sys::View::of(view.bind(py))?;
+            let sent = sys::send(fd, &memory.bytes()[from..]);
+            let whole = memory.bytes().len();
+            drop(memory);
+            match sent {
+                Ok(sent) if from + sent == whole => return Ok(Done::Whole(py.None())),
+                Ok(sent) => return Ok(Done::Later(Work::Send(view, from + sent))),
+                Err(error) if blocks(&error) => return Ok(Done::Later(Work::Send(view, from))),
+                Err(error) => error,
+            }
+        }
+    };
+    Err(os_error(py, &error))
+}
+
+fn ends_loop(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
+}
+
+fn number(py: Python<'_>, size: usize) -> PyResult<Py<PyAny>> {
+    Ok(size.into_pyobject(py)?.into_any().unbind())
+}
+
+fn receive(py: Python<'_>, fd: RawFd, size: usize) -> io::Result<Bound<'_, PyBytes>> {
+    let data = sys::receive_up_to(py, fd, size)?;
+    Ok(data.unwrap_or_else(|| PyBytes::new(py, b"")))
+}
+
+fn blocks(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Refuses a socket that a transport has, as the stdlib does.
+#[pyfunction]
+pub(crate) fn ensure_free<'py>(
+    owner: &Bound<'py, LoopCore>,
+    sock: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    sys::check_socket(sock)?;
+    ensure_no_transport(owner, sys::descriptor(sock))
+}
+
+/// Refuses a descriptor that a transport has, as the stdlib does.
+fn ensure_no_transport(owner: &Bound<'_, LoopCore>, fd: RawFd) -> PyResult<()> {
+    let py = owner.py();
+    let transports = owner.getattr(intern!(py, "_transports"))?;
+    if let Ok(transports) = transports.cast::<Transports>() {
+        if transports.get().find(py, fd).is_none() {
+            return Ok(());
+        }
+    }
+    owner
+        .call_method1(intern!(py, "_ensure_fd_no_transport"), (fd,))
+        .map(drop)
+}
+
+/// Methods of CPython's sockets by name.
+struct Method {
+    name: Py<PyString>,
+    function: Py<PyAny>,
+}
+
+struct Methods {
+    receive: Method,
+    receive_into: Method,
+    send: Method,
+    accept: Method,
+    fileno: Method,
+    timeout: Py<PyString>,
+}
+
+fn methods(py: Python<'_>) -> PyResult<&'static Methods> {
+    static METHODS: Once<Methods> = Once::new();
+    METHODS.get_or_try_init(py, || {
+        let class = sys::socket_class(py)?.bind(py);
+        let method = |name: &str| {
+            PyResult::Ok(Method {
+                name: PyString::intern(py, name).unbind(),
+                function: class.getattr(name)?.unbind(),
+            })
+        };
+        Ok(Methods {
+            receive: method("recv")?,
+            receive_into: method("recv_into")?,
+            send: method("send")?,
+            // The class in Python has a method of its own around it.
+            accept: method("_accept")?,
+            fileno: method("fileno")?,
+            timeout: PyString::intern(py, "timeout").unbind(),
+        })
+    })
+}
+
+/// Whether a socket is CPython's, has no method of the program's that would be passed over, and does not
+/// block.
+fn is_plain(sock: &Bound<'_, PyAny>, methods: &Methods, method: &Method) -> PyResult<bool> {
+    let py = sock.py();
+    let has =
+        |method: &Method| sys::has_method(sock, method.name.bind(py), method.function.bind(py));
+    if !sys::is_socket(sock)? || !has(method)? || !has(&methods.fileno)? {
+        return Ok(false);
+    }
+    let timeout = sock.getattr(methods.timeout.bind(py))?;
+    Ok(timeout
+        .cast_exact::<PyFloat>()
+        .is_ok_and(|timeout| timeout.value() == 0.0))
+}
+
+fn not_here(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    Ok(py.NotImplemented().into_bound(py))
+}
+
+/// Does what can be done at once; the rest when the socket is ready.
+fn start<'py>(
+    owner: &Bound<'py, LoopCore>,
+    sock: &Bound<'py, PyAny>,
+    direction: Direction,
+    work: Work,
+) -> PyResult<Bound<'py, PyAny>> {
+    match attempt(sock, work)? {
+        Done::Whole(result) => Ok(result.into_bound(sock.py())),
+        Done::Later(work) => SocketCall::begin(owner, sock, direction, work),
+    }
+}
+
+/// Accepts what has connected, and has the loop call for each connection with a socket and its peer's
+/// address; `False` where the stdlib must do it, or find out what is wrong.
+#[pyfunction]
+#[pyo3(signature = (owner, sock, backlog, begin, protocol_factory, server))]
+pub(crate) fn accept_connections<'py>(
+    owner: &Bound<'py, LoopCore>,
+    sock: &Bound<'py, PyAny>,
+    backlog: usize,
+    begin: &Bound<'py, PyAny>,
+    protocol_factory: &Bound<'py, PyAny>,
+    server: &Bound<'py, PyAny>,
+) -> PyResult<bool> {
+    let py = owner.py();
+    let methods = methods(py)?;
+    if !is_plain(sock, methods, &methods.accept)? {
+        return Ok(false);
+    }
+    for _ in 0..backlog {
+        match accept(sock)? {
+            Accepted::Connection(conn, address) => {
+                let call = (begin, protocol_factory, conn, address, server);
+                owner.call_method1(intern!(py, "call_soon"), call)?;
+            }
+            Accepted::Nothing => break,
+            Accepted::Unknown => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+enum Accepted<'py> {
+    Connection(Bound<'py, PyAny>, Bound<'py, PyAny>),
+    Nothing,
+    /// The stdlib is to find out.
+    Unknown,
+}
+
+/// Accepts one connection, as a socket that does not block.
+#[cfg(target_os = "linux")]
+fn accept<'py>(sock: &Bound<'py, PyAny>) -> PyResult<Accepted<'py>> {
+    use crate::address::{self, Address};
+    let py = sock.py();
+    let (family, kind, protocol) = sys::kind(sock);
+    // A program may have put another class in its place.
+    static MODULE: Once<Py<PyModule>> = Once::new();
+    let module = MODULE.get_or_try_init(py, || py.import("socket").map(Bound::unbind))?;
+    let class = module.bind(py).getattr(intern!(py, "socket"))?;
+    if !address::is_known(family) || !sock.get_type().is(&class) {
+        return Ok(Accepted::Unknown);
+    }
+    let mut address = Address::new();
+    let fd = match sys::accept(sys::descriptor(sock), &mut address) {
+        Ok(fd) => fd,
+        Err(error) if blocks(&error) => return Ok(Accepted::Nothing),
+        Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => {
+            return Ok(Accepted::Nothing);
+        }
+        Err(_) => return Ok(Accepted::Unknown),
+    };
+    // The flag says that it does not block, and goes no further.
+    match class.call1((family, kind | libc::SOCK_NONBLOCK, protocol, fd)) {
+        Ok(conn) => Ok(Accepted::Connection(conn, address.object(py)?)),
+        Err(error) => {
+            sys::close(fd);
+            Err(error)
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn accept<'py>(_sock: &Bound<'py, PyAny>) -> PyResult<Accepted<'py>> {
+    Ok(Accepted::Unknown)
+}
+
+/// Receives up to so many bytes.
+#[pyfunction]
+pub(crate) fn sock_recv<'py>(
+    owner: &Bound<'py, LoopCore>,
+    sock: &Bound<'py, PyAny>,
+    size: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = owner.py();
+    let methods = methods(py)?;
+    let size = match size.cast_exact::<PyInt>() {
+        Ok(size) => size.extract().unwrap_or(0),
+        Err(_) => 0,
+    };
+    if size == 0 || size > MODEST || !is_plain(sock, methods, &methods.receive)? {
+        return not_here(py);
+    }
+    start(owner, sock, Direction::Read, Work::Receive(size))
+}
+
+/// Receives into the memory of an object.
+#[pyfunction]
+pub(crate) fn sock_recv_into<'py>(
+    owner: &Bound<'py, LoopCore>,
+    sock: &Bound<'py, PyAny>,
+    buffer: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = owner.py();
+    let methods = methods(py)?;
+    if !is_plain(sock, methods, &methods.receive_into)? || !sys::has_room(buffer) {
+        return not_here(py);
+    }
+    let work = Work::ReceiveInto(buffer.clone().unbind());
+    start(owner, sock, Direction::Read, work)
+}
+
+/// Sends all of the data.
+#[pyfunction]
+pub(crate) fn sock_sendall<'py>(
+    owner: &Bound<'py, LoopCore>,
+    sock: &Bound<'py, PyAny>,
+    data: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = owner.py();
+    let methods = methods(py)?;
+    if !is_plain(sock, methods, &methods.send)? {
+        return not_here(py);
+    }
+    let is_known = data.is_exact_instance_of::<PyBytes>()
+        || data.is_exact_instance_of::<PyByteArray>()
+        || data.is_exact_instance_of::<PyMemoryView>();
+    let Some(view) = sys::View::of(data).ok().filter(|_| is_known) else {
+        return not_here(py);
+    };
+    // The length of a memoryview of larger items is that of the items.
+    if data.len()? != view.bytes().len() {
+        return not_here(py);
+    }
+    let sent = match sys::send(sys::descriptor(sock), view.bytes()) {
+        Ok(sent) if sent == view.bytes().len() => return Ok(py.None().into_bound(py)),
+        Ok(sent) => sent,
+        Err(error) if blocks(&error) => 0,
+        Err(error) => return Err(os_error(py, &error)),
+    };
+    drop(view);
+    let view = PyMemoryView::from(data)?.unbind();
+    SocketCall::begin(owner, sock, Direction::Write, Work::Send(view, sent))
+}
