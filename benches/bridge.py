@@ -10,7 +10,7 @@ import harness
 from harness import Row
 from sides import load
 
-PEERS = ("greenletio", "greenback", "asyncio")
+PEERS = ("greenletio", "greenback", "asyncio", "asyncio-gevent")
 GREEN_THREAD = "ours, in a green thread"
 
 
@@ -35,7 +35,7 @@ def from_green():
         20_000,
         {"greenletio": 1.5},
         {**below, "yields": 1},
-        peers=("greenback",),
+        peers=("greenback", "asgiref"),
     )
     yield Row(
         "await-thread",
@@ -70,7 +70,7 @@ def from_async():
         crossings.awaits_green,
         20_000,
         {"greenletio": 1.5, "asyncio": 4},
-        peers=(),
+        peers=("asgiref", "asyncio-gevent"),
     )
     yield Row(
         "block",
@@ -121,12 +121,15 @@ def whole():
     )
 
 
+SUITE = harness.Suite(
+    "bridge",
+    __file__,
+    rows=[*from_green(), *from_async(), *whole()],
+    peers=PEERS,
+    load=load,
+    # What is meant by it is eventlet's hub of that name.
+    environments={"asyncio": "eventlet"},
+)
+
 if __name__ == "__main__":
-    harness.main(
-        __file__,
-        rows=[*from_green(), *from_async(), *whole()],
-        peers=PEERS,
-        load=load,
-        packages=("eventlet-asyncio", "eventlet", "greenletio", "greenback", "greenlet"),
-        description=__doc__.splitlines()[0],
-    )
+    harness.main(SUITE)

@@ -9,6 +9,7 @@ import harness
 import work
 from green import load
 from harness import Row
+from judge import SUBJECT
 
 # Peers that have no aim are measured all the same.
 PEERS = ("epolls", "gevent")
@@ -80,7 +81,7 @@ def descriptors():
         work.wsgi,
         3,
         {"epolls": 1.15},
-        variants={name: {"contender": name} for name in (harness.SUBJECT, *PEERS)},
+        variants={name: {"contender": name} for name in (SUBJECT, *PEERS)},
         quick=1,
         needs="wrk",
         countable=False,
@@ -119,12 +120,14 @@ def waiting():
     )
 
 
+SUITE = harness.Suite(
+    "hub",
+    __file__,
+    rows=[*switching(), *handing_over(), *descriptors(), *waiting()],
+    peers=PEERS,
+    load=load,
+    environments={"epolls": "eventlet"},
+)
+
 if __name__ == "__main__":
-    harness.main(
-        __file__,
-        rows=[*switching(), *handing_over(), *descriptors(), *waiting()],
-        peers=PEERS,
-        load=load,
-        packages=("eventlet-asyncio", "eventlet", "gevent", "greenlet"),
-        description=__doc__.splitlines()[0],
-    )
+    harness.main(SUITE)

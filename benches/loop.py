@@ -36,12 +36,14 @@ def rows():
     yield from echoes("streams", "echo by streams", traffic.streams_echo, {"uvloop": 1.15})
 
 
+SUITE = harness.Suite(
+    "loop",
+    __file__,
+    rows=list(rows()),
+    peers=PEERS,
+    load=traffic.load,
+    environments={"asyncio": "eventlet", "c": "ours"},
+)
+
 if __name__ == "__main__":
-    harness.main(
-        __file__,
-        rows=list(rows()),
-        peers=PEERS,
-        load=traffic.load,
-        packages=("eventlet-asyncio", "uvloop", "rloop", "greenlet"),
-        description=__doc__.splitlines()[0],
-    )
+    harness.main(SUITE)
