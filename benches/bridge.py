@@ -10,7 +10,7 @@ import harness
 from harness import Row
 from sides import load
 
-PEERS = ("greenletio", "greenback", "asyncio", "asyncio-gevent")
+PEERS = ("greenletio", "greenback", "asyncio")
 GREEN_THREAD = "ours, in a green thread"
 
 

@@ -38,7 +38,7 @@ PROGRAMS = {
         },
     ),
 }
-# What rows tell by the contender that a ratio is wanted against.
+# Rows of timers of which there is a curve.
 CURVES = {"insert", "fire", "timeout"}
 
 
@@ -67,15 +67,13 @@ def measure(program, path, rows, quick):
     """The records of some rows of a program."""
     suite, abouts = PROGRAMS[program]
     command = [path, "--samples", *(["--quick"] if quick else [])]
-    # The parent waits meanwhile, so its processor is as good as any.
-    cpu = min(os.sched_getaffinity(0))
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=2 * harness.LONGEST,
-        preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
-    )
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(mine)})
+    try:
+        limit = 5 * harness.LONGEST
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    finally:
+        os.sched_setaffinity(0, mine)
     records = {}
     for line in done.stdout.splitlines():
         name, contender, nanoseconds = line.split("\t")

@@ -152,18 +152,7 @@ def _asyncio_gevent(where):
     def spawn(function, *args):
         return asyncio_gevent.greenlet_to_future(gevent.spawn(function, *args))
 
-    def in_green(body):
-        async def main():
-            return await spawn(body)
-
-        return asyncio.run(main())
-
-    def await_(awaitable):
-        return asyncio_gevent.future_to_greenlet(awaitable).get()
-
-    return types.SimpleNamespace(
-        in_green=in_green, in_async=asyncio.run, await_=await_, spawn=spawn
-    )
+    return types.SimpleNamespace(in_async=asyncio.run, spawn=spawn)
 
 
 def _call(body):

@@ -21,6 +21,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) quick: bool,
     /// Where the samples go.
     pub(crate) json: Option<&'a Path>,
+    /// Whether the results are written into the documents.
+    pub(crate) write: bool,
 }
 
 /// The environment of the release wheel, and who else lives in it.
@@ -71,9 +73,44 @@ pub(crate) fn run(workspace: &Workspace, python: &Python, wish: Wish<'_>) -> Res
         bench.arg("--quick");
     }
     let json = workspace.made(&format!("bench-{}.json", python.version()));
-    bench.arg("--json").arg(wish.json.unwrap_or(&json));
+    let json = wish.json.unwrap_or(&json);
+    bench.arg("--json").arg(json);
     bench.arg("--").args(wish.rows);
-    said(process::run(&mut bench))
+    let good = said(process::run(&mut bench))?;
+    if wish.write {
+        let charts = environment(workspace, python, "charts", None)?;
+        let mut results = charts.command("python");
+        results.arg(workspace.path("benches/results.py")).arg(json);
+        process::run(&mut results)?;
+    }
+    Ok(good)
+}
+
+/// Compares the instructions of hot rows with those that are committed, or writes them instead;
+/// `false` when one has risen too far.
+///
+/// # Errors
+///
+/// Whatever keeps the wheel or its environment from being made.
+pub(crate) fn check(workspace: &Workspace, python: &Python, write: bool) -> Result<bool, Error> {
+    let script = workspace.path("benches/check.py");
+    if !write {
+        // Asked first, since a wheel takes its time.
+        let mut ask = Command::new(python.executable());
+        let reason = process::output(ask.arg(&script).arg("--reason"))?;
+        if !reason.trim().is_empty() {
+            println!("bench --check: skipped: {}", reason.trim());
+            return Ok(true);
+        }
+    }
+    let wheel = wheel::for_use(workspace, python)?;
+    let ours = environment(workspace, python, OURS, Some(&wheel))?;
+    let mut check = ours.command("python");
+    check.arg(&script);
+    if write {
+        check.arg("--write");
+    }
+    said(process::run(&mut check))
 }
 
 /// The environment of a contender, or of what draws the charts.

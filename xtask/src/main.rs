@@ -135,6 +135,12 @@ struct BenchArgs {
     /// Write all samples to this file [default: target/bench-VERSION.json]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Count the instructions of a few hot rows instead, and fail where they rose by more than 5 %
+    #[arg(long, conflicts_with_all = ["rows", "quick", "json"])]
+    check: bool,
+    /// Write benches/RESULTS.md and the charts; with --check, the counts to compare with
+    #[arg(long, conflicts_with = "rows")]
+    write: bool,
 }
 
 #[derive(Debug, Args)]
@@ -176,11 +182,15 @@ fn run(command: Command) -> Result<bool, Error> {
             let python = python::newest_or(args.python)?;
             demo::run(&workspace, &python, args.hub, args.requests, args.json)
         }
+        Command::Bench(args) if args.check => {
+            bench::check(&workspace, &python::newest_or(args.python)?, args.write)
+        }
         Command::Bench(args) => {
             let wish = bench::Wish {
                 rows: &args.rows,
                 quick: args.quick,
                 json: args.json.as_deref(),
+                write: args.write,
             };
             bench::run(&workspace, &python::newest_or(args.python)?, wish)
         }
@@ -228,6 +238,8 @@ mod tests {
             "dev",
             "bench",
             "bench hub loop.streams-1kb --quick --python 3.12 --json a.json",
+            "bench --quick --write",
+            "bench --check --write --python 3.10",
             "peers eventlet --python 3.12 --hub asyncio --fast --sdist a.tar.gz",
             "peers eventlet",
         ] {
@@ -248,6 +260,8 @@ mod tests {
             ("test --layer py", "timers, reactor, bridge, loop"),
             ("test --layer loop -k x", "cannot be used with"),
             ("wheel --all --python 3.12", "cannot be used with"),
+            ("bench hub --check", "cannot be used with"),
+            ("bench hub --write", "cannot be used with"),
             ("peers gevent", "unrecognized subcommand"),
             ("frobnicate", "unrecognized subcommand"),
         ] {
