@@ -1,8 +1,6 @@
 """The bridge against eventlet's asyncio hub, greenletio and greenback.
 
-    python benches/bridge.py [ROW...] [--quick] [--rounds N] [--json FILE]
-
-Run it where the wheel that is to be measured and `benches/requirements.txt` are installed.
+    cargo xtask bench bridge [--quick]
 """
 
 import crossings

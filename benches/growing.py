@@ -227,5 +227,5 @@ def echoes(contender, size, at):
     run = traffic.load(contender)
     sample = traffic.protocol_echo(run, size, length=at, connections=50)
     if contender != "c":
-        sample.figures["bytes of the process at its largest"] = peak()
+        sample.figures["bytes at peak"] = peak()
     return sample

@@ -1,6 +1,6 @@
 """How costs grow with the work: connections, timers, crossings in flight, lengths of messages.
 
-    python benches/growth.py [ROW...] [--quick] [--rounds N] [--json FILE]
+    cargo xtask bench growth [--quick]
 
 A row is a point of a curve; `CURVES` says what a curve is about.
 """
@@ -46,7 +46,7 @@ CURVES = {
         1_000,
     ),
     "sizes": Curve(
-        "Protocol echo, 50 connections", "bytes a message", "bytes of the process at its largest"
+        "Protocol echo, 50 connections", "bytes a message", "bytes at peak"
     ),
     "timers-insert": Curve("The wheel alone: from none to all pending", "timers"),
     "timers-fire": Curve("The wheel alone: all fire, in a thousand turns", "timers"),

@@ -208,6 +208,7 @@ def record(suite, row):
 
 def measure(runner, suite, row, rounds):
     """Runs all contenders of a row in turn and gives the row's record."""
+    start = time.monotonic()
     made = record(suite, row)
     contenders = suite.contenders(row)
     made["missing"] = [each for each in contenders if not runner.has(suite, each)]
@@ -223,6 +224,7 @@ def measure(runner, suite, row, rounds):
             # The first round is the warm-up.
             if turn:
                 made["samples"].setdefault(contender, []).append(dataclasses.asdict(sample))
+    made["seconds"] = round(time.monotonic() - start, 1)
     return made
 
 

@@ -1,8 +1,6 @@
 """The hub against eventlet's epolls hub and against gevent.
 
-    python benches/hub.py [ROW...] [--quick] [--rounds N] [--json FILE]
-
-Run it where the wheel that is to be measured and `benches/requirements.txt` are installed.
+    cargo xtask bench hub [--quick]
 """
 
 import harness

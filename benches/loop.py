@@ -1,8 +1,8 @@
 """The event loop against asyncio's own, uvloop, rloop, and the same work in C on epoll.
 
-    python benches/loop.py [ROW...] [--quick] [--rounds N] [--json FILE]
+    cargo xtask bench loop [--quick]
 
-Run it where the wheel that is to be measured, uvloop and rloop are installed; C needs a compiler.
+The program in C needs a compiler.
 """
 
 import harness
