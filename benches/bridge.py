@@ -66,7 +66,7 @@ def from_async():
         "await-green",
         "a coroutine awaits a green thread that it spawns",
         crossings.awaits_green,
-        20_000,
+        10_000,
         {"greenletio": 1.5, "asyncio": 4},
         peers=("asgiref", "asyncio-gevent"),
     )
@@ -107,13 +107,14 @@ def whole():
         unit="bytes",
         quick=10_000,
         countable=False,
+        rounds=3,
         peers=(),
     )
     yield Row(
         "echo",
         "asyncio echo of 1 kB, 50 connections, beside a hub without work",
         crossings.echo,
-        60_000,
+        30_000,
         {"ours, no hub": 1 / 1.03},
         peers=(),
     )

@@ -51,16 +51,18 @@ def processor():
 def chosen(suites, names):
     """The rows that the command line names: `hub`, `hub.echo`, or `echo` of every suite."""
     rows = [(suite, row) for suite in suites for row in suite.rows]
-    known = {name for suite, row in rows for name in names_of(suite.name, row.name)}
-    known.update(name for suite, row, _ in crates.names() for name in names_of(suite, row))
+    known = {name for suite, row in rows for name in names_of(suite, row)}
+    known.update(*(crates.names_of(suite, row) for suite, row, _ in crates.names()))
     if unknown := set(names) - known:
         raise SystemExit(f"no such row: {', '.join(sorted(unknown))}; --list names them all")
     fits = set(names)
-    return [(suite, row) for suite, row in rows if names_of(suite.name, row.name) & fits or not names]
+    return [each for each in rows if names_of(*each) & fits or not names]
 
 
 def names_of(suite, row):
-    return {suite, row, f"{suite}.{row}"}
+    """What names a row: its suite, its curve, and itself with and without its suite."""
+    names = [row.name, *(row.point or ())[:1]]
+    return {suite.name, *names, *(f"{suite.name}.{name}" for name in names)}
 
 
 def pair(text):
@@ -109,7 +111,8 @@ def main(suites, arguments=None):
         for suite, row in work:
             print(f"{suite.name}.{row.name}: {row.about}")
         for suite, row, about in crates.names():
-            print(f"{suite}.{row}: {about}")
+            if not options.rows or crates.names_of(suite, row) & set(options.rows):
+                print(f"{suite}.{row}: {about}")
         return False
     around = surroundings(dict(options.environment), options.quick)
     print("\n".join(f"{name}: {value}" for name, value in around.items()), flush=True)
@@ -120,7 +123,7 @@ def main(suites, arguments=None):
         if row.needs and not shutil.which(row.needs):
             print(f"\n{suite.name}.{row.name}: left out, {row.needs} is not installed")
             continue
-        rounds = options.rounds or suite.rounds[options.quick]
+        rounds = options.rounds or min(row.rounds or 99, suite.rounds[options.quick])
         record = harness.measure(runner, suite, row, rounds)
         print(table.row(record), flush=True)
         records.append(record)

@@ -62,7 +62,7 @@ class Counter:
 
     def instructions(self, suite, row, contender, turn=0):
         """Instructions for one operation."""
-        size = max(row.size // 50, 100)
+        size = max(row.size // 20, 100)
         with tempfile.TemporaryDirectory(prefix="callgrind") as directory:
             log = os.path.join(directory, "log")
             valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no"]

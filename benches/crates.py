@@ -52,9 +52,13 @@ def wanted(names):
     found = {}
     for suite, (program, rows) in suites().items():
         for row in rows:
-            if not names or {suite, row, f"{suite}.{row}"} & set(names):
+            if not names or names_of(suite, row) & set(names):
                 found.setdefault(program, []).append(row)
     return found
+
+
+def names_of(suite, row):
+    return {suite, row, f"{suite}.{row}"}
 
 
 def names():

@@ -10,6 +10,7 @@ waits and processor time depends less on the neighbours; time by the clock stand
 `judge.py` forms the ratios and compares them with the aims.
 """
 
+import contextlib
 import ctypes
 import dataclasses
 import gc
@@ -49,6 +50,8 @@ class Row:
     countable: bool = True
     # Contenders beside those with an aim, where these are not the peers of all rows.
     peers: tuple | None = None
+    # Fewer than those of the suite will do for what hardly varies.
+    rounds: int | None = None
     # The name of a curve and the place on its axis, if the row is a point of one.
     point: tuple | None = None
 
@@ -235,7 +238,8 @@ def main(suite):
 
         sys.exit(command.main([suite]))
     name, contender, size, cpu = sys.argv[1:]
-    os.sched_setaffinity(0, {int(cpu)})
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, {int(cpu)})
     row = next(row for row in suite.rows if row.name == name)
     arguments = {**row.arguments, **row.variants.get(contender, {})}
     side = suite.load(contender)

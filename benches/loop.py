@@ -12,7 +12,7 @@ from harness import Row
 # Peers that have no aim are measured all the same.
 PEERS = ("asyncio", "uvloop", "rloop", "c")
 SIZES = {"100 B": 100, "1 kB": 1_000, "16 kB": 16_000, "100 kB": 100_000}
-ECHOES = {100: 60_000, 1_000: 60_000, 16_000: 30_000, 100_000: 8_000}
+ECHOES = {100: 20_000, 1_000: 20_000, 16_000: 10_000, 100_000: 3_000}
 
 
 def echoes(name, about, work, aims, **arguments):
