@@ -1,8 +1,6 @@
 """The bridge against eventlet's asyncio hub, greenletio and greenback.
 
-    python benches/bridge.py [ROW...] [--quick] [--rounds N] [--json FILE]
-
-Run it where the wheel that is to be measured and `benches/requirements.txt` are installed.
+    cargo xtask bench bridge [--quick]
 """
 
 import crossings
@@ -35,7 +33,7 @@ def from_green():
         20_000,
         {"greenletio": 1.5},
         {**below, "yields": 1},
-        peers=("greenback",),
+        peers=("greenback", "asgiref"),
     )
     yield Row(
         "await-thread",
@@ -68,9 +66,9 @@ def from_async():
         "await-green",
         "a coroutine awaits a green thread that it spawns",
         crossings.awaits_green,
-        20_000,
+        10_000,
         {"greenletio": 1.5, "asyncio": 4},
-        peers=(),
+        peers=("asgiref", "asyncio-gevent"),
     )
     yield Row(
         "block",
@@ -109,24 +107,28 @@ def whole():
         unit="bytes",
         quick=10_000,
         countable=False,
+        rounds=3,
         peers=(),
     )
     yield Row(
         "echo",
         "asyncio echo of 1 kB, 50 connections, beside a hub without work",
         crossings.echo,
-        60_000,
+        30_000,
         {"ours, no hub": 1 / 1.03},
         peers=(),
     )
 
 
+SUITE = harness.Suite(
+    "bridge",
+    __file__,
+    rows=[*from_green(), *from_async(), *whole()],
+    peers=PEERS,
+    load=load,
+    # What is meant by it is eventlet's hub of that name.
+    environments={"asyncio": "eventlet"},
+)
+
 if __name__ == "__main__":
-    harness.main(
-        __file__,
-        rows=[*from_green(), *from_async(), *whole()],
-        peers=PEERS,
-        load=load,
-        packages=("eventlet-asyncio", "eventlet", "greenletio", "greenback", "greenlet"),
-        description=__doc__.splitlines()[0],
-    )
+    harness.main(SUITE)

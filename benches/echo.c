@@ -1,8 +1,9 @@
 /* Echoes between the two ends of TCP connections in one process, on epoll:
  *
- *     echo CONNECTIONS ROUNDS LENGTH
+ *     echo CONNECTIONS ROUNDS LENGTH [PORT]
  *
- * prints microseconds of processor, microseconds by the clock, and the number of echoes. */
+ * prints microseconds of processor, microseconds by the clock, and the number of echoes. With PORT
+ * the server is another process, and the clients send once standard input has a line. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -119,7 +120,7 @@ static void add(int fd, int is_client, long rounds, struct end **added) {
 }
 
 int main(int count, char **words) {
-    if (count != 4)
+    if (count != 4 && count != 5)
         return 2;
     long connections = atol(words[1]), rounds = atol(words[2]);
     length = strtoul(words[3], NULL, 10);
@@ -131,17 +132,23 @@ int main(int count, char **words) {
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
-    if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 128))
+    if (count == 5)
+        address.sin_port = htons((unsigned short)atoi(words[4]));
+    else if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 128))
         fail("listen");
-    getsockname(listener, (struct sockaddr *)&address, &size);
+    if (count == 4)
+        getsockname(listener, (struct sockaddr *)&address, &size);
     struct end **clients = calloc((size_t)connections, sizeof *clients);
     for (long at = 0; at < connections; at++) {
         int client = socket(AF_INET, SOCK_STREAM, 0);
         if (connect(client, (struct sockaddr *)&address, sizeof address))
             fail("connect");
         add(client, 1, rounds, &clients[at]);
-        add(accept(listener, NULL, NULL), 0, 0, NULL);
+        if (count == 4)
+            add(accept(listener, NULL, NULL), 0, 0, NULL);
     }
+    if (count == 5)
+        getchar();
     double cpu = microseconds(CLOCK_PROCESS_CPUTIME_ID), clock = microseconds(CLOCK_MONOTONIC);
     unfinished = connections;
     for (long at = 0; at < connections; at++)

@@ -1,33 +1,30 @@
-"""Compares contenders row by row: fresh processes, interleaved, checked, with ratios pair by pair.
+"""Measures contenders row by row: fresh processes, interleaved, checked.
 
-A module of rows calls `main()`; `benches/hub.py` is one. A row's work runs in a process of its
+A module of rows makes a `Suite`; `benches/hub.py` is one. A row's work runs in a process of its
 own, pinned to one processor, as `work(load(contender), size, **arguments)`, and returns a `Sample`.
 A round runs every contender of a row once, one after the other, so that a machine that is busy for
 a while slows all of them; the first round only warms caches and is thrown away.
 
 What is judged is the processor time that the process took for an operation, because the work never
-waits and processor time depends less on the neighbours; time by the clock stands beside it. A ratio
-is formed in each round, the other's cost by ours, and its median is compared with the aim.
+waits and processor time depends less on the neighbours; time by the clock stands beside it.
+`judge.py` forms the ratios and compares them with the aims.
 """
 
-import argparse
+import contextlib
+import ctypes
 import dataclasses
-import importlib.metadata
+import gc
 import json
 import os
-import platform
-import re
 import resource
-import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
-SUBJECT = "ours"
-# Between its quartiles a ratio may vary by this part of its median before nothing can be said.
-WIDEST = 0.25
+from judge import SUBJECT
+
+# A process that takes longer than that, in seconds, hangs.
+LONGEST = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +46,38 @@ class Row:
     quick: int | None = None
     # A program without which there is no row.
     needs: str | None = None
-    # Whether its size says how much is done, so that the difference between two sizes is work.
+    # Whether its size says how much is done, so that instructions and system calls can be counted.
     countable: bool = True
     # Contenders beside those with an aim, where these are not the peers of all rows.
     peers: tuple | None = None
+    # Fewer than those of the suite will do for what hardly varies.
+    rounds: int | None = None
+    # The name of a curve and the place on its axis, if the row is a point of one.
+    point: tuple | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """Rows that share their contenders and their script, which runs a row's work by `main()`."""
+
+    name: str
+    script: str
+    rows: list
+    # Peers that have no aim are measured all the same.
+    peers: tuple
+    load: object
+    # Contenders that live in an environment that is not called as they are.
+    environments: dict = dataclasses.field(default_factory=dict)
+    # Rounds of the full run, and of the quick one.
+    rounds: tuple = (7, 3)
+
+    def contenders(self, row):
+        others = self.peers if row.peers is None else row.peers
+        return list(dict.fromkeys((SUBJECT, *row.aims, *others)))
+
+    def environment(self, contender):
+        library = contender.partition(",")[0]
+        return self.environments.get(library, library)
 
 
 @dataclasses.dataclass
@@ -67,7 +92,12 @@ class Sample:
 class Meter:
     """Measures what stands in its block, in microseconds of processor and of clock."""
 
+    # Told when a block begins and ends, where instructions are counted.
+    counter = None
+
     def __enter__(self):
+        if self.counter:
+            self.counter.start()
         self._clock = time.perf_counter()
         self._cpu = time.process_time()
         return self
@@ -79,9 +109,14 @@ class Meter:
         """For work whose end is noticed inside of it."""
         self.cpu = (time.process_time() - self._cpu) * 1e6
         self.clock = (time.perf_counter() - self._clock) * 1e6
+        if self.counter:
+            self.counter.stop()
 
     def per(self, operations):
-        return Sample(self.cpu / operations, self.clock / operations)
+        sample = Sample(self.cpu / operations, self.clock / operations)
+        if self.counter:
+            sample.figures["operations"] = operations
+        return sample
 
 
 def check(found, expected):
@@ -100,54 +135,50 @@ class Failure(Exception):
 
 
 class Runner:
-    def __init__(self, script, options):
-        self._script = script
-        self._options = options
+    """Runs one contender's work in a process."""
+
+    def __init__(self, pythons=None, quick=False):
+        # By environment; without any, all is installed where we run.
+        self._pythons = pythons or {}
+        self.quick = quick
         self._cpus = sorted(os.sched_getaffinity(0))
 
-    def size(self, row):
-        return row.quick or row.size // 10 if self._options.quick else row.size
+    def has(self, suite, contender):
+        return not self._pythons or suite.environment(contender) in self._pythons
 
-    def run(self, row, contender, round_number, size=None, prefix=()):
+    def python(self, suite, contender):
+        return self._pythons.get(suite.environment(contender), sys.executable)
+
+    def size(self, row):
+        return row.quick or max(row.size // 10, 1) if self.quick else row.size
+
+    def run(self, suite, row, contender, turn, size=None, prefix=(), extra=None):
         environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONHASHSEED": "0"}
+        environment.update(extra or {})
         for name in ("EVENTLET_HUB", "EVENTLET_THREADPOOL_SIZE", "PYTHONASYNCIODEBUG"):
             environment.pop(name, None)
-        cpu = self._cpus[round_number % len(self._cpus)]
+        cpu = self._cpus[turn % len(self._cpus)]
         work = [row.name, contender, str(size or self.size(row)), str(cpu)]
-        command = [*prefix, sys.executable, self._script, "--work", *work]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        last = done.stdout.strip().rpartition("\n")[2]
-        try:
-            return Sample(**json.loads(last))
-        except ValueError:
-            said = (done.stderr or done.stdout).strip().rpartition("\n")[2]
-            raise Failure(f"{contender}: {said or f'ended with {done.returncode}'}") from None
+        python = self.python(suite, contender)
+        return sample_of(contender, [*prefix, python, suite.script, *work], environment)
 
-    def system_calls(self, row, contender):
-        """System calls for one operation: what a larger run has more of than a smaller one."""
-        size = max(self.size(row) // 20, 20)
-        small, large = (self._calls(row, contender, each) for each in (size, 3 * size))
-        per = {name: (large[name] - small.get(name, 0)) / (2 * size) for name in large}
-        return {name: round(count, 3) for name, count in per.items() if count >= 0.01}
 
-    def _calls(self, row, contender, size):
-        with tempfile.NamedTemporaryFile("r", prefix="strace") as summary:
-            self.run(row, contender, 0, size, ["strace", "-f", "-c", "-o", summary.name])
-            return parse_strace(summary.read())
-
-    def instructions(self, row, contender):
-        """Instructions for one operation, by callgrind."""
-        size = max(self.size(row) // 100, 20)
-        small, large = (self._instructions(row, contender, each) for each in (size, 3 * size))
-        return round((large - small) / (2 * size))
-
-    def _instructions(self, row, contender, size):
-        with tempfile.TemporaryDirectory(prefix="callgrind") as directory:
-            log = os.path.join(directory, "log")
-            options = [f"--log-file={log}", f"--callgrind-out-file={directory}/out"]
-            self.run(row, contender, 0, size, ["valgrind", "--tool=callgrind", *options])
-            with open(log) as text:
-                return int(re.search(r"Collected : (\d+)", text.read())[1])
+def sample_of(contender, command, environment=None):
+    """Runs a process whose last line is a sample."""
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired:
+        raise Failure(f"no end after {LONGEST} s") from None
+    last = done.stdout.strip().rpartition("\n")[2]
+    try:
+        if done.returncode:
+            raise ValueError
+        return Sample(**json.loads(last))
+    except (ValueError, TypeError):
+        said = (done.stderr or done.stdout).strip().rpartition("\n")[2]
+        raise Failure(said or f"ended with {done.returncode}") from None
 
 
 def parse_strace(summary):
@@ -160,197 +191,64 @@ def parse_strace(summary):
     return counts
 
 
-def work(rows, load, name, contender, size, cpu):
-    """The inside of a process that measures."""
-    os.sched_setaffinity(0, {cpu})
-    row = next(row for row in rows if row.name == name)
-    arguments = {**row.arguments, **row.variants.get(contender, {})}
-    sample = row.work(load(contender), size, **arguments)
-    print(json.dumps(dataclasses.asdict(sample)), flush=True)
-    # Whatever still sleeps or waits need not be put in order for the end.
-    os._exit(0)
-
-
-def quartiles(values):
-    if len(values) < 2:
-        return values[0], values[0]
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, high
-
-
-def judge(ratios, aim):
-    low, high = quartiles(ratios)
-    middle = statistics.median(ratios)
-    if (high - low) / middle > WIDEST:
-        return "spread too wide"
-    if low < aim <= high:
-        return "close"
-    return "met" if middle >= aim else "BELOW"
-
-
-class Report:
-    def __init__(self, runner, row):
-        self.row = row
-        self._runner = runner
-        self.samples = {}
-        self.failures = []
-        self.calls = {}
-        self.instructions = {}
-
-    def measure(self, rounds, contenders, options):
-        for round_number in range(rounds + 1):
-            samples = {}
-            for contender in contenders:
-                try:
-                    samples[contender] = self._runner.run(self.row, contender, round_number)
-                except Failure as failure:
-                    self.failures.append(str(failure))
-            contenders = list(samples)
-            for contender, sample in samples.items():
-                # The first round is the warm-up.
-                self.samples.setdefault(contender, []).extend([sample] * bool(round_number))
-        if not self.row.countable:
-            return
-        for contender in contenders:
-            if options.calls and shutil.which("strace"):
-                self.calls[contender] = self._runner.system_calls(self.row, contender)
-            if options.instructions:
-                self.instructions[contender] = self._runner.instructions(self.row, contender)
-
-    def ratios(self, contender, attribute="cost"):
-        pairs = zip(self.samples.get(SUBJECT, ()), self.samples[contender])
-        costs = [(getattr(ours, attribute), getattr(other, attribute)) for ours, other in pairs]
-        return [other / ours for ours, other in costs if ours and other is not None]
-
-    def show(self):
-        row = self.row
-        print(f"\n{row.name}: {row.about}")
-        for failure in self.failures:
-            print(f"  failed: {failure}")
-        for contender, samples in self.samples.items():
-            if samples:
-                print(f"  {contender:14}{self._costs(samples)}{self._against(contender)}")
-                self._show_figures(contender, samples)
-        sys.stdout.flush()
-
-    def _costs(self, samples):
-        costs = [sample.cost for sample in samples]
-        text = f"{statistics.median(costs):11.3f} {self.row.unit}"
-        text += f" ({min(costs):.3f}-{max(costs):.3f})"
-        if samples[0].clock is not None:
-            text += f", clock {statistics.median(sample.clock for sample in samples):.3f}"
-        return f"{text:52}"
-
-    def _against(self, contender):
-        if contender == SUBJECT:
-            if self.row.limit is None:
-                return ""
-            middle = statistics.median(sample.cost for sample in self.samples[contender])
-            verdict = "met" if middle <= self.row.limit else "ABOVE"
-            return f" limit {self.row.limit:g} {self.row.unit}: {verdict}"
-        ratios = self.ratios(contender)
-        if not ratios:
-            return ""
-        text = f" {statistics.median(ratios):6.2f}x ({min(ratios):.2f}-{max(ratios):.2f})"
-        clock = self.ratios(contender, "clock")
-        if clock:
-            text += f", clock {statistics.median(clock):.2f}x"
-        if contender in self.row.aims:
-            aim = self.row.aims[contender]
-            text += f", aim {aim:.3g}x: {judge(ratios, aim)}"
-        return text
-
-    def _show_figures(self, contender, samples):
-        for name in samples[0].figures:
-            middle = statistics.median(sample.figures[name] for sample in samples)
-            print(f"{'':16}{middle:11.3f} {name}")
-        calls = self.calls.get(contender)
-        if calls is not None:
-            each = sorted(calls.items(), key=lambda item: -item[1])
-            names = ", ".join(f"{name} {count:g}" for name, count in each)
-            print(f"{'':16}{sum(calls.values()):11.2f} system calls: {names or 'none'}")
-        if contender in self.instructions:
-            print(f"{'':16}{self.instructions[contender]:11} instructions")
-
-    def as_json(self):
-        return {
-            "row": self.row.name,
-            "about": self.row.about,
-            "unit": self.row.unit,
-            "aims": self.row.aims,
-            "limit": self.row.limit,
-            "failures": self.failures,
-            "samples": {
-                contender: [dataclasses.asdict(sample) for sample in samples]
-                for contender, samples in self.samples.items()
-            },
-            "system calls": self.calls,
-            "instructions": self.instructions,
-        }
-
-
-def surroundings(packages):
-    """The machine and the versions, without which figures mean nothing."""
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed, or not as a wheel"
+def record(suite, row):
+    """What is known of a row before it has run."""
     return {
-        "date": time.strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processors": os.cpu_count(),
-        "load": [round(load, 2) for load in os.getloadavg()],
-        "packages": versions,
+        "suite": suite.name,
+        "row": row.name,
+        "about": row.about,
+        "unit": row.unit,
+        "aims": row.aims,
+        "limit": row.limit,
+        "point": row.point,
+        "missing": [],
+        "failures": {},
+        "samples": {},
+        "calls": {},
+        "instructions": {},
     }
 
 
-def options_of(rows, description):
-    parser = argparse.ArgumentParser(
-        description=description,
-        epilog="rows: " + ", ".join(row.name for row in rows),
-    )
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="all, if none is named")
-    parser.add_argument("--quick", action="store_true", help="3 rounds of a tenth of the work")
-    parser.add_argument("--rounds", type=int, help="7, or 3 with --quick, and one to warm up")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these contenders")
-    parser.add_argument("--no-calls", dest="calls", action="store_false", help="without strace")
-    parser.add_argument("--instructions", action="store_true", help="count them, by valgrind")
-    parser.add_argument("--json", metavar="FILE", help="write all samples there")
-    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    unknown = set(options.rows) - {row.name for row in rows}
-    if unknown:
-        parser.error(f"no such row: {', '.join(sorted(unknown))}")
-    return options
+def measure(runner, suite, row, rounds):
+    """Runs all contenders of a row in turn and gives the row's record."""
+    start = time.monotonic()
+    made = record(suite, row)
+    contenders = suite.contenders(row)
+    made["missing"] = [each for each in contenders if not runner.has(suite, each)]
+    contenders = [each for each in contenders if each not in made["missing"]]
+    for turn in range(rounds + 1):
+        for contender in list(contenders):
+            try:
+                sample = runner.run(suite, row, contender, turn)
+            except Failure as failure:
+                made["failures"][contender] = str(failure)
+                contenders.remove(contender)
+                continue
+            # The first round is the warm-up.
+            if turn:
+                made["samples"].setdefault(contender, []).append(dataclasses.asdict(sample))
+    made["seconds"] = round(time.monotonic() - start, 1)
+    return made
 
 
-def main(script, rows, peers, load, packages, description):
-    """The command line of a module of rows, in which the subject meets all peers."""
-    options = options_of(rows, description)
-    if options.work:
-        name, contender, size, cpu = options.work
-        work(rows, load, name, contender, int(size), int(cpu))
-    around = surroundings(packages)
-    print(", ".join(f"{name} {value}" for name, value in around.items()))
-    runner = Runner(script, options)
-    rounds = options.rounds or (3 if options.quick else 7)
-    reports = []
-    for row in rows:
-        if options.rows and row.name not in options.rows:
-            continue
-        if row.needs and not shutil.which(row.needs):
-            print(f"\n{row.name}: left out, {row.needs} is not installed")
-            continue
-        report = Report(runner, row)
-        others = peers if row.peers is None else row.peers
-        contenders = options.only or dict.fromkeys((SUBJECT, *row.aims, *others))
-        report.measure(rounds, contenders, options)
-        report.show()
-        reports.append(report)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump({**around, "rows": [report.as_json() for report in reports]}, file, indent=1)
-    sys.exit(any(report.failures for report in reports))
+def main(suite):
+    """The inside of a process that measures; a person gets all rows of the suite."""
+    if len(sys.argv) != 5 or not sys.argv[3].isdigit():
+        import command
+
+        sys.exit(command.main([suite]))
+    name, contender, size, cpu = sys.argv[1:]
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, {int(cpu)})
+    row = next(row for row in suite.rows if row.name == name)
+    arguments = {**row.arguments, **row.variants.get(contender, {})}
+    side = suite.load(contender)
+    if counter := os.environ.get("BENCH_COUNTER"):
+        # What the interpreter learns in the first run is no part of the second, which counts.
+        row.work(side, int(size), **arguments)
+        gc.collect()
+        Meter.counter = ctypes.CDLL(counter)
+    sample = row.work(side, int(size), **arguments)
+    print(json.dumps(dataclasses.asdict(sample)), flush=True)
+    # Whatever still sleeps or waits need not be put in order for the end.
+    os._exit(0)

@@ -1,8 +1,8 @@
 """The event loop against asyncio's own, uvloop, rloop, and the same work in C on epoll.
 
-    python benches/loop.py [ROW...] [--quick] [--rounds N] [--json FILE]
+    cargo xtask bench loop [--quick]
 
-Run it where the wheel that is to be measured, uvloop and rloop are installed; C needs a compiler.
+The program in C needs a compiler.
 """
 
 import dispatch
@@ -14,7 +14,7 @@ from harness import Row
 # Peers that have no aim are measured all the same.
 PEERS = ("asyncio", "uvloop", "rloop", "c")
 SIZES = {"100 B": 100, "1 kB": 1_000, "16 kB": 16_000, "100 kB": 100_000}
-ECHOES = {100: 60_000, 1_000: 60_000, 16_000: 30_000, 100_000: 8_000}
+ECHOES = {100: 20_000, 1_000: 20_000, 16_000: 10_000, 100_000: 3_000}
 
 
 def echoes(name, about, work, aims, **arguments):
@@ -108,12 +108,14 @@ def rows():
     )
 
 
+SUITE = harness.Suite(
+    "loop",
+    __file__,
+    rows=list(rows()),
+    peers=PEERS,
+    load=traffic.load,
+    environments={"asyncio": "eventlet", "c": "ours"},
+)
+
 if __name__ == "__main__":
-    harness.main(
-        __file__,
-        rows=list(rows()),
-        peers=PEERS,
-        load=traffic.load,
-        packages=("eventlet-asyncio", "uvloop", "rloop", "greenlet"),
-        description=__doc__.splitlines()[0],
-    )
+    harness.main(SUITE)

@@ -63,8 +63,13 @@ def _eventlet(hub):
     def in_green(body):
         return eventlet.spawn(body).wait()
 
+    def all_at_once(body, count):
+        for thread in [eventlet.spawn(body) for _ in range(count)]:
+            thread.wait()
+
     return types.SimpleNamespace(
         in_green=in_green,
+        all_at_once=all_at_once,
         spawn=eventlet.spawn,
         sleep=eventlet.sleep,
         socketpair=lambda: [socket.socket(fileno=end.detach()) for end in _pair()],
@@ -86,8 +91,15 @@ def _greenletio(where):
     def spawn(function, *args):
         return greenletio.async_(function)(*args)
 
+    def all_at_once(body, count):
+        async def main():
+            await asyncio.gather(*(spawn(body) for _ in range(count)))
+
+        asyncio.run(main())
+
     return types.SimpleNamespace(
         in_green=in_green,
+        all_at_once=all_at_once,
         below_task=in_green,
         in_async=asyncio.run,
         await_=greenletio.await_,
@@ -108,6 +120,41 @@ def _greenback(where):
     return types.SimpleNamespace(in_green=in_green, below_task=in_green, await_=greenback.await_)
 
 
+def _asgiref(where):
+    """Code that blocks has a thread of its own there, and awaits in the thread of the loop."""
+    from asgiref.sync import async_to_sync, sync_to_async
+
+    async def same(awaitable):
+        return await awaitable
+
+    def in_green(body):
+        return asyncio.run(sync_to_async(body)())
+
+    def spawn(function, *args):
+        return sync_to_async(function)(*args)
+
+    return types.SimpleNamespace(
+        in_green=in_green,
+        below_task=in_green,
+        in_async=asyncio.run,
+        await_=async_to_sync(same),
+        spawn=spawn,
+    )
+
+
+def _asyncio_gevent(where):
+    """Its loop runs in gevent's hub, and its green threads are gevent's."""
+    import asyncio_gevent
+    import gevent
+
+    asyncio.set_event_loop_policy(asyncio_gevent.EventLoopPolicy())
+
+    def spawn(function, *args):
+        return asyncio_gevent.greenlet_to_future(gevent.spawn(function, *args))
+
+    return types.SimpleNamespace(in_async=asyncio.run, spawn=spawn)
+
+
 def _call(body):
     return body()
 
@@ -117,4 +164,6 @@ LIBRARIES = {
     "asyncio": _asyncio_hub,
     "greenletio": _greenletio,
     "greenback": _greenback,
+    "asgiref": _asgiref,
+    "asyncio-gevent": _asyncio_gevent,
 }

@@ -293,7 +293,7 @@ def echo_beside_idle(green, size, idle):
 
 def idle(green, size):
     """Processor time in microseconds a second, with many green threads asleep."""
-    seconds = 3
+    seconds = 2
     for _ in range(size):
         green.spawn(green.sleep, 3600)
     green.sleep(0.5)

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod bench;
 mod consumer;
 mod demo;
 mod dev;
@@ -50,6 +51,8 @@ enum Command {
     Tidy,
     /// Run eventlet and asyncio servers and clients in one thread, and report
     Demo(DemoArgs),
+    /// Measure against peers, and say which aims are met
+    Bench(BenchArgs),
     /// Install an editable build into .venv and open a Python prompt there
     Dev(DevArgs),
     /// Run test suites of others on what is made here
@@ -137,6 +140,28 @@ struct DemoArgs {
 }
 
 #[derive(Debug, Args)]
+struct BenchArgs {
+    /// A suite, such as hub, or a row, such as hub.echo; all if none is named
+    #[arg(value_name = "ROW")]
+    rows: Vec<String>,
+    /// Fewer rounds of less work, for a rough look
+    #[arg(long)]
+    quick: bool,
+    /// Measure on this CPython, such as 3.12 [default: the newest found]
+    #[arg(long, value_name = "VERSION")]
+    python: Option<Version>,
+    /// Write all samples to this file [default: target/bench-VERSION.json]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Count the instructions of a few hot rows instead, and fail where they rose by more than 5 %
+    #[arg(long, conflicts_with_all = ["rows", "quick", "json"])]
+    check: bool,
+    /// Write benches/RESULTS.md and the charts; with --check, the counts to compare with
+    #[arg(long, conflicts_with = "rows")]
+    write: bool,
+}
+
+#[derive(Debug, Args)]
 struct DevArgs {
     /// Use this CPython, such as 3.12 [default: the newest found]
     #[arg(long, value_name = "VERSION")]
@@ -174,6 +199,18 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Demo(args) => {
             let python = python::newest_or(args.python)?;
             demo::run(&workspace, &python, args.hub, args.requests, args.json)
+        }
+        Command::Bench(args) if args.check => {
+            bench::check(&workspace, &python::newest_or(args.python)?, args.write)
+        }
+        Command::Bench(args) => {
+            let wish = bench::Wish {
+                rows: &args.rows,
+                quick: args.quick,
+                json: args.json.as_deref(),
+                write: args.write,
+            };
+            bench::run(&workspace, &python::newest_or(args.python)?, wish)
         }
         Command::Dev(args) => dev::run(&workspace, &python::newest_or(args.python)?),
         Command::Peers(Peer::Eventlet(args)) => {
@@ -233,6 +270,10 @@ mod tests {
             "tidy",
             "demo --json --hub epolls --python 3.12 --requests 10",
             "dev",
+            "bench",
+            "bench hub loop.streams-1kb --quick --python 3.12 --json a.json",
+            "bench --quick --write",
+            "bench --check --write --python 3.10",
             "peers eventlet --python 3.12 --hub asyncio --fast --sdist a.tar.gz",
             "peers eventlet",
             "peers cpython --python 3.12 --loop uvloop --match test_ssl.*start_tls",
@@ -255,6 +296,8 @@ mod tests {
             ("test --layer py", "timers, reactor, bridge, loop"),
             ("test --layer loop -k x", "cannot be used with"),
             ("wheel --all --python 3.12", "cannot be used with"),
+            ("bench hub --check", "cannot be used with"),
+            ("bench hub --write", "cannot be used with"),
             ("peers gevent", "unrecognized subcommand"),
             (
                 "peers cpython --loop gevent",

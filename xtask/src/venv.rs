@@ -126,11 +126,19 @@ impl Venv {
         &self.directory
     }
 
+    /// The interpreter.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.bin().join("python")
+    }
+
+    fn bin(&self) -> PathBuf {
+        self.directory
+            .join(if cfg!(windows) { "Scripts" } else { "bin" })
+    }
+
     /// A program of the environment, run as if the environment were activated.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let bin = self
-            .directory
-            .join(if cfg!(windows) { "Scripts" } else { "bin" });
+        let bin = self.bin();
         let mut command = Command::new(bin.join(program));
         let path = std::env::var_os("PATH").unwrap_or_default();
         let entries = std::iter::once(bin).chain(std::env::split_paths(&path));

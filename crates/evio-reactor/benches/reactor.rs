@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p evio-reactor`, or with `-- --quick` for a rough look. Every figure is the median over the
 //! rounds of nanoseconds per operation; the ratios are medians of the rounds' own ratios, so that a machine
-//! that speeds up or slows down half way does not tilt them.
+//! that speeds up or slows down half way does not tilt them. With `--samples` each round is a line instead: the
+//! work, who did it, nanoseconds.
 
 #[cfg(target_os = "linux")]
 fn main() {
@@ -31,24 +32,41 @@ mod linux {
     pub(super) fn main() {
         let quick = std::env::args().any(|argument| argument == "--quick");
         let (rounds, turns) = if quick { (7, 5_000) } else { (31, 50_000) };
-        println!("{rounds} rounds of {turns} operations, ns per operation, medians");
+        let samples = std::env::args().any(|argument| argument == "--samples");
+        if !samples {
+            println!("{rounds} rounds of {turns} operations, ns per operation, medians");
+        }
+        let compare = |name, title, contenders: Vec<Contender<'_>>| {
+            let names: Vec<_> = contenders.iter().map(|(who, _)| *who).collect();
+            let times = measure(rounds, turns, contenders);
+            if samples {
+                print_samples(name, &names, &times);
+            } else {
+                print_medians(title, &names, &times);
+            }
+        };
 
         let (near, mut far) = UnixStream::pair().unwrap();
         far.write_all(b"x").unwrap();
         let fd = near.as_raw_fd();
-        compare("wait, one fd ready", rounds, turns, wait_ready(fd));
+        compare("wait", "wait, one fd ready", wait_ready(fd));
         compare(
+            "wait-zero",
             "wait, one fd ready, without blocking",
-            rounds,
-            turns,
             wait_zero(fd),
         );
-        compare("add + remove, level", rounds, turns, add_remove(fd));
-        compare("one-shot: arm + wait", rounds, turns, oneshot(fd));
-        compare("wake + wait", rounds, turns, wake());
+        compare("add-remove", "add + remove, level", add_remove(fd));
+        compare(
+            "modify",
+            "modify: a watcher of the other direction comes and goes",
+            modify(fd),
+        );
+        compare("oneshot", "one-shot: arm + wait", oneshot(fd));
+        compare("wake", "wake + wait", wake());
     }
 
-    fn compare(title: &str, rounds: usize, turns: u32, mut contenders: Vec<Contender<'_>>) {
+    /// Nanoseconds per operation, by contender and round.
+    fn measure(rounds: usize, turns: u32, mut contenders: Vec<Contender<'_>>) -> Vec<Vec<f64>> {
         let mut times = vec![Vec::with_capacity(rounds); contenders.len()];
         for round in 0..=rounds {
             for ((_, work), times) in contenders.iter_mut().zip(&mut times) {
@@ -61,12 +79,30 @@ mod linux {
                 }
             }
         }
+        times
+    }
+
+    fn print_medians(title: &str, names: &[&str], times: &[Vec<f64>]) {
         println!("{title}");
-        let ours = times[0].clone();
-        for ((name, _), times) in contenders.iter().zip(times) {
-            let ratios = times.iter().zip(&ours).map(|(time, ours)| time / ours);
+        for (name, times_of) in names.iter().zip(times) {
+            let ratios = times_of
+                .iter()
+                .zip(&times[0])
+                .map(|(time, ours)| time / ours);
             let ratio = median(ratios.collect());
-            println!("  {name:<14} {:>8.0}  {ratio:>5.2} of evio", median(times));
+            println!(
+                "  {name:<14} {:>8.0}  {ratio:>5.2} of evio",
+                median(times_of.clone())
+            );
+        }
+    }
+
+    fn print_samples(name: &str, names: &[&str], times: &[Vec<f64>]) {
+        for (who, times) in names.iter().zip(times) {
+            let who = if *who == "evio-reactor" { "ours" } else { who };
+            for nanoseconds in times {
+                println!("{name}\t{who}\t{nanoseconds:.3}");
+            }
         }
     }
 
@@ -174,6 +210,45 @@ mod linux {
         ]
     }
 
+    /// Two changes of what a registration waits for.
+    fn modify(fd: RawFd) -> Vec<Contender<'static>> {
+        let mut reactor = Reactor::new().unwrap();
+        reactor.add(fd, Direction::Read, Mode::Level, ()).unwrap();
+        let mut mio = Mio::new();
+        mio.register(fd);
+        let epoll = Epoll::new();
+        epoll.control(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN);
+        vec![
+            (
+                "evio-reactor",
+                Box::new(move |turns| {
+                    for _ in 0..turns {
+                        let key = reactor.add(fd, Direction::Write, Mode::Level, ()).unwrap();
+                        reactor.remove(key);
+                    }
+                }),
+            ),
+            (
+                "bare epoll",
+                Box::new(move |turns| {
+                    for _ in 0..turns {
+                        epoll.control(libc::EPOLL_CTL_MOD, fd, libc::EPOLLIN | libc::EPOLLOUT);
+                        epoll.control(libc::EPOLL_CTL_MOD, fd, libc::EPOLLIN);
+                    }
+                }),
+            ),
+            (
+                "mio (edge)",
+                Box::new(move |turns| {
+                    for _ in 0..turns {
+                        mio.reregister(fd, Interest::READABLE | Interest::WRITABLE);
+                        mio.reregister(fd, Interest::READABLE);
+                    }
+                }),
+            ),
+        ]
+    }
+
     fn oneshot(fd: RawFd) -> Vec<Contender<'static>> {
         let mut reactor = Reactor::new().unwrap();
         let key = reactor.add(fd, Direction::Read, Mode::Oneshot, ()).unwrap();
@@ -207,7 +282,7 @@ mod linux {
                 "mio (edge)",
                 Box::new(move |turns| {
                     for _ in 0..turns {
-                        mio.reregister(fd);
+                        mio.reregister(fd, Interest::READABLE);
                         mio.wait(None);
                     }
                 }),
@@ -276,12 +351,10 @@ mod linux {
                 .unwrap();
         }
 
-        fn reregister(&mut self, fd: RawFd) {
+        fn reregister(&mut self, fd: RawFd, interest: Interest) {
             let source = &mut SourceFd(&fd);
             let registry = self.poll.registry();
-            registry
-                .reregister(source, Token(1), Interest::READABLE)
-                .unwrap();
+            registry.reregister(source, Token(1), interest).unwrap();
         }
 
         fn deregister(&mut self, fd: RawFd) {

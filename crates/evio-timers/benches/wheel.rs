@@ -1,12 +1,16 @@
-//! The wheel against a `BinaryHeap` with lazy cancellation: nanoseconds per operation at a thousand and a million
-//! pending timers.
+//! The wheel against a `BinaryHeap` with lazy cancellation and against slots of a millisecond: nanoseconds per
+//! operation at a thousand to a million pending timers.
 //!
 //! ```text
-//! cargo bench -p evio-timers [-- --quick]
+//! cargo bench -p evio-timers [-- --quick] [-- --samples]
 //! ```
 //!
-//! Both do the same work in turn, round by round; the table shows the medians. Every run folds what it saw (what
-//! fired, in which order, every next deadline) into a checksum, and the two must agree.
+//! All do the same work in turn, round by round; the table shows the medians. Every run folds what it saw (what
+//! fired, in which order, every next deadline) into a checksum, and wheel and heap must agree. Slots of a
+//! millisecond have an order and deadlines of their own, so of them it is asked that they hand out the same timers.
+//! With `--samples` each round is a line instead: the work, who did it, nanoseconds.
+
+mod slots;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,8 +18,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use evio_timers::{Key, Wheel};
+use slots::Slots;
 
 const SECOND: u64 = 1_000_000_000;
+const MILLISECOND: u64 = SECOND / 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const ORIGIN: u64 = 1_000_000 * SECOND;
 
@@ -119,29 +125,69 @@ impl Timers for LazyHeap {
     }
 }
 
-/// Nanoseconds and operations taken, and a checksum of what was seen.
+impl Timers for Slots {
+    type Key = u32;
+
+    fn new() -> Self {
+        Slots::new(ORIGIN)
+    }
+
+    fn insert(&mut self, deadline: u64, payload: u64) -> u32 {
+        self.insert(deadline, payload)
+    }
+
+    fn cancel(&mut self, key: u32) -> Option<u64> {
+        self.cancel(key)
+    }
+
+    fn next_deadline(&mut self) -> Option<u64> {
+        Slots::next_deadline(self)
+    }
+
+    fn pop_due(&mut self, now: u64) -> Option<(u64, u64)> {
+        self.pop_due(now)
+    }
+}
+
+/// Checksums of what was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    /// Deadlines and payloads, in their order.
+    order: u64,
+    /// Payloads, in whatever order.
+    payloads: u64,
+}
+
+impl Seen {
+    fn deadline(&mut self, deadline: u64) {
+        self.order = (self.order ^ deadline)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
+    }
+
+    fn payload(&mut self, payload: u64) {
+        self.deadline(payload);
+        self.payloads = self.payloads.wrapping_add(payload + 1);
+    }
+}
+
+/// Nanoseconds and operations taken, and what was seen.
 #[derive(Default)]
 struct Run {
     nanoseconds: u64,
     operations: u64,
-    sum: u64,
+    seen: Seen,
 }
 
 impl Run {
-    fn time(&mut self, operations: usize, work: impl FnOnce(&mut u64)) {
-        let mut sum = self.sum;
+    fn time(&mut self, operations: usize, work: impl FnOnce(&mut Seen)) {
+        let mut seen = self.seen;
         let start = Instant::now();
-        work(&mut sum);
+        work(&mut seen);
         self.nanoseconds += start.elapsed().as_nanos() as u64;
         self.operations += operations as u64;
-        self.sum = sum;
+        self.seen = seen;
     }
-}
-
-fn fold(sum: &mut u64, seen: u64) {
-    *sum = (*sum ^ seen)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        .rotate_left(29);
 }
 
 /// The inputs, the same for both.
@@ -198,7 +244,7 @@ fn insert<W: Timers>(input: &Input) -> Run {
                 timers.insert(deadline, payload);
             }
         });
-        fold(&mut run.sum, timers.next_deadline().unwrap_or(0));
+        run.seen.deadline(timers.next_deadline().unwrap_or(0));
     }
     run
 }
@@ -208,9 +254,9 @@ fn cancel<W: Timers>(input: &Input) -> Run {
     let mut run = Run::default();
     for _ in 0..input.repeats {
         let (mut timers, keys) = Input::filled::<W>(&input.spread);
-        run.time(keys.len(), |sum| {
+        run.time(keys.len(), |seen| {
             for &index in &input.shuffled {
-                fold(sum, timers.cancel(keys[index]).expect("pending"));
+                seen.payload(timers.cancel(keys[index]).expect("pending"));
             }
         });
         assert_eq!(timers.next_deadline(), None);
@@ -223,9 +269,9 @@ fn cancel_and_ask<W: Timers>(input: &Input) -> Run {
     let mut run = Run::default();
     for _ in 0..input.repeats {
         let (mut timers, keys) = Input::filled::<W>(&input.spread);
-        run.time(keys.len(), |sum| {
+        run.time(keys.len(), |seen| {
             for &index in &input.shuffled {
-                fold(sum, timers.cancel(keys[index]).expect("pending"));
+                seen.payload(timers.cancel(keys[index]).expect("pending"));
             }
             assert_eq!(timers.next_deadline(), None);
         });
@@ -238,12 +284,12 @@ fn fire<W: Timers>(input: &Input) -> Run {
     let mut run = Run::default();
     for _ in 0..input.repeats {
         let (mut timers, keys) = Input::filled::<W>(&input.spread);
-        run.time(keys.len(), |sum| {
+        run.time(keys.len(), |seen| {
             for turn in 1..=1_000 {
                 let now = ORIGIN + MINUTE / 1_000 * turn;
                 while let Some((deadline, payload)) = timers.pop_due(now) {
-                    fold(sum, deadline);
-                    fold(sum, payload);
+                    seen.deadline(deadline);
+                    seen.payload(payload);
                 }
             }
         });
@@ -259,10 +305,10 @@ fn next_deadline<W: Timers>(input: &Input) -> Run {
     order.sort_by_key(|&index| input.crowded[index]);
     for _ in 0..input.repeats {
         let (mut timers, keys) = Input::filled::<W>(&input.crowded);
-        run.time(keys.len(), |sum| {
+        run.time(keys.len(), |seen| {
             for &index in &order {
-                fold(sum, timers.next_deadline().expect("pending"));
-                fold(sum, timers.cancel(keys[index]).expect("pending"));
+                seen.deadline(timers.next_deadline().expect("pending"));
+                seen.payload(timers.cancel(keys[index]).expect("pending"));
             }
         });
         assert_eq!(timers.next_deadline(), None);
@@ -280,13 +326,18 @@ fn step<W: Timers>(input: &Input) -> Run {
         .collect();
     let (mut timers, _) = Input::filled::<W>(&late);
     let operations = input.spread.len() * input.repeats;
-    run.time(operations, |sum| {
+    run.time(operations, |seen| {
         for count in 0..operations as u64 {
             let now = ORIGIN + count * 200;
             timers.insert(now, count);
             while let Some((_, payload)) = timers.pop_due(now) {
-                fold(sum, payload);
+                seen.payload(payload);
             }
+        }
+        // What was rounded up.
+        let end = ORIGIN + operations as u64 * 200 + MILLISECOND;
+        while let Some((_, payload)) = timers.pop_due(end) {
+            seen.payload(payload);
         }
     });
     run
@@ -298,11 +349,11 @@ fn timeout<W: Timers>(input: &Input) -> Run {
     let (mut timers, keys) = Input::filled::<W>(&input.spread);
     let operations = input.spread.len() * input.repeats;
     let mut open: Vec<W::Key> = keys[..64].to_vec();
-    run.time(operations, |sum| {
+    run.time(operations, |seen| {
         for count in 0..operations as u64 {
             let key = timers.insert(ORIGIN + count * 200 + MINUTE, count);
             let old = std::mem::replace(&mut open[count as usize % 64], key);
-            fold(sum, timers.cancel(old).expect("pending"));
+            seen.payload(timers.cancel(old).expect("pending"));
         }
     });
     run
@@ -339,67 +390,116 @@ fn longest<W: Timers>(input: &Input) -> [u64; 4] {
 
 type Work = fn(&Input) -> Run;
 
-const WORKS: [(&str, Work, Work); 7] = [
-    ("insert", insert::<Wheel<u64>>, insert::<LazyHeap>),
-    ("cancel", cancel::<Wheel<u64>>, cancel::<LazyHeap>),
+/// A name for people, one for `--samples`, and the same work by the wheel, by the heap and by slots.
+const WORKS: [(&str, &str, [Work; 3]); 7] = [
+    (
+        "insert",
+        "insert",
+        [insert::<Wheel<u64>>, insert::<LazyHeap>, insert::<Slots>],
+    ),
+    (
+        "cancel",
+        "cancel",
+        [cancel::<Wheel<u64>>, cancel::<LazyHeap>, cancel::<Slots>],
+    ),
     (
         "cancel + ask at the end",
-        cancel_and_ask::<Wheel<u64>>,
-        cancel_and_ask::<LazyHeap>,
+        "cancel-ask",
+        [
+            cancel_and_ask::<Wheel<u64>>,
+            cancel_and_ask::<LazyHeap>,
+            cancel_and_ask::<Slots>,
+        ],
     ),
-    ("fire", fire::<Wheel<u64>>, fire::<LazyHeap>),
+    (
+        "fire",
+        "fire",
+        [fire::<Wheel<u64>>, fire::<LazyHeap>, fire::<Slots>],
+    ),
     (
         "cancel first + next_deadline",
-        next_deadline::<Wheel<u64>>,
-        next_deadline::<LazyHeap>,
+        "next",
+        [
+            next_deadline::<Wheel<u64>>,
+            next_deadline::<LazyHeap>,
+            next_deadline::<Slots>,
+        ],
     ),
-    ("insert now + fire", step::<Wheel<u64>>, step::<LazyHeap>),
+    (
+        "insert now + fire",
+        "now",
+        [step::<Wheel<u64>>, step::<LazyHeap>, step::<Slots>],
+    ),
     (
         "insert + cancel a timeout",
-        timeout::<Wheel<u64>>,
-        timeout::<LazyHeap>,
+        "timeout",
+        [timeout::<Wheel<u64>>, timeout::<LazyHeap>, timeout::<Slots>],
     ),
 ];
+
+/// The contenders, in the order of their works.
+const CONTENDERS: [&str; 3] = ["ours", "BinaryHeap", "ms slots"];
 
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
+/// Nanoseconds per operation of every round: by work, by contender.
+fn rounds_of(input: &Input, rounds: usize) -> Vec<[Vec<f64>; 3]> {
+    let mut taken = vec![[const { Vec::new() }; 3]; WORKS.len()];
+    for round in 0..rounds {
+        for (&(name, _, works), taken) in WORKS.iter().zip(&mut taken) {
+            let mut seen = [Seen::default(); 3];
+            for turn in 0..works.len() {
+                let who = (turn + round) % works.len();
+                let run = works[who](input);
+                seen[who] = run.seen;
+                taken[who].push(run.nanoseconds as f64 / run.operations as f64);
+            }
+            assert_eq!(seen[0], seen[1], "{name}: wheel and heap disagree");
+            let payloads = (seen[0].payloads, seen[2].payloads);
+            assert_eq!(
+                payloads.0, payloads.1,
+                "{name}: the slots handed out others"
+            );
+        }
+    }
+    taken
+}
+
 fn compare(sizes: &[(usize, usize)], rounds: usize) {
     println!("ns per operation, medians of {rounds} rounds; ratio above 1: the wheel is faster\n");
     println!(
-        "| {:<28} | {:>9} | {:>8} | {:>10} | {:>6} |",
-        "work", "timers", "wheel", "BinaryHeap", "ratio"
+        "| {:<28} | {:>9} | {:>8} | {:>10} | {:>6} | {:>8} | {:>6} |",
+        "work", "timers", "wheel", "BinaryHeap", "ratio", "ms slots", "ratio"
     );
     println!(
-        "|{:-<30}|{:->11}|{:->10}|{:->12}|{:->8}|",
-        "", ":", ":", ":", ":"
+        "|{:-<30}|{:->11}|{:->10}|{:->12}|{:->8}|{:->10}|{:->8}|",
+        "", ":", ":", ":", ":", ":", ":"
     );
     for &(size, repeats) in sizes {
-        let input = Input::new(size, repeats);
-        let mut taken = vec![(Vec::new(), Vec::new()); WORKS.len()];
-        for round in 0..rounds {
-            for (&(name, wheel, heap), taken) in WORKS.iter().zip(&mut taken) {
-                let (ours, theirs) = if round % 2 == 0 {
-                    let ours = wheel(&input);
-                    (ours, heap(&input))
-                } else {
-                    let theirs = heap(&input);
-                    (wheel(&input), theirs)
-                };
-                assert_eq!(ours.sum, theirs.sum, "{name}: they disagree");
-                let per_operation = |run: Run| run.nanoseconds as f64 / run.operations as f64;
-                taken.0.push(per_operation(ours));
-                taken.1.push(per_operation(theirs));
-            }
-        }
-        for (&(name, ..), (ours, theirs)) in WORKS.iter().zip(&mut taken) {
-            let (ours, theirs) = (median(ours), median(theirs));
+        let mut taken = rounds_of(&Input::new(size, repeats), rounds);
+        for (&(name, ..), taken) in WORKS.iter().zip(&mut taken) {
+            let [ours, heap, slots] = taken.each_mut().map(|taken| median(taken));
             println!(
-                "| {name:<28} | {size:>9} | {ours:>8.1} | {theirs:>10.1} | {:>6.2} |",
-                theirs / ours
+                "| {name:<28} | {size:>9} | {ours:>8.1} | {heap:>10.1} | {:>6.2} | {slots:>8.1} | {:>6.2} |",
+                heap / ours,
+                slots / ours
             );
+        }
+    }
+}
+
+fn print_samples(sizes: &[(usize, usize)], rounds: usize) {
+    for &(size, repeats) in sizes {
+        let taken = rounds_of(&Input::new(size, repeats), rounds);
+        for (&(_, name, _), taken) in WORKS.iter().zip(&taken) {
+            for (who, taken) in CONTENDERS.iter().zip(taken) {
+                for nanoseconds in taken {
+                    println!("{name}-{size}\t{who}\t{nanoseconds:.3}");
+                }
+            }
         }
     }
 }
@@ -426,23 +526,34 @@ fn compare_longest(size: usize, rounds: usize) {
 }
 
 fn main() -> ExitCode {
-    let mut quick = false;
+    let (mut quick, mut samples) = (false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--quick" => quick = true,
+            "--samples" => samples = true,
             "--bench" | "--test" => quick |= argument == "--test",
             other => {
-                eprintln!("unknown argument {other:?}; the only one is --quick, for fewer timers");
+                eprintln!(
+                    "unknown argument {other:?}; there are --quick, for fewer timers, and --samples"
+                );
                 return ExitCode::FAILURE;
             }
         }
     }
-    if quick {
-        compare(&[(1_000, 20), (50_000, 1)], 7);
-        compare_longest(50_000, 7);
-    } else {
-        compare(&[(1_000, 500), (1_000_000, 1)], 9);
-        compare_longest(1_000_000, 9);
+    match (samples, quick) {
+        (true, true) => print_samples(&[(1_000, 20), (100_000, 1)], 3),
+        (true, false) => print_samples(
+            &[(1_000, 100), (10_000, 10), (100_000, 1), (1_000_000, 1)],
+            7,
+        ),
+        (false, true) => {
+            compare(&[(1_000, 20), (50_000, 1)], 7);
+            compare_longest(50_000, 7);
+        }
+        (false, false) => {
+            compare(&[(1_000, 500), (1_000_000, 1)], 9);
+            compare_longest(1_000_000, 9);
+        }
     }
     ExitCode::SUCCESS
 }
