@@ -76,7 +76,7 @@ def test_green_threads_call_async_functions_at_the_same_time(on_any_hub):
 
     @async_to_sync
     async def slow(value):
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
         return value
 
     def body():
@@ -85,7 +85,8 @@ def test_green_threads_call_async_functions_at_the_same_time(on_any_hub):
         assert [green.wait() for green in greens] == list(range(10))
         return time.monotonic() - began
 
-    assert on_any_hub(body) < 0.15
+    # One after the other they would take 2 seconds.
+    assert on_any_hub(body) < 1.5
 
 
 @patched
@@ -108,7 +109,7 @@ def test_an_executor_that_blocks_leaves_loop_and_green_threads_running():
         task = asyncio.create_task(ticks_too())
         ticks.clear()
         await asyncio.get_running_loop().run_in_executor(None, real_sleep, 0.1)
-        assert ticks.count("green") > 5 < ticks.count("async"), ticks
+        assert ticks.count("green") > 1 < ticks.count("async"), ticks
         task.cancel()
 
     ticking = eventlet.spawn(ticks_on)
@@ -291,20 +292,21 @@ def test_plain_code_below_a_task_runs_async_code(blocking_host):
 def test_plain_code_below_a_task_runs_a_loop(hub):
     """greenletio 14 again: the loop that runs below the task is one of its own, and the task's goes on."""
 
-    async def inner(value):
+    async def inner(ticks):
         assert asyncio.get_running_loop() is not outer
-        await asyncio.sleep(0.01)
-        return value
+        while len(ticks) < 5:
+            await asyncio.sleep(0.001)
+        return "inner"
 
     async def main():
         nonlocal outer
         outer = asyncio.get_running_loop()
         ticks = []
         ticker = asyncio.create_task(ticks_on(ticks))
-        assert asyncio.run(inner(1)) == 1
+        assert asyncio.run(inner(ticks)) == "inner"
         assert asyncio.get_running_loop() is outer
         ticker.cancel()
-        return len(ticks)
+        return "outer"
 
     async def ticks_on(ticks):
         while True:
@@ -312,8 +314,8 @@ def test_plain_code_below_a_task_runs_a_loop(hub):
             ticks.append(None)
 
     outer = None
-    assert asyncio.run(main()) > 2
-    assert eventlet.spawn(asyncio.run, main()).wait() > 2
+    assert asyncio.run(main()) == "outer"
+    assert eventlet.spawn(asyncio.run, main()).wait() == "outer"
 
 
 # Programs that serve by green threads, and asyncio in one of them.
