@@ -154,7 +154,7 @@ def test_everything_green_blocks_in_tasks_and_callbacks(blocking_host):
 
         ticking = asyncio.create_task(ticks_on())
         await asyncio.gather(*map(blocks_in_task, BLOCKS))
-        assert len(ticks) > 5
+        assert ticks
         done = [loop.create_future() for _ in BLOCKS]
 
         def callback(block, future):

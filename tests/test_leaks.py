@@ -179,32 +179,32 @@ def calls():
     assert async_to_sync(awaits)() == 1
 
 
-@pytest.mark.parametrize(
-    "cross",
-    [
-        awaits_in_green,
-        awaits_what_is_done,
-        awaits_a_failure,
-        times_out,
-        follows,
-        follows_a_failure,
-        kills,
-        kills_at_once,
-        is_killed,
-        cancels,
-        calls,
-    ],
-)
+FROM_GREEN = [
+    awaits_in_green,
+    awaits_what_is_done,
+    awaits_a_failure,
+    times_out,
+    follows,
+    follows_a_failure,
+    kills,
+    kills_at_once,
+    is_killed,
+    cancels,
+    calls,
+]
+
+
+def cross_from_green(cross, times):
+    for _ in range(times // BATCH):
+        greens = [eventlet.spawn(cross) for _ in range(BATCH)]
+        for green in greens:
+            green.wait()
+
+
+@pytest.mark.parametrize("cross", FROM_GREEN)
 def test_crossings_from_green_code(hub, cross):
     hub.set_timer_exceptions(False)
-
-    def work():
-        for _ in range(CROSSINGS // BATCH):
-            greens = [eventlet.spawn(cross) for _ in range(BATCH)]
-            for green in greens:
-                green.wait()
-
-    assert_flat(work)
+    assert_flat(lambda: cross_from_green(cross, CROSSINGS))
 
 
 # From async code.
@@ -269,28 +269,31 @@ async def calls_green():
     assert await sync_to_async(green_returns)() == 1
 
 
-@pytest.mark.parametrize(
-    "cross",
-    [
-        awaits_green,
-        awaits_a_green_failure,
-        awaits_a_plain_greenlet,
-        awaits_a_killed_one,
-        is_cancelled,
-        blocks,
-        is_cancelled_while_parked,
-        awaits_below,
-        calls_green,
-    ],
-)
-def test_crossings_from_async_code(hub, cross):
-    hub.set_timer_exceptions(False)
+FROM_ASYNC = [
+    awaits_green,
+    awaits_a_green_failure,
+    awaits_a_plain_greenlet,
+    awaits_a_killed_one,
+    is_cancelled,
+    blocks,
+    is_cancelled_while_parked,
+    awaits_below,
+    calls_green,
+]
 
+
+def cross_from_async(cross, times):
     async def main():
-        for _ in range(CROSSINGS // BATCH):
+        for _ in range(times // BATCH):
             await asyncio.gather(*(cross() for _ in range(BATCH)))
 
-    assert_flat(lambda: eventlet_asyncio.run(main()))
+    eventlet_asyncio.run(main())
+
+
+@pytest.mark.parametrize("cross", FROM_ASYNC)
+def test_crossings_from_async_code(hub, cross):
+    hub.set_timer_exceptions(False)
+    assert_flat(lambda: cross_from_async(cross, CROSSINGS))
 
 
 # Loops and hubs.

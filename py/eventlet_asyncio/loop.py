@@ -327,7 +327,8 @@ def _run_without_runners(main, debug):
     """Before 3.11 asyncio.run() takes its loop from the policy alone."""
     run_ours = types.FunctionType(
         asyncio.run.__code__,
-        {**asyncio.run.__globals__, "events": _EventsOfOurs(asyncio.events)},
+        # Its own may be ours already, by which it steps aside below a task.
+        {**asyncio.run.__globals__, "events": _EventsOfOurs(asyncio.run.__globals__["events"])},
         argdefs=asyncio.run.__defaults__,
     )
     run_ours.__kwdefaults__ = asyncio.run.__kwdefaults__
