@@ -5,6 +5,7 @@ import concurrent.futures
 import ctypes
 import os
 import signal
+import socket
 import sys
 import threading
 
@@ -79,6 +80,31 @@ def test_ready_work_does_not_starve_descriptors_and_timers(loop, pair):
     right.send(b"x")
     loop.run_forever()
     assert sorted(log) == ["reader", "timer"]
+
+
+def test_a_file_that_was_closed_can_still_be_watched_no_more(loop, pair):
+    left, right = pair
+    number = left.fileno()
+    loop.add_reader(left, print)
+    loop.add_writer(left, print)
+    left.close()
+    assert loop.remove_reader(left) and loop.remove_writer(left)
+    for remove in (loop.remove_reader, loop.remove_writer):
+        with pytest.raises(ValueError, match="Invalid file object"):
+            remove(left)
+    # One that has the number now is another.
+    loop.add_reader(right, print)
+    right.close()
+    left, right = socket.socketpair()
+    assert right.fileno() == number or left.fileno() == number
+    for end in (left, right):
+        loop.add_reader(end.fileno(), print)
+    for end in pair:
+        with pytest.raises(ValueError, match="Invalid file object"):
+            loop.remove_reader(end)
+    for end in (left, right):
+        assert loop.remove_reader(end.fileno())
+        end.close()
 
 
 def test_descriptors_of_no_use_are_refused(loop):

@@ -12,6 +12,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::cell::{Flag, GilCell, Once, intern};
 use crate::driver::Driver;
 use crate::fast::waker;
+use crate::files::Files;
 use crate::handle::{Handle, TimerHandle};
 use crate::job::Job;
 use crate::sockets::SocketCall;
@@ -32,6 +33,7 @@ pub(crate) struct LoopCore {
     waiting: Flag,
     callbacks_used: Flag,
     wakeup: GilCell<Option<Key>>,
+    files: Files,
     thread: AtomicU64,
 }
 
@@ -300,6 +302,16 @@ impl LoopCore {
         cancel_all(py, removed)?;
         Ok(any)
     }
+
+    fn unwatch_file(&self, file: &Bound<'_, PyAny>, direction: Direction) -> PyResult<bool> {
+        let py = file.py();
+        let fd = self.files.find(file)?;
+        let any = self.unwatch(py, fd, direction)?;
+        if !self.files.is_empty(py) && matches!(self._watchers(py, fd), (None, None)) {
+            self.files.forget(py, fd);
+        }
+        Ok(any)
+    }
 }
 
 fn cancel_all(py: Python<'_>, jobs: Vec<Job>) -> PyResult<()> {
@@ -348,6 +360,7 @@ impl LoopCore {
             waiting: Flag::new(false),
             callbacks_used: Flag::new(false),
             wakeup: GilCell::new(None),
+            files: Files::new(),
             thread: AtomicU64::new(0),
         })
     }
@@ -472,7 +485,8 @@ impl LoopCore {
         callback: &Bound<'_, PyAny>,
         args: &Bound<'_, PyTuple>,
     ) -> PyResult<Py<Handle>> {
-        Self::watch(slf, fileno(fd)?, Direction::Read, callback, args)
+        let fd = slf.get().files.note(fd)?;
+        Self::watch(slf, fd, Direction::Read, callback, args)
     }
 
     #[pyo3(signature = (fd, callback, *args))]
@@ -482,15 +496,16 @@ impl LoopCore {
         callback: &Bound<'_, PyAny>,
         args: &Bound<'_, PyTuple>,
     ) -> PyResult<Py<Handle>> {
-        Self::watch(slf, fileno(fd)?, Direction::Write, callback, args)
+        let fd = slf.get().files.note(fd)?;
+        Self::watch(slf, fd, Direction::Write, callback, args)
     }
 
     fn _remove_reader(&self, fd: &Bound<'_, PyAny>) -> PyResult<bool> {
-        self.unwatch(fd.py(), fileno(fd)?, Direction::Read)
+        self.unwatch_file(fd, Direction::Read)
     }
 
     fn _remove_writer(&self, fd: &Bound<'_, PyAny>) -> PyResult<bool> {
-        self.unwatch(fd.py(), fileno(fd)?, Direction::Write)
+        self.unwatch_file(fd, Direction::Write)
     }
 
     /// The handles that watch a descriptor for reading and for writing.
@@ -527,6 +542,7 @@ impl LoopCore {
         let jobs = engine.as_mut().map(Engine::drain);
         drop((self.waiter.take(py), self.waker.take(py), engine));
         drop(jobs);
+        self.files.clear(py);
     }
 
     /// In a forked child: a poller of its own, under the same descriptor.
@@ -610,6 +626,7 @@ impl LoopCore {
                 }
             }
         }
+        self.files.traverse(&visit)?;
         if let Some(driver) = self.driver.peek() {
             visit.call(&*driver)?;
         }
@@ -625,30 +642,6 @@ impl LoopCore {
         self._release(py);
         drop(self.driver.replace(py, None));
         drop(self.parked.take(py));
-    }
-}
-
-/// The descriptor that an object stands for, as `selectors` understands it.
-fn fileno(object: &Bound<'_, PyAny>) -> PyResult<RawFd> {
-    use pyo3::exceptions::PyValueError;
-    if let Ok(fd) = object.extract::<RawFd>() {
-        if fd < 0 {
-            return Err(PyValueError::new_err(format!(
-                "Invalid file descriptor: {fd}"
-            )));
-        }
-        return Ok(fd);
-    }
-    let py = object.py();
-    let fd = object
-        .call_method0(intern!(py, "fileno"))
-        .and_then(|fd| fd.extract::<RawFd>());
-    match fd {
-        Ok(fd) if fd >= 0 => Ok(fd),
-        _ => Err(PyValueError::new_err(format!(
-            "Invalid file object: {}",
-            object.repr()?
-        ))),
     }
 }
 

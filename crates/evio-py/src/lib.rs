@@ -26,6 +26,7 @@ mod errors;
 mod exit;
 mod fast;
 mod fiber;
+mod files;
 mod green_await;
 mod green_wait;
 #[allow(unsafe_code)] // greenlet's C interface.
