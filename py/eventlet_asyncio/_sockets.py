@@ -7,7 +7,7 @@ import asyncio
 
 from eventlet_asyncio import _evio
 
-_accept = _evio.accept_connections
+_accept, _accept_one = _evio.accept_connections, _evio.sock_accept
 _recv, _recv_into, _sendall = _evio.sock_recv, _evio.sock_recv_into, _evio.sock_sendall
 
 
@@ -45,6 +45,18 @@ class SocketMethods(asyncio.SelectorEventLoop):
             return
         if call is NotImplemented:
             return await super().sock_sendall(sock, data)
+        try:
+            return await call.future
+        finally:
+            call.close()
+
+    async def sock_accept(self, sock):
+        """Accept a connection; see asyncio.loop.sock_accept."""
+        call = _accept_one(self, sock)
+        if type(call) is tuple:
+            return call
+        if call is NotImplemented:
+            return await super().sock_accept(sock)
         try:
             return await call.future
         finally:
