@@ -5,6 +5,7 @@
 The program in C needs a compiler.
 """
 
+import connections
 import dispatch
 import harness
 import sockets
@@ -103,8 +104,33 @@ def rows():
         "a loop is made, runs a coroutine and is closed",
         dispatch.start_and_close,
         2_000,
-        {"uvloop": 1, "asyncio": 1},
-        **others,
+        peers=("asyncio", "uvloop", "rloop"),
+    )
+    yield Row(
+        "tls-1kb",
+        "echo by protocols over TLS of 1 kB, 50 connections, both ends in one process",
+        connections.tls_echo,
+        20_000,
+        {},
+        {"length": 1_000, "connections": 50},
+        needs="openssl",
+        peers=("asyncio", "uvloop"),
+    )
+    yield Row(
+        "bulk",
+        "64 KiB in one direction, both ends in one process",
+        connections.bulk,
+        20_000,
+        peers=("asyncio", "uvloop", "rloop"),
+    )
+    yield Row(
+        "idle",
+        "memory of a connection that a server has accepted",
+        connections.idle,
+        2_000,
+        unit="kB",
+        countable=False,
+        peers=("asyncio", "uvloop", "rloop"),
     )
 
 

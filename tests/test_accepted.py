@@ -354,7 +354,7 @@ def test_an_end_while_the_protocol_is_told(both):
 def test_a_factory_that_blocks_greenly_holds_up_no_other(hub):
     class Slow(Recorder):
         def __init__(self):
-            eventlet.sleep(0.02)
+            eventlet.sleep(0.2)
             super().__init__()
 
     async def main():
@@ -362,6 +362,6 @@ def test_a_factory_that_blocks_greenly_holds_up_no_other(hub):
         server = await Server(Slow).start()
         start = loop.time()
         with closing(await server.connect(20)):
-            assert loop.time() - start < 0.3
+            assert loop.time() - start < 2
 
     assert run_on(eventlet_asyncio.EventLoop(), main) == []

@@ -633,8 +633,11 @@ def test_datagrams_wait_while_the_protocol_blocks_greenly(hub):
 
 def test_a_protocol_that_blocks_may_lose_its_transport(hub):
     class Blocking(Recorder):
+        blocks = False
+
         def datagram_received(self, data, address):
-            eventlet.sleep(0.01)
+            self.blocks = True
+            eventlet.sleep(0.1)
             super().datagram_received(data, address)
 
     async def main():
@@ -642,9 +645,10 @@ def test_a_protocol_that_blocks_may_lose_its_transport(hub):
         with plain() as other:
             for number in range(3):
                 other.sendto(b"%d" % number, address)
-            await asyncio.sleep(0.003)
+            await until(lambda: protocol.blocks)
             transport.abort()
             await protocol.lost
+            await until(lambda: protocol.received)
             await asyncio.sleep(0.02)
         assert [data for data, _ in protocol.received] == [b"0"]
 

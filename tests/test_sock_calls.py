@@ -64,7 +64,7 @@ async def start(coroutine):
 
 
 def test_they_are_coroutine_functions():
-    for name in ("sock_recv", "sock_recv_into", "sock_sendall"):
+    for name in ("sock_recv", "sock_recv_into", "sock_sendall", "sock_accept"):
         method = getattr(eventlet_asyncio.EventLoop, name)
         theirs = getattr(asyncio.SelectorEventLoop, name)
         assert inspect.iscoroutinefunction(method)
@@ -198,6 +198,41 @@ def test_data_that_is_being_sent_stays_as_long_as_it_is(both):
         del sending
         gc.collect()
         data.append(1)
+
+    assert both(main) == []
+
+
+def test_connections_are_accepted(both, tmp_path):
+    async def main(near, far):
+        path = str(tmp_path / f"server {id(near)}")
+        servers = [socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)]
+        servers[1].bind(path)
+        servers[1].listen()
+        for server in servers:
+            with server:
+                server.setblocking(False)
+                for late in (False, True):
+                    client = socket.socket(server.family)
+                    client.setblocking(False)
+                    accepting = await start(loop().sock_accept(server)) if late else None
+                    await loop().sock_connect(client, server.getsockname())
+                    conn, address = await (accepting or loop().sock_accept(server))
+                    with client, conn:
+                        assert type(conn) is socket.socket
+                        assert address == client.getsockname()
+                        assert (conn.family, conn.type) == (server.family, socket.SOCK_STREAM)
+                        assert conn.gettimeout() == 0 and not conn.get_inheritable()
+                        await loop().sock_sendall(client, b"data")
+                        assert await loop().sock_recv(conn, 100) == b"data"
+                accepting = await start(loop().sock_accept(server))
+                accepting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await accepting
+                assert not loop().remove_reader(server)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            await loop().sock_accept(server)
+        with pytest.raises(OSError, match="Invalid argument"):
+            await loop().sock_accept(near)
 
     assert both(main) == []
 

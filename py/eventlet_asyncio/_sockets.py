@@ -5,10 +5,16 @@ Where a native function answers NotImplemented, the standard library's method do
 
 import asyncio
 
-from eventlet_asyncio import _evio
-
-_accept = _evio.accept_connections
-_recv, _recv_into, _sendall = _evio.sock_recv, _evio.sock_recv_into, _evio.sock_sendall
+from eventlet_asyncio._evio import (
+    SocketCall,  # noqa: F401
+    Transports,  # noqa: F401
+    accept_connections,
+    ensure_free,  # noqa: F401
+    sock_accept,
+    sock_recv,
+    sock_recv_into,
+    sock_sendall,
+)
 
 
 class SocketMethods(asyncio.SelectorEventLoop):
@@ -16,7 +22,7 @@ class SocketMethods(asyncio.SelectorEventLoop):
 
     async def sock_recv(self, sock, n):
         """Receive up to n bytes; see asyncio.loop.sock_recv."""
-        call = _recv(self, sock, n)
+        call = sock_recv(self, sock, n)
         if type(call) is bytes:
             return call
         if call is NotImplemented:
@@ -28,7 +34,7 @@ class SocketMethods(asyncio.SelectorEventLoop):
 
     async def sock_recv_into(self, sock, buf):
         """Receive into a buffer; see asyncio.loop.sock_recv_into."""
-        call = _recv_into(self, sock, buf)
+        call = sock_recv_into(self, sock, buf)
         if type(call) is int:
             return call
         if call is NotImplemented:
@@ -40,7 +46,7 @@ class SocketMethods(asyncio.SelectorEventLoop):
 
     async def sock_sendall(self, sock, data):
         """Send all of the data; see asyncio.loop.sock_sendall."""
-        call = _sendall(self, sock, data)
+        call = sock_sendall(self, sock, data)
         if call is None:
             return
         if call is NotImplemented:
@@ -50,14 +56,27 @@ class SocketMethods(asyncio.SelectorEventLoop):
         finally:
             call.close()
 
+    async def sock_accept(self, sock):
+        """Accept a connection; see asyncio.loop.sock_accept."""
+        call = sock_accept(self, sock)
+        if type(call) is tuple:
+            return call
+        if call is NotImplemented:
+            return await super().sock_accept(sock)
+        try:
+            return await call.future
+        finally:
+            call.close()
+
     def _accept_connection(
         self, protocol_factory, sock, sslcontext=None, server=None, backlog=100, *timeouts
     ):
+        begin = self._begin_connection
         if (
             sslcontext is not None
             or self._debug
             or self._task_factory is not None
-            or not _accept(self, sock, backlog, self._begin_connection, protocol_factory, server)
+            or not accept_connections(self, sock, backlog, begin, protocol_factory, server)
         ):
             super()._accept_connection(
                 protocol_factory, sock, sslcontext, server, backlog, *timeouts

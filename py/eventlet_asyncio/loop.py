@@ -76,7 +76,7 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         self._selector = _SelectorView(self)
         self._internal_fds = 1  # The engine's waker.
         self._pid = os.getpid()
-        self._transports = _evio.Transports()
+        self._transports = _sockets.Transports()
         self._signal_handlers = {}
         if sys.version_info >= (3, 13):
             self._unix_server_sockets = {}
@@ -208,14 +208,14 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
                 sock, protocol, waiter, extra=extra, server=server
             )
         if sys.version_info >= (3, 12):
-            _evio.ensure_free(self, sock)
+            _sockets.ensure_free(self, sock)
         return _transports.SocketTransport(self, sock, protocol, waiter, extra, server)
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):
         if not _transports.can_datagram(sock):
             return super()._make_datagram_transport(sock, protocol, address, waiter, extra)
         if sys.version_info >= (3, 12):
-            _evio.ensure_free(self, sock)
+            _sockets.ensure_free(self, sock)
         return _transports.DatagramTransport(self, sock, protocol, address, waiter, extra)
 
     def _make_ssl_transport(

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 from typing_extensions import TypeVarTuple, Unpack
 
-from eventlet_asyncio import _evio
+from eventlet_asyncio import _evio, _sockets
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-class EventLoop(_evio.LoopCore, asyncio.SelectorEventLoop):
+class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     """An asyncio event loop whose callbacks and tasks may call code that blocks greenly.
 
     When such code blocks, its task stands still there and the loop goes on with everything else.

@@ -17,7 +17,7 @@ use crate::handle::{Handle, TimerHandle};
 use crate::job::Job;
 use crate::sockets::SocketCall;
 use crate::step::Step;
-use crate::{clock, errors, wakeup};
+use crate::{clock, errors, task, wakeup};
 
 /// The native part of `EventLoop`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
@@ -377,16 +377,7 @@ impl LoopCore {
 
     /// A future of this loop.
     fn create_future<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static FUTURES: Once<Py<PyAny>> = Once::new();
-        let py = slf.py();
-        let futures = FUTURES.get_or_try_init(py, || {
-            PyResult::Ok(py.import("asyncio.futures")?.into_any().unbind())
-        })?;
-        // Looked up each time, as asyncio does: a program may replace it.
-        let class = futures.bind(py).getattr(intern!(py, "Future"))?;
-        let options = PyDict::new(py);
-        options.set_item(intern!(py, "loop"), slf)?;
-        class.call((), Some(&options))
+        task::make_future(slf.as_any())
     }
 
     #[pyo3(signature = (callback, *args, context = None))]

@@ -116,7 +116,8 @@ mod _evio {
     };
     #[pymodule_export]
     use crate::sockets::{
-        SocketCall, accept_connections, ensure_free, sock_recv, sock_recv_into, sock_sendall,
+        SocketCall, accept_connections, ensure_free, sock_accept, sock_recv, sock_recv_into,
+        sock_sendall,
     };
     #[pymodule_export]
     use crate::step::{CallbackRun, Step};

@@ -8,9 +8,9 @@ use std::io;
 use std::os::fd::RawFd;
 
 use evio_loop::{Direction, Key};
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::exceptions::{PyBlockingIOError, PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PyString, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{GilCell, Once, intern};
@@ -28,6 +28,7 @@ enum Work {
     ReceiveInto(Py<PyAny>),
     /// Sends what is left of a memoryview from a place on.
     Send(Py<PyMemoryView>, usize),
+    Accept,
 }
 
 impl Work {
@@ -36,6 +37,7 @@ impl Work {
             Self::Receive(size) => Self::Receive(*size),
             Self::ReceiveInto(buffer) => Self::ReceiveInto(buffer.clone_ref(py)),
             Self::Send(view, from) => Self::Send(view.clone_ref(py), *from),
+            Self::Accept => Self::Accept,
         }
     }
 }
@@ -164,6 +166,7 @@ impl SocketCall {
         let work = self.work.with(py, |work| match work {
             Some(Work::Receive(_) | Work::ReceiveInto(_)) => "receives from",
             Some(Work::Send(..)) => "sends to",
+            Some(Work::Accept) => "accepts from",
             None => "is done with",
         });
         match self.sock.get(py) {
@@ -214,6 +217,12 @@ fn attempt(sock: &Bound<'_, PyAny>, work: Work) -> PyResult<Done> {
             Err(error) if blocks(&error) => return Ok(Done::Later(work)),
             Err(error) => error,
         },
+        Work::Accept => {
+            return match accept_any(sock)? {
+                Some(pair) => Ok(Done::Whole(pair)),
+                None => Ok(Done::Later(work)),
+            };
+        }
         Work::Send(view, from) => {
             let memory = sys::View::of(view.bind(py))?;
             let sent = sys::send(fd, &memory.bytes()[from..]);
@@ -370,6 +379,51 @@ pub(crate) fn accept_connections<'py>(
     Ok(true)
 }
 
+/// Accepts a connection, as the stdlib does where it is not done here.
+fn accept_any(sock: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+    let py = sock.py();
+    let pair = match accept(sock)? {
+        Accepted::Connection(conn, address) => (conn, address).into_pyobject(py)?.into_any(),
+        Accepted::Nothing => return Ok(None),
+        Accepted::Unknown => match sock.call_method0(intern!(py, "accept")) {
+            Ok(pair) => {
+                let conn = pair.get_item(0)?;
+                conn.call_method1(intern!(py, "setblocking"), (false,))?;
+                pair
+            }
+            Err(error) if error.is_instance_of::<PyBlockingIOError>(py) => return Ok(None),
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(Some(pair.unbind()))
+}
+
+/// Accepts a connection.
+#[pyfunction]
+pub(crate) fn sock_accept<'py>(
+    owner: &Bound<'py, LoopCore>,
+    sock: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = owner.py();
+    let methods = methods(py)?;
+    let is_plain = is_plain(sock, methods, &methods.accept)?;
+    // As the class in Python has it, and no other.
+    if !is_plain || !is_socket_class(py, &sock.get_type())? {
+        return not_here(py);
+    }
+    start(owner, sock, Direction::Read, Work::Accept)
+}
+
+/// Whether it is the class that the socket module has now: a program may have put another in its place.
+fn is_socket_class(py: Python<'_>, class: &Bound<'_, PyType>) -> PyResult<bool> {
+    static MODULE: Once<Py<PyModule>> = Once::new();
+    let module = MODULE.get_or_try_init(py, || py.import("socket").map(Bound::unbind))?;
+    Ok(module
+        .bind(py)
+        .getattr(intern!(py, "socket"))?
+        .is(class.as_any()))
+}
+
 enum Accepted<'py> {
     Connection(Bound<'py, PyAny>, Bound<'py, PyAny>),
     Nothing,
@@ -383,20 +437,14 @@ fn accept<'py>(sock: &Bound<'py, PyAny>) -> PyResult<Accepted<'py>> {
     use crate::address::{self, Address};
     let py = sock.py();
     let (family, kind, protocol) = sys::kind(sock);
-    // A program may have put another class in its place.
-    static MODULE: Once<Py<PyModule>> = Once::new();
-    let module = MODULE.get_or_try_init(py, || py.import("socket").map(Bound::unbind))?;
-    let class = module.bind(py).getattr(intern!(py, "socket"))?;
-    if !address::is_known(family) || !sock.get_type().is(&class) {
+    let class = sock.get_type();
+    if !address::is_known(family) || !is_socket_class(py, &class)? {
         return Ok(Accepted::Unknown);
     }
     let mut address = Address::new();
     let fd = match sys::accept(sys::descriptor(sock), &mut address) {
         Ok(fd) => fd,
         Err(error) if blocks(&error) => return Ok(Accepted::Nothing),
-        Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => {
-            return Ok(Accepted::Nothing);
-        }
         Err(_) => return Ok(Accepted::Unknown),
     };
     // The flag says that it does not block, and goes no further.

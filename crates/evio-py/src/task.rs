@@ -175,6 +175,27 @@ pub(crate) fn start<'py>(
     }
 }
 
+/// A future of a loop.
+pub(crate) fn make_future<'py>(running_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static PARTS: Once<(Py<PyAny>, Py<PyTuple>)> = Once::new();
+    let py = running_loop.py();
+    let (futures, names) = PARTS.get_or_try_init(py, || {
+        let futures = py.import("asyncio.futures")?.into_any().unbind();
+        let names = PyTuple::new(py, [intern!(py, "loop")])?.unbind();
+        Ok::<_, PyErr>((futures, names))
+    })?;
+    // Looked up each time, as asyncio does: a program may replace it.
+    let class = futures.bind(py).getattr(intern!(py, "Future"))?;
+    let arguments = [running_loop.as_ptr()];
+    // SAFETY: live objects, of which the only argument belongs to the only name; null comes with an
+    // exception set.
+    unsafe {
+        let names = names.as_ptr();
+        let future = ffi::PyObject_Vectorcall(class.as_ptr(), arguments.as_ptr(), 0, names);
+        Bound::from_owned_ptr_or_err(py, future)
+    }
+}
+
 /// Whether a future is done.
 pub(crate) fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
     future
