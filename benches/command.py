@@ -127,6 +127,7 @@ def main(suites, arguments=None):
         record = harness.measure(runner, suite, row, rounds)
         print(table.row(record), flush=True)
         records.append(record)
+        save(options.json, around, records)
         if row.countable:
             countable.append((suite, row, record))
     for program, rows in crates.wanted(options.rows).items():
@@ -141,10 +142,15 @@ def main(suites, arguments=None):
     around["minutes"] = round((time.monotonic() - start) / 60, 1)
     print(table.summary(records))
     print(f"{around['minutes']} minutes, load {around['load before']} to {around['load after']}")
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"around": around, "rows": records}, file, indent=1)
+    save(options.json, around, records)
     return judge.failed(records)
+
+
+def save(path, around, records):
+    """After each row, so that a run that is interrupted has not been for nothing."""
+    if path:
+        with open(path, "w") as file:
+            json.dump({"around": around, "rows": records}, file, indent=1)
 
 
 def count(runner, countable):

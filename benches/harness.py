@@ -153,6 +153,7 @@ class Runner:
         return row.quick or max(row.size // 10, 1) if self.quick else row.size
 
     def run(self, suite, row, contender, turn, size=None, prefix=(), extra=None):
+        """With a prefix, such as valgrind, it may take longer."""
         environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONHASHSEED": "0"}
         environment.update(extra or {})
         for name in ("EVENTLET_HUB", "EVENTLET_THREADPOOL_SIZE", "PYTHONASYNCIODEBUG"):
@@ -160,17 +161,18 @@ class Runner:
         cpu = self._cpus[turn % len(self._cpus)]
         work = [row.name, contender, str(size or self.size(row)), str(cpu)]
         python = self.python(suite, contender)
-        return sample_of(contender, [*prefix, python, suite.script, *work], environment)
+        command = [*prefix, python, suite.script, *work]
+        return sample_of(command, environment, 5 * LONGEST if prefix else LONGEST)
 
 
-def sample_of(contender, command, environment=None):
+def sample_of(command, environment, limit):
     """Runs a process whose last line is a sample."""
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=LONGEST
+            command, env=environment, capture_output=True, text=True, timeout=limit
         )
     except subprocess.TimeoutExpired:
-        raise Failure(f"no end after {LONGEST} s") from None
+        raise Failure(f"no end after {limit} s") from None
     last = done.stdout.strip().rpartition("\n")[2]
     try:
         if done.returncode:

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::process;
-use crate::python::Python;
+use crate::python::{self, Python};
 use crate::venv::{Recipe, Venv};
 use crate::wheel;
 use crate::workspace::Workspace;
@@ -78,7 +78,8 @@ pub(crate) fn run(workspace: &Workspace, python: &Python, wish: Wish<'_>) -> Res
     bench.arg("--").args(wish.rows);
     let good = said(process::run(&mut bench))?;
     if wish.write {
-        let charts = environment(workspace, python, "charts", None)?;
+        // What draws needs no particular Python, and may not be had for an old one.
+        let charts = environment(workspace, &python::newest_or(None)?, "charts", None)?;
         let mut results = charts.command("python");
         results.arg(workspace.path("benches/results.py")).arg(json);
         process::run(&mut results)?;
