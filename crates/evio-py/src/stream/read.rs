@@ -85,7 +85,7 @@ fn into_buffer<'py>(
     if stream.is_lost() {
         return Ok(());
     }
-    let received = match sys::receive_into(&buffer, stream.descriptor(py)) {
+    let received = match sys::receive_into(&buffer, || stream.descriptor(py)) {
         Ok(received) => received,
         Err(error) => return fail(transport, error, READ_ERROR),
     };
