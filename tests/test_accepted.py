@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import contextvars
+import gc
+import os
 import resource
 import socket
 import sys
+import warnings
 
 import eventlet
 import pytest
@@ -254,6 +257,55 @@ def test_a_factory_that_raises_is_reported_in_debug_mode_only(both, debug):
     messages = [(context["message"], repr(context["exception"])) for context in reported]
     message = "Error on transport creation for incoming connection"
     assert messages == [(message, "ValueError('no protocol')")] * debug
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_factory_without_an_answer_refuses_the_connection(both, debug):
+    async def main():
+        server = await Server(lambda: None).start()
+        with socket.create_connection(server.address) as end:
+            end.setblocking(False)
+            end.send(b"to whom?")
+            await asyncio.sleep(0.05)
+            gc.collect()
+            # A report keeps what it is about.
+            if not debug:
+                with contextlib.suppress(ConnectionResetError):
+                    assert end.recv(1) == b""
+
+    reported = both(main, debug=debug)
+    message = "Error on transport creation for incoming connection"
+    errors = [repr(each["exception"]) for each in reported if each["message"] == message]
+    error = """AttributeError("'NoneType' object has no attribute 'connection_made'")"""
+    assert errors == [error] * debug
+
+
+def test_an_interrupt_while_a_socket_is_made_closes_its_number_once(monkeypatch):
+    make = socket.socket.__init__
+
+    def interrupted(sock, *parts, **options):
+        make(sock, *parts, **options)
+        if parts[3:]:
+            raise KeyboardInterrupt
+
+    loop = eventlet_asyncio.EventLoop()
+    with contextlib.closing(loop), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        server = loop.run_until_complete(Server().start())
+        with socket.create_connection(server.address):
+            monkeypatch.setattr(socket.socket, "__init__", interrupted)
+            loop.call_later(5, loop.stop)
+            with pytest.raises(KeyboardInterrupt) as stopped:
+                loop.run_forever()
+            monkeypatch.undo()
+            # They take the numbers that are free.
+            opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(5)]
+            del stopped
+            gc.collect()
+            for each in opened:
+                os.close(each)
+        server.server.close()
+        loop.run_until_complete(asyncio.sleep(0))
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])

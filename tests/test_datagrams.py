@@ -362,6 +362,22 @@ def test_a_protocol_that_raises_is_reported_and_goes_on(both):
     assert report["message"].startswith("Exception in callback ")
 
 
+def test_without_a_protocol_each_datagram_is_reported(both):
+    async def main():
+        transport, protocol, address = await bound()
+        transport.set_protocol(None)
+        with plain() as other:
+            for data in (b"to", b"whom?"):
+                other.sendto(data, address)
+                await asyncio.sleep(0.02)
+        transport.set_protocol(protocol)
+        assert protocol.received == []
+
+    reports = both(main)
+    error = """AttributeError("'NoneType' object has no attribute 'datagram_received'")"""
+    assert [repr(report["exception"]) for report in reports] == [error] * 2
+
+
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_what_ends_the_loop_goes_through(kind):
     class Protocol(Recorder):

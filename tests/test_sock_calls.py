@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import struct
+import sys
 import weakref
 
 import eventlet
@@ -452,6 +453,40 @@ def test_methods_of_the_programs_are_called(both):
             assert await receiving == b"DATA"
             await loop().sock_sendall(mine, b"01234")
             assert await loop().sock_recv(far, 100) == b"01234"
+
+    assert both(main) == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="classes have no __buffer__")
+def test_memory_that_closes_the_socket_gets_nothing_of_another(both):
+    others = []
+
+    class Memory:
+        def __init__(self, near):
+            self.near = near
+
+        def __buffer__(self, flags):
+            if self.near is not None:
+                number = self.near.fileno()
+                self.near.close()
+                others.extend(socket.socketpair())
+                assert number in (others[0].fileno(), others[1].fileno())
+                for each in others:
+                    each.setblocking(False)
+                    each.send(b"not for you")
+                self.near = None
+            return memoryview(bytearray(20))
+
+    async def main(near, far):
+        memory = Memory(None)
+        receiving = await start(loop().sock_recv_into(near, memory))
+        memory.near = near
+        far.send(b"data")
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            await receiving
+        for each in others:
+            assert each.recv(20) == b"not for you"
+            each.close()
 
     assert both(main) == []
 

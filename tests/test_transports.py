@@ -241,6 +241,18 @@ def test_a_protocol_may_be_exchanged_while_data_is_received():
     assert run(main) == []
 
 
+def test_without_a_protocol_data_ends_the_connection():
+    async def main():
+        ends = await connect()
+        ends.transport.set_protocol(None)
+        await ends.send(b"to whom?")
+        await until(ends.transport.is_closing)
+
+    (message, error) = messages(run(main))[0]
+    assert message == "Fatal error: protocol.data_received() call failed."
+    assert error == """AttributeError("'NoneType' object has no attribute 'data_received'")"""
+
+
 def test_a_method_that_is_put_on_a_protocol_later_is_called():
     async def main():
         ends = await connect()

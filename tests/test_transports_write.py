@@ -350,6 +350,27 @@ def test_who_waits_to_send_a_file_learns_of_a_reset(tmp_path):
     assert run(main) == []
 
 
+@pytest.mark.parametrize("how", ["close", "abort"])
+def test_a_file_that_waits_for_room_does_not_wait_on_after_the_end(how, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(LARGE * 16)
+
+    async def main():
+        ends = await connect()
+        loop = asyncio.get_running_loop()
+        number = ends.transport.get_extra_info("socket").fileno()
+        with open(path, "rb") as file:
+            sending = asyncio.ensure_future(loop.sendfile(ends.transport, file))
+            await until(lambda: loop._watchers(number)[1])
+            getattr(ends.transport, how)()
+            await ends.protocol.lost
+            assert loop._watchers(number) == (None, None)
+            sending.cancel()
+            await asyncio.wait([sending])
+
+    assert run(main) == []
+
+
 def test_what_was_queued_leaves_nothing_behind():
     async def main():
         ends = await connect(narrow=True)

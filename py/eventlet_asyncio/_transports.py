@@ -39,6 +39,8 @@ class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
         # Who sends a file may have been told already.
         if self._empty_waiter.done():
             self._empty_waiter = None
+        # That may still wait for room, by a number that is another socket's soon.
+        self._loop._remove_writer(self._sock_fd)
         selector_events._SelectorSocketTransport._call_connection_lost(self, exc)
 
     def _fail(self, error, message):

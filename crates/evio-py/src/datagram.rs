@@ -172,7 +172,7 @@ pub(crate) fn read_ready(transport: &Transport<'_>) -> PyResult<()> {
     let py = transport.py();
     let fields = fields(transport)?;
     let this = fields.get();
-    if this.is_lost() || this.protocol.with(py, |protocol| protocol.is_none()) {
+    if this.is_lost() || this.sock.with(py, |sock| sock.is_none()) {
         return Ok(());
     }
     if this.skips() {
@@ -207,9 +207,8 @@ fn is_idle(owner: &Bound<'_, PyAny>) -> bool {
 /// Receives once, and tells the protocol; `false` when there was nothing.
 fn receive(transport: &Transport<'_>, fields: &Datagram) -> PyResult<bool> {
     let py = transport.py();
-    let Some(protocol) = fields.protocol.get(py) else {
-        return Ok(false);
-    };
+    // One of None fails as it does in asyncio, instead of leaving the datagram there for ever.
+    let protocol = fields.protocol.get(py).unwrap_or_else(|| py.None());
     let protocol = protocol.into_bound(py);
     let mut address = Address::new();
     match sys::receive_from(py, fields.descriptor(py), &mut address) {

@@ -205,18 +205,19 @@ impl SocketCall {
 /// Calls the system once.
 fn attempt(sock: &Bound<'_, PyAny>, work: Work) -> PyResult<Done> {
     let py = sock.py();
-    let fd = sys::descriptor(sock);
     let error = match work {
-        Work::Receive(size) => match receive(py, fd, size) {
+        Work::Receive(size) => match receive(py, sys::descriptor(sock), size) {
             Ok(data) => return Ok(Done::Whole(data.into_any().unbind())),
             Err(error) if blocks(&error) => return Ok(Done::Later(work)),
             Err(error) => error,
         },
-        Work::ReceiveInto(ref buffer) => match sys::receive_into(buffer.bind(py), fd)? {
-            Ok(size) => return Ok(Done::Whole(number(py, size)?)),
-            Err(error) if blocks(&error) => return Ok(Done::Later(work)),
-            Err(error) => error,
-        },
+        Work::ReceiveInto(ref buffer) => {
+            match sys::receive_into(buffer.bind(py), || sys::descriptor(sock))? {
+                Ok(size) => return Ok(Done::Whole(number(py, size)?)),
+                Err(error) if blocks(&error) => return Ok(Done::Later(work)),
+                Err(error) => error,
+            }
+        }
         Work::Accept => {
             return match accept_any(sock)? {
                 Some(pair) => Ok(Done::Whole(pair)),
@@ -225,7 +226,7 @@ fn attempt(sock: &Bound<'_, PyAny>, work: Work) -> PyResult<Done> {
         }
         Work::Send(view, from) => {
             let memory = sys::View::of(view.bind(py))?;
-            let sent = sys::send(fd, &memory.bytes()[from..]);
+            let sent = sys::send(sys::descriptor(sock), &memory.bytes()[from..]);
             let whole = memory.bytes().len();
             drop(memory);
             match sent {
@@ -435,6 +436,7 @@ enum Accepted<'py> {
 #[cfg(target_os = "linux")]
 fn accept<'py>(sock: &Bound<'py, PyAny>) -> PyResult<Accepted<'py>> {
     use crate::address::{self, Address};
+    use std::os::fd::{AsRawFd, IntoRawFd};
     let py = sock.py();
     let (family, kind, protocol) = sys::kind(sock);
     let class = sock.get_type();
@@ -447,14 +449,16 @@ fn accept<'py>(sock: &Bound<'py, PyAny>) -> PyResult<Accepted<'py>> {
         Err(error) if blocks(&error) => return Ok(Accepted::Nothing),
         Err(_) => return Ok(Accepted::Unknown),
     };
+    let conn = class.call_method1(intern!(py, "__new__"), (&class,))?;
     // The flag says that it does not block, and goes no further.
-    match class.call1((family, kind | libc::SOCK_NONBLOCK, protocol, fd)) {
-        Ok(conn) => Ok(Accepted::Connection(conn, address.object(py)?)),
-        Err(error) => {
-            sys::close(fd);
-            Err(error)
-        }
+    let parts = (family, kind | libc::SOCK_NONBLOCK, protocol, fd.as_raw_fd());
+    let made = conn.call_method1(intern!(py, "__init__"), parts);
+    // Also where whoever made it was interrupted the number may be the socket's to close by now.
+    if made.is_ok() || (sys::is_socket(&conn)? && sys::descriptor(&conn) == fd.as_raw_fd()) {
+        let _ = fd.into_raw_fd();
     }
+    made?;
+    Ok(Accepted::Connection(conn, address.object(py)?))
 }
 
 #[cfg(not(target_os = "linux"))]

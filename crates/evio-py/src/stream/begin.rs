@@ -109,13 +109,9 @@ pub(super) fn begin<'py>(
     sys::set_nodelay(sock).map_err(|error| os_error(py, &error))?;
     // The protocol is told, then data is received, then who waits is woken.
     let call_soon = intern!(py, "call_soon");
-    let made = stream
-        .protocol
-        .get(py)
-        .map(|protocol| protocol.getattr(py, intern!(py, "connection_made")));
-    if let Some(made) = made {
-        owner.call_method1(call_soon, (made?, transport))?;
-    }
+    let protocol = stream.protocol.get(py).unwrap_or_else(|| py.None());
+    let made = protocol.getattr(py, intern!(py, "connection_made"))?;
+    owner.call_method1(call_soon, (made, transport))?;
     let start = transport.getattr(intern!(py, "_start_reading"))?;
     owner.call_method1(call_soon, (start,))?;
     if let Some(waiter) = parts.waiter {

@@ -15,12 +15,11 @@ const READ_ERROR: &str = "Fatal read error on socket transport";
 /// Receives once, and tells the protocol what came of it.
 pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> {
     let py = transport.py();
-    if stream.is_lost() {
+    if stream.is_lost() || stream.sock.with(py, |sock| sock.is_none()) {
         return Ok(());
     }
-    let Some(protocol) = stream.protocol.get(py) else {
-        return Ok(());
-    };
+    // One of None fails as it does in asyncio, instead of leaving the data there for ever.
+    let protocol = stream.protocol.get(py).unwrap_or_else(|| py.None());
     let protocol = protocol.into_bound(py);
     if stream.buffered.get() {
         return into_buffer(transport, stream, &protocol);
@@ -85,7 +84,7 @@ fn into_buffer<'py>(
     if stream.is_lost() {
         return Ok(());
     }
-    let received = match sys::receive_into(&buffer, stream.descriptor(py)) {
+    let received = match sys::receive_into(&buffer, || stream.descriptor(py)) {
         Ok(received) => received,
         Err(error) => return fail(transport, error, READ_ERROR),
     };

@@ -5,6 +5,8 @@ use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int, c_void};
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
+#[cfg(target_os = "linux")]
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::PyClass;
@@ -135,14 +137,17 @@ fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::recv(fd, start, size, libc::MSG_DONTWAIT) })
 }
 
-/// Receives into the memory of an object.
+/// Receives into the memory of an object, which may run Python code before it gives that.
 ///
 /// # Errors
 ///
 /// Outside, that the object has no memory to write to.
-pub(crate) fn receive_into(buffer: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<io::Result<usize>> {
+pub(crate) fn receive_into(
+    buffer: &Bound<'_, PyAny>,
+    descriptor: impl FnOnce() -> RawFd,
+) -> PyResult<io::Result<usize>> {
     let mut view = View::with(buffer, ffi::PyBUF_WRITABLE)?;
-    Ok(receive_to(fd, view.bytes_mut()))
+    Ok(receive_to(descriptor(), view.bytes_mut()))
 }
 
 /// Whether an object has memory to receive into.
@@ -483,7 +488,7 @@ pub(super) fn own_address(fd: RawFd, address: &mut Address) -> io::Result<()> {
 
 /// Accepts a connection, which does not block, and notes whose it is.
 #[cfg(target_os = "linux")]
-pub(crate) fn accept(fd: RawFd, address: &mut Address) -> io::Result<RawFd> {
+pub(crate) fn accept(fd: RawFd, address: &mut Address) -> io::Result<OwnedFd> {
     let room = address.room();
     let mut length = room.len() as libc::socklen_t;
     let room = room.as_mut_ptr().cast::<libc::sockaddr>();
@@ -491,15 +496,10 @@ pub(crate) fn accept(fd: RawFd, address: &mut Address) -> io::Result<RawFd> {
     // SAFETY: the room is writable and as long as the call says; the kernel checks the number.
     let accepted = retry(|| unsafe { libc::accept4(fd, room, &raw mut length, flags) } as isize)?;
     address.set_length(length as usize);
-    RawFd::try_from(accepted).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))
-}
-
-/// Closes a descriptor that is nobody's yet.
-#[cfg(target_os = "linux")]
-pub(crate) fn close(fd: RawFd) {
-    use std::os::fd::{FromRawFd, OwnedFd};
-    // SAFETY: it was accepted, and nobody else knows of it.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    let accepted =
+        RawFd::try_from(accepted).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: it is new, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(accepted) })
 }
 
 /// Whether a transport may call the system for a socket: it is CPython's, and has no methods of the
