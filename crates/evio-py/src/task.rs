@@ -7,10 +7,11 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::cell::{Once, intern};
 use crate::context;
+use crate::core::LoopCore;
 
 const WORD: usize = size_of::<*mut ffi::PyObject>();
 
@@ -173,6 +174,51 @@ pub(crate) fn start<'py>(
             ffi::PyObject_Vectorcall(class.as_ptr(), arguments.as_ptr(), 1, names.as_ptr()),
         )
     }
+}
+
+/// `loop.create_future()`.
+pub(crate) fn create_future<'py>(core: &Bound<'py, LoopCore>) -> PyResult<Bound<'py, PyAny>> {
+    static FUTURES: Once<Py<PyModule>> = Once::new();
+    let py = core.py();
+    let futures =
+        FUTURES.get_or_try_init(py, || py.import("asyncio.futures").map(Bound::unbind))?;
+    // Looked up each time, as asyncio does: a program may replace it.
+    let class = futures.bind(py).getattr(intern!(py, "Future"))?;
+    let options = PyDict::new(py);
+    options.set_item(intern!(py, "loop"), core)?;
+    class.call((), Some(&options))
+}
+
+/// `loop.create_task()`: natively where no factory makes the task and nobody wants to know where it
+/// was made.
+pub(crate) fn create<'py>(
+    core: &Bound<'py, LoopCore>,
+    coroutine: &Bound<'py, PyAny>,
+    name: Option<&Bound<'py, PyAny>>,
+    options: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    static TASKS: Once<Py<PyModule>> = Once::new();
+    static OTHERWISE: Once<Py<PyAny>> = Once::new();
+    let py = core.py();
+    let all = match options {
+        Some(options) => options.copy()?,
+        None => PyDict::new(py),
+    };
+    if let Some(name) = name {
+        all.set_item(intern!(py, "name"), name)?;
+    }
+    let this = core.get();
+    if this.debug() || this.is_closed() || !core.getattr(intern!(py, "_task_factory"))?.is_none() {
+        let otherwise = OTHERWISE.get_or_try_init(py, || {
+            let class = py.import("asyncio.base_events")?.getattr("BaseEventLoop")?;
+            class.getattr("create_task").map(Bound::unbind)
+        })?;
+        return otherwise.bind(py).call((core, coroutine), Some(&all));
+    }
+    let tasks = TASKS.get_or_try_init(py, || py.import("asyncio.tasks").map(Bound::unbind))?;
+    all.set_item(intern!(py, "loop"), core)?;
+    let class = tasks.bind(py).getattr(intern!(py, "Task"))?;
+    class.call((coroutine,), Some(&all))
 }
 
 /// Whether a future is done.
