@@ -21,7 +21,6 @@ from eventlet_asyncio._sides import (
     interrupt,
     loop_of,
     on_green_side,
-    settle,
 )
 
 _NO_TASK_OF_OURS = (
@@ -100,7 +99,7 @@ def _interrupted_crossing(future):
 def _outcome(future, crossing):
     if crossing is None:
         return future.result()
-    settle(crossing, future)
+    crossing.settle(future)
     return crossing.result()
 
 

@@ -6,7 +6,7 @@ stand here. Classes belong to the OS thread that made them, but for `call_soon_t
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, TextIO, TypeVar, final
 from typing_extensions import TypeVarTuple, Unpack, disjoint_base
 
@@ -253,8 +253,13 @@ class LoopCore:
     def time(self) -> float:
         """Seconds on the loop's clock, which is `time.monotonic()`."""
 
+    def is_running(self) -> bool: ...
+    def is_closed(self) -> bool: ...
     def get_debug(self) -> bool: ...
     def create_future(self) -> asyncio.Future[Any]: ...
+    def create_task(
+        self, coro: Coroutine[Any, Any, _T], *, name: object = None, **options: Any
+    ) -> asyncio.Task[_T]: ...
     def call_soon(
         self,
         callback: Callable[[Unpack[_Ts]], object],
@@ -315,18 +320,6 @@ class LoopCore:
     def _debug(self) -> bool: ...
     @_debug.setter
     def _debug(self, value: object) -> None: ...
-    @property
-    def _closed(self) -> bool: ...
-    @_closed.setter
-    def _closed(self, value: object) -> None: ...
-    @property
-    def _stopping(self) -> bool: ...
-    @_stopping.setter
-    def _stopping(self, value: object) -> None: ...
-    @property
-    def _thread_id(self) -> int | None: ...
-    @_thread_id.setter
-    def _thread_id(self, value: int | None) -> None: ...
 
 @final
 class Watch:
@@ -584,6 +577,9 @@ class Crossing:
 
     def timeout(self, exception: BaseException) -> bool:
         """A time limit of the waiting side has passed; False: too late."""
+
+    def settle(self, future: asyncio.Future[Any]) -> None:
+        """The future behind it has ended."""
 
     def returned(self, value: Any) -> None:
         """The source returned."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import inspect
+from types import CoroutineType
 
 import greenlet
 from eventlet import hubs
@@ -23,6 +24,9 @@ def green_thread():
 
 def get_hub():
     """The hub of this thread; where none was chosen and a loop of ours runs, it is ours."""
+    hub = getattr(hubs._threadlocal, "hub", None)
+    if isinstance(hub, _evio.HubCore):
+        return hub
     if isinstance(asyncio._get_running_loop(), _evio.LoopCore):
         choose_hub()
     hub = hubs.get_hub()
@@ -101,19 +105,6 @@ class Wakeup:
         self._over = True
 
 
-def settle(crossing, future):
-    """Tells a crossing how the future behind it ended."""
-    try:
-        exception = future.exception()
-    except asyncio.CancelledError as cancelled:
-        crossing.cancelled(cancelled)
-        return
-    if exception is None:
-        crossing.returned(future.result())
-    else:
-        crossing.raised(exception)
-
-
 def interrupt(crossing, exception):
     """Tells a crossing what was thrown at its waiting side."""
     if isinstance(exception, Timeout):
@@ -123,7 +114,7 @@ def interrupt(crossing, exception):
 
 
 def check_awaitable(awaitable, name):
-    if not inspect.isawaitable(awaitable):
+    if not isinstance(awaitable, CoroutineType) and not inspect.isawaitable(awaitable):
         hint = ": call it first" if inspect.iscoroutinefunction(awaitable) else ""
         raise TypeError(
             f"{name}() takes an awaitable, such as a coroutine, a task or a future, "
@@ -138,9 +129,11 @@ def check_loop(loop):
 
 
 def loop_of(awaitable, loop):
-    if loop is None and asyncio.isfuture(awaitable):
+    if loop is not None:
+        return loop
+    if not isinstance(awaitable, CoroutineType) and asyncio.isfuture(awaitable):
         return asyncio.futures._get_loop(awaitable)
-    return home_loop() if loop is None else loop
+    return home_loop()
 
 
 def current_context():

@@ -7,6 +7,7 @@ machine in Rust, `_evio.Crossing`. This module feeds it what happens and does wh
 import asyncio
 import functools
 import inspect
+from types import CoroutineType
 
 import greenlet
 from eventlet import greenthread
@@ -21,7 +22,6 @@ from eventlet_asyncio._sides import (
     home_loop,
     interrupt,
     loop_of,
-    settle,
 )
 
 
@@ -66,7 +66,7 @@ class FutureGreenThread(GreenThread):
 
     def _start_future(self):
         awaitable, self._awaitable = self._awaitable, None
-        if inspect.iscoroutine(awaitable):
+        if isinstance(awaitable, CoroutineType):
             self.future = self._loop.create_task(awaitable)
         else:
             self.future = asyncio.ensure_future(awaitable, loop=self._loop)
@@ -74,7 +74,7 @@ class FutureGreenThread(GreenThread):
             # A green thread that is left waiting at the end of the program is no news.
             self.future._log_destroy_pending = False
         self._crossing.started()
-        self.future.add_done_callback(functools.partial(settle, self._crossing))
+        self.future.add_done_callback(self._crossing.settle)
 
     def _cancel_future(self):
         self.future.cancel()

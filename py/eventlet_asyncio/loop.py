@@ -65,9 +65,6 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     #: The hub whose own loop this is: it ends with that hub and cannot be closed before.
     _owner = None
 
-    #: A task is being made by code that runs outside of the loop.
-    _is_elsewhere = False
-
     # For the end of a loop whose making was interrupted.
     _signal_handlers = ()
 
@@ -88,10 +85,6 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             f"<{type(self).__name__} running={self.is_running()} closed={self.is_closed()} "
             f"debug={self.get_debug()} driven by {self._driven_by()}>"
         )
-
-    def is_running(self):
-        """Return whether the loop runs, in whatever thread."""
-        return not self._is_elsewhere and super().is_running()
 
     def set_task_factory(self, factory):
         """Have a factory make all tasks; one of None has asyncio.Task do so."""

@@ -4,12 +4,12 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use evio_loop::{Direction, Engine, Key, Lane, Mode, Waiter, Waker, Work};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell, Once, intern};
+use crate::cell::{Flag, GilCell, intern};
 use crate::driver::Driver;
 use crate::fast::waker;
 use crate::files::Files;
@@ -17,7 +17,7 @@ use crate::handle::{Handle, TimerHandle};
 use crate::job::Job;
 use crate::sockets::SocketCall;
 use crate::step::Step;
-use crate::{clock, errors, task, wakeup};
+use crate::{clock, errors, task, threads, wakeup};
 
 /// The native part of `EventLoop`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
@@ -29,6 +29,7 @@ pub(crate) struct LoopCore {
     parked: GilCell<Vec<Py<Step>>>,
     debug: Flag,
     closed: Flag,
+    elsewhere: Flag,
     stopping: Flag,
     waiting: Flag,
     callbacks_used: Flag,
@@ -55,7 +56,7 @@ impl LoopCore {
         py: Python<'_>,
         inspect: impl FnOnce(&mut Engine<Job>) -> R,
     ) -> PyResult<R> {
-        self.engine(py, inspect).ok_or_else(closed_loop)
+        self.engine(py, inspect).ok_or_else(errors::closed_loop)
     }
 
     /// Opens the engines of two loops.
@@ -95,7 +96,7 @@ impl LoopCore {
     /// Marks the loop as running in this thread, or as not running.
     pub(crate) fn set_running(&self, py: Python<'_>, running: bool) -> PyResult<()> {
         self.set_thread_id(if running {
-            Some(thread_ident(py)?)
+            Some(threads::ident(py)?)
         } else {
             None
         });
@@ -186,13 +187,9 @@ impl LoopCore {
         })
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.get()
-    }
-
     fn check_open(&self) -> PyResult<()> {
         if self.closed.get() {
-            return Err(closed_loop());
+            return Err(errors::closed_loop());
         }
         Ok(())
     }
@@ -323,23 +320,6 @@ fn cancel_all(py: Python<'_>, jobs: Vec<Job>) -> PyResult<()> {
     Ok(())
 }
 
-pub(crate) fn closed_loop() -> PyErr {
-    PyRuntimeError::new_err("Event loop is closed")
-}
-
-pub(crate) fn thread_ident(py: Python<'_>) -> PyResult<u64> {
-    // The C function itself: monkey patching replaces its names in `threading` and `_thread`.
-    static GET_IDENT: Once<Py<PyAny>> = Once::new();
-    GET_IDENT
-        .get_or_try_init(py, || {
-            py.import("eventlet_asyncio._stdlib")?
-                .getattr("get_ident")
-                .map(Bound::unbind)
-        })?
-        .call0(py)?
-        .extract(py)
-}
-
 #[pymethods]
 impl LoopCore {
     #[new]
@@ -356,6 +336,7 @@ impl LoopCore {
             parked: GilCell::new(Vec::new()),
             debug: Flag::new(false),
             closed: Flag::new(false),
+            elsewhere: Flag::new(false),
             stopping: Flag::new(false),
             waiting: Flag::new(false),
             callbacks_used: Flag::new(false),
@@ -370,6 +351,16 @@ impl LoopCore {
         clock::seconds(clock::now(py))
     }
 
+    /// Whether the loop runs, in whatever thread.
+    fn is_running(&self) -> bool {
+        self._thread_id().is_some() && !self.elsewhere.get()
+    }
+
+    /// Whether the loop was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
     /// Whether the debug mode is on.
     fn get_debug(&self) -> bool {
         self.debug()
@@ -378,6 +369,17 @@ impl LoopCore {
     /// A future of this loop.
     fn create_future<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         task::make_future(slf.as_any())
+    }
+
+    /// A task of this loop, which runs a coroutine.
+    #[pyo3(signature = (coro, *, name = None, **options))]
+    fn create_task<'py>(
+        slf: &Bound<'py, Self>,
+        coro: &Bound<'py, PyAny>,
+        name: Option<&Bound<'py, PyAny>>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        task::create(slf, coro, name, options)
     }
 
     #[pyo3(signature = (callback, *args, context = None))]
@@ -581,6 +583,17 @@ impl LoopCore {
     fn set_closed(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         self.closed.set(value.is_truthy()?);
         Ok(())
+    }
+
+    /// Whether a task is being made by code that runs outside of the loop.
+    #[getter]
+    fn _is_elsewhere(&self) -> bool {
+        self.elsewhere.get()
+    }
+
+    #[setter(_is_elsewhere)]
+    fn set_elsewhere(&self, value: bool) {
+        self.elsewhere.set(value);
     }
 
     #[getter]

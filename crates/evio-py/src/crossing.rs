@@ -293,6 +293,22 @@ impl Crossing {
         self.settled(py, Ended::Cancelled)
     }
 
+    /// The future behind it has ended.
+    fn settle(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = future.py();
+        match future.call_method0(intern!(py, "exception")) {
+            Ok(exception) if exception.is_none() => {
+                let value = future.call_method0(intern!(py, "result"))?;
+                self.returned(py, value.unbind())
+            }
+            Ok(exception) => self.raised(py, exception.unbind()),
+            Err(error) if future.call_method0("cancelled")?.is_truthy()? => {
+                self.cancelled(py, Some(error.into_value(py).into_any()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether there is an outcome.
     pub(crate) fn done(&self, py: Python<'_>) -> bool {
         self.machine.with(py, |machine| machine.state()) == State::Settled

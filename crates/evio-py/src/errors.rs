@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use evio_loop::Error;
 use pyo3::PyErr;
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
 
 /// An error of the reactor, which concerns a descriptor or, when that is negative, the engine.
 pub(crate) fn reactor(error: &Error, fd: RawFd) -> PyErr {
@@ -17,4 +17,9 @@ pub(crate) fn reactor(error: &Error, fd: RawFd) -> PyErr {
         Some(code) => PyOSError::new_err((code, message)),
         None => PyOSError::new_err(message),
     }
+}
+
+/// What asyncio says of a closed loop.
+pub(crate) fn closed_loop() -> PyErr {
+    PyRuntimeError::new_err("Event loop is closed")
 }

@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, Once, ThreadSlot, intern};
-use crate::core::{self, LoopCore};
+use crate::core::LoopCore;
 use crate::driver::{self, Driver};
 use crate::fast::socket::ReadyAtOnce;
 use crate::greenlet;
@@ -193,7 +193,7 @@ impl HubCore {
     /// Gives the hub its driver: that of a loop of ours that runs in this thread, or a fresh one.
     fn _attach(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let home = (core::thread_ident(py)?, threads::enlist(slf)?);
+        let home = (threads::ident(py)?, threads::enlist(slf)?);
         slf.get().home.replace(py, home);
         slf.get().process.replace(py, std::process::id());
         let run = slf.getattr(intern!(py, "run"))?;

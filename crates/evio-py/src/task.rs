@@ -7,10 +7,11 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::cell::{Once, intern};
 use crate::context;
+use crate::core::LoopCore;
 
 const WORD: usize = size_of::<*mut ffi::PyObject>();
 
@@ -175,25 +176,77 @@ pub(crate) fn start<'py>(
     }
 }
 
-/// A future of a loop.
-pub(crate) fn make_future<'py>(running_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static PARTS: Once<(Py<PyAny>, Py<PyTuple>)> = Once::new();
-    let py = running_loop.py();
-    let (futures, names) = PARTS.get_or_try_init(py, || {
-        let futures = py.import("asyncio.futures")?.into_any().unbind();
-        let names = PyTuple::new(py, [intern!(py, "loop")])?.unbind();
-        Ok::<_, PyErr>((futures, names))
+/// An object of a class of asyncio's, for a loop: a future, or the task of a coroutine.
+fn make<'py>(
+    class: &Bound<'py, PyAny>,
+    coroutine: Option<&Bound<'py, PyAny>>,
+    running_loop: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    static NAMES: Once<Py<PyTuple>> = Once::new();
+    let py = class.py();
+    let names = NAMES.get_or_try_init(py, || {
+        PyTuple::new(py, [intern!(py, "loop")]).map(Bound::unbind)
     })?;
+    let both = [
+        coroutine.map_or(std::ptr::null_mut(), |coroutine| coroutine.as_ptr()),
+        running_loop.as_ptr(),
+    ];
+    let arguments = &both[usize::from(coroutine.is_none())..];
+    // SAFETY: live objects, of which the last belongs to the only name; null comes with an exception
+    // set.
+    unsafe {
+        let (count, names) = (arguments.len() - 1, names.as_ptr());
+        let made = ffi::PyObject_Vectorcall(class.as_ptr(), arguments.as_ptr(), count, names);
+        Bound::from_owned_ptr_or_err(py, made)
+    }
+}
+
+/// `loop.create_future()`.
+pub(crate) fn make_future<'py>(running_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static FUTURES: Once<Py<PyModule>> = Once::new();
+    let py = running_loop.py();
+    let futures =
+        FUTURES.get_or_try_init(py, || py.import("asyncio.futures").map(Bound::unbind))?;
     // Looked up each time, as asyncio does: a program may replace it.
     let class = futures.bind(py).getattr(intern!(py, "Future"))?;
-    let arguments = [running_loop.as_ptr()];
-    // SAFETY: live objects, of which the only argument belongs to the only name; null comes with an
-    // exception set.
-    unsafe {
-        let names = names.as_ptr();
-        let future = ffi::PyObject_Vectorcall(class.as_ptr(), arguments.as_ptr(), 0, names);
-        Bound::from_owned_ptr_or_err(py, future)
+    make(&class, None, running_loop)
+}
+
+/// `loop.create_task()`: natively where no factory makes the task and nobody wants to know where it
+/// was made.
+pub(crate) fn create<'py>(
+    core: &Bound<'py, LoopCore>,
+    coroutine: &Bound<'py, PyAny>,
+    name: Option<&Bound<'py, PyAny>>,
+    options: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    static TASKS: Once<Py<PyModule>> = Once::new();
+    static OTHERWISE: Once<Py<PyAny>> = Once::new();
+    let py = core.py();
+    let this = core.get();
+    let plain =
+        !this.debug() && !this.is_closed() && core.getattr(intern!(py, "_task_factory"))?.is_none();
+    let tasks = TASKS.get_or_try_init(py, || py.import("asyncio.tasks").map(Bound::unbind))?;
+    let class = tasks.bind(py).getattr(intern!(py, "Task"))?;
+    if plain && name.is_none() && options.is_none() {
+        return make(&class, Some(coroutine), core);
     }
+    let options = match options {
+        Some(options) => options.copy()?,
+        None => PyDict::new(py),
+    };
+    if let Some(name) = name {
+        options.set_item(intern!(py, "name"), name)?;
+    }
+    if plain {
+        options.set_item(intern!(py, "loop"), core)?;
+        return class.call((coroutine,), Some(&options));
+    }
+    let otherwise = OTHERWISE.get_or_try_init(py, || {
+        let class = py.import("asyncio.base_events")?.getattr("BaseEventLoop")?;
+        class.getattr("create_task").map(Bound::unbind)
+    })?;
+    otherwise.bind(py).call((core, coroutine), Some(&options))
 }
 
 /// Whether a future is done.

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::pyfunction;
 use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
 
-use crate::cell::{GilCell, intern};
+use crate::cell::{GilCell, Once, intern};
 use crate::greenlet;
 use crate::hub::{self, HubCore};
 
@@ -25,6 +25,20 @@ static HUBS: GilCell<BTreeMap<usize, Entry>> = GilCell::new(BTreeMap::new());
 
 thread_local! {
     static ENDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The number of the running thread, by which asyncio knows it.
+pub(crate) fn ident(py: Python<'_>) -> PyResult<u64> {
+    // The C function itself: monkey patching replaces its names in `threading` and `_thread`.
+    static GET_IDENT: Once<Py<PyAny>> = Once::new();
+    GET_IDENT
+        .get_or_try_init(py, || {
+            py.import("eventlet_asyncio._stdlib")?
+                .getattr("get_ident")
+                .map(Bound::unbind)
+        })?
+        .call0(py)?
+        .extract(py)
 }
 
 /// Says that no greenlet of the running thread can be switched to any more, or that they can again.
