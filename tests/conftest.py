@@ -137,7 +137,7 @@ def blocking_host(request, in_thread):
 
 def run_on_hub(name, in_thread):
     def body(function):
-        hubs.use_hub(name)
+        hosts.use_hub(name)
         return function()
 
     return lambda function: in_thread(body, function)

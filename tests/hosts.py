@@ -5,6 +5,7 @@ A scenario is an async function that takes nothing; on each host it runs in a th
 """
 
 import asyncio
+import os
 
 import eventlet
 import uvloop
@@ -16,6 +17,23 @@ from eventlet_asyncio import await_
 #: Hubs under which a loop of ours can run, and all.
 HUBS = ("eventlet_asyncio.hub", "epolls", "poll", "selects")
 ALL_HUBS = (*HUBS, "asyncio")
+
+
+def use_hub(name):
+    """As eventlet's, without what its asyncio hub changes for forks, in all later tests."""
+    if name != "asyncio":
+        hubs.use_hub(name)
+        return
+    register, os.register_at_fork = os.register_at_fork, lambda **_: None
+    on_fork = getattr(asyncio.events, "on_fork", None)
+    code = getattr(on_fork, "__code__", None)
+    try:
+        hubs.use_hub(name)
+        hubs.get_hub()
+    finally:
+        os.register_at_fork = register
+        if on_fork is not None:
+            on_fork.__code__ = code
 
 
 def loop_first(main):
@@ -46,7 +64,7 @@ def foreign(make_loop):
 
 def other_hub(name):
     def run(main):
-        hubs.use_hub(name)
+        use_hub(name)
         return await_(main())
 
     return run
