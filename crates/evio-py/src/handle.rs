@@ -177,7 +177,8 @@ impl Handle {
         self.context.get(py)
     }
 
-    fn call_parts(&self, py: Python<'_>) -> Option<(Py<PyAny>, Py<PyTuple>)> {
+    /// The callback and its arguments.
+    pub(crate) fn call_parts(&self, py: Python<'_>) -> Option<(Py<PyAny>, Py<PyTuple>)> {
         self.call.with(py, |call| {
             call.as_ref()
                 .map(|call| (call.callback.clone_ref(py), call.args.clone_ref(py)))

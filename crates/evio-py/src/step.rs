@@ -23,9 +23,11 @@ use crate::{block_check, clock, context as contexts, descent, driver, task};
 
 mod errand;
 mod restore;
+mod turn;
 
 pub(crate) use errand::Errand;
 pub(crate) use restore::{go_on, restore_before_switch};
+pub(crate) use turn::any_parked as any_transport_parked;
 
 thread_local! {
     static ACTIVE: ThreadSlot<Step> = const { ThreadSlot::new() };
@@ -78,7 +80,10 @@ pub(crate) struct Step {
     driver: GilCell<Option<Py<Driver>>>,
     core: GilCell<Option<Py<LoopCore>>>,
     greenlet: GilCell<Option<Greenlet>>,
+    /// The callback that runs.
+    handle: GilCell<Option<Py<Handle>>>,
     context: GilCell<Option<Py<PyAny>>>,
+    turn: GilCell<Option<turn::Turn>>,
     watch: GilCell<Option<Key>>,
     saved: GilCell<Option<Identity>>,
     blocked: GilCell<Option<Greenlet>>,
@@ -225,6 +230,8 @@ pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     }
     if let Some(task) = identity.as_ref().and_then(Identity::task) {
         GreenWait::begin(&step, task.bind(py))?;
+    } else if !this.has_parked.get() {
+        this.keep_turn(py)?;
     }
     drop(this.saved.replace(py, identity));
     drop(this.blocked.replace(py, Some(current.clone().unbind())));
@@ -309,7 +316,9 @@ impl Step {
                 driver: GilCell::new(Some(driver.clone().unbind())),
                 core: GilCell::new(None),
                 greenlet: GilCell::new(None),
+                handle: GilCell::new(None),
                 context: GilCell::new(None),
+                turn: GilCell::new(None),
                 watch: GilCell::new(None),
                 saved: GilCell::new(None),
                 blocked: GilCell::new(None),
@@ -420,12 +429,25 @@ impl Step {
         };
         Self::activate(slf, core)?;
         let context = context.into_bound(py);
-        if !contexts::enter(&context)? {
-            return Self::defer(core, &context, handle, key);
+        let ahead = match Self::ahead_of(core, &handle)? {
+            None if contexts::enter(&context)? => None,
+            None => match Self::inside(core, &context) {
+                None => {
+                    // Not ours to wait for: let the stdlib's own way of running it tell the handler.
+                    return handle.call_method0(intern!(py, "_run")).map(drop);
+                }
+                inside => inside,
+            },
+            ahead => ahead,
+        };
+        if let Some(step) = ahead {
+            step.get().defer(core, handle, key);
+            return Ok(());
         }
         this.begin_callback(py);
         this.watch.replace(py, key);
         drop(this.context.replace(py, Some(context.clone().unbind())));
+        drop(this.handle.replace(py, Some(handle.clone().unbind())));
         let outcome = if core.get().debug() {
             Self::invoke_timed(slf, core, &handle)?
         } else {
@@ -433,34 +455,12 @@ impl Step {
         };
         let exited = contexts::exit(&context);
         drop(this.context.take_bound(py));
+        drop(this.handle.take_bound(py));
         let settled = Handle::settle(&handle, outcome);
         this.busy.set(false);
         Self::after_callback(slf, core)?;
         settled?;
         exited
-    }
-
-    /// A callback whose context a parked step has entered waits for that step.
-    fn defer(
-        core: &Bound<'_, LoopCore>,
-        context: &Bound<'_, PyAny>,
-        handle: Bound<'_, Handle>,
-        key: Option<Key>,
-    ) -> PyResult<()> {
-        let py = core.py();
-        for step in core.get().parked(py) {
-            let this = step.bind(py).get();
-            if this.runs_in(py, context) {
-                if let Some(key) = key {
-                    core.get().engine(py, |engine| engine.disarm(key));
-                }
-                let callback = (handle.unbind(), key);
-                this.deferred.with(py, |deferred| deferred.push(callback));
-                return Ok(());
-            }
-        }
-        // Not ours to wait for: let the stdlib's own way of running it tell the handler.
-        handle.call_method0(intern!(py, "_run")).map(drop)
     }
 
     /// What a callback that parked owes to others when it is over.
@@ -476,6 +476,7 @@ impl Step {
         if !this.has_parked.replace(false) {
             return Ok(());
         }
+        this.end_turn(py);
         if let Some(due) = this.due_cancel.take(py) {
             // It has reached an await, or its end.
             py.import("eventlet_asyncio._steps")?
@@ -644,6 +645,12 @@ impl Step {
         if let Some(driver) = self.driver.peek() {
             visit.call(&*driver)?;
         }
+        if let Some(handle) = self.handle.peek() {
+            visit.call(&*handle)?;
+        }
+        if let Some(turn) = self.turn.peek() {
+            turn.as_ref().map_or(Ok(()), |turn| turn.traverse(&visit))?;
+        }
         if let Some(core) = self.core.peek() {
             visit.call(&*core)?;
         }
@@ -676,7 +683,8 @@ impl Step {
         drop(self.driver.take(py));
         drop(self.core.take(py));
         drop(self.greenlet.take(py));
-        drop(self.context.take(py));
+        drop((self.handle.take(py), self.context.take(py)));
+        self.end_turn(py);
         drop(self.saved.take(py));
         drop(self.blocked.take(py));
         drop(self.due_cancel.take(py));

@@ -12,7 +12,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 use super::sys::View;
 use super::{Stream, Transport, call_loop, fail, os_error, queue, sys};
 use crate::cell::intern;
-use crate::task;
+use crate::{step, task};
 
 const WRITE_ERROR: &str = "Fatal write error on socket transport";
 
@@ -170,7 +170,14 @@ pub(super) fn send_queued(transport: &Transport<'_>, stream: &Stream) -> PyResul
     }
     if stream.closing.get() {
         stream.count_lost();
-        transport.call_method1(intern!(py, "_call_connection_lost"), (py.None(),))?;
+        let lose = transport.getattr(intern!(py, "_call_connection_lost"))?;
+        if step::any_transport_parked() {
+            // Perhaps in a callback of this transport, which comes first.
+            let owner = transport.getattr(intern!(py, "_loop"))?;
+            owner.call_method1(intern!(py, "call_soon"), (lose, py.None()))?;
+        } else {
+            lose.call1((py.None(),))?;
+        }
     } else if stream.eof.get() {
         if let Some(sock) = stream.sock.get(py) {
             sock.call_method1(py, intern!(py, "shutdown"), (libc::SHUT_WR,))?;

@@ -1,0 +1,215 @@
+//! Whose turn it is among the callbacks of a transport, which come one at a time and in order.
+//!
+//! asyncio's do, since none of them is ever interrupted. One that blocks greenly is, and the others of
+//! its transport then wait for it as callbacks of one context do. Room to write is no such
+//! callback: whoever blocks until there is room waits for it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use evio_loop::Key;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use super::Step;
+use crate::cell::{Once, intern};
+use crate::context;
+use crate::core::LoopCore;
+use crate::handle::Handle;
+
+/// Callbacks of transports that block greenly.
+static PARKED: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether any callback of a transport may be parked.
+pub(crate) fn any_parked() -> bool {
+    PARKED.load(Ordering::Relaxed) != 0
+}
+
+/// Of which transport a callback is, by its protocol where only that is known.
+pub(super) struct Turn {
+    transport: Option<Py<PyAny>>,
+    protocol: Option<Py<PyAny>>,
+}
+
+struct Classes {
+    method: Py<PyAny>,
+    native_method: Py<PyAny>,
+    transport: Py<PyAny>,
+    protocol: Py<PyAny>,
+    for_readers: Py<PyAny>,
+}
+
+fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
+    static CLASSES: Once<Classes> = Once::new();
+    CLASSES.get_or_try_init(py, || {
+        let class =
+            |module: &str, name: &str| PyResult::Ok(py.import(module)?.getattr(name)?.unbind());
+        Ok(Classes {
+            method: class("types", "MethodType")?,
+            native_method: class("types", "BuiltinMethodType")?,
+            transport: class("asyncio.transports", "BaseTransport")?,
+            protocol: class("asyncio.protocols", "BaseProtocol")?,
+            for_readers: class("asyncio.streams", "StreamReaderProtocol")?,
+        })
+    })
+}
+
+impl Turn {
+    /// None of a protocol that feeds a reader: it calls the program's code only when a connection is
+    /// made, and that may read what is received then.
+    fn of(handle: &Bound<'_, Handle>) -> PyResult<Option<Self>> {
+        let py = handle.py();
+        let Some(turn) = Self::of_any(handle)? else {
+            return Ok(None);
+        };
+        if let Some(protocol) = &turn.protocol {
+            if protocol
+                .bind(py)
+                .is_instance(classes(py)?.for_readers.bind(py))?
+            {
+                return Ok(None);
+            }
+        }
+        Ok(Some(turn))
+    }
+
+    fn of_any(handle: &Bound<'_, Handle>) -> PyResult<Option<Self>> {
+        let py = handle.py();
+        let Some((callback, args)) = handle.get().call_parts(py) else {
+            return Ok(None);
+        };
+        let callback = callback.bind(py);
+        let classes = classes(py)?;
+        let class = callback.get_type();
+        if !class.is(&classes.method) && !class.is(&classes.native_method) {
+            return Ok(None);
+        }
+        let owner = callback.getattr(intern!(py, "__self__"))?;
+        let Ok(name) = callback
+            .getattr(intern!(py, "__name__"))
+            .and_then(|name| name.extract::<String>())
+        else {
+            return Ok(None);
+        };
+        let is_transport =
+            |object: &Bound<'_, PyAny>| object.is_instance(classes.transport.bind(py));
+        match name.as_str() {
+            "_read_ready" | "_call_connection_lost" if is_transport(&owner)? => {
+                let protocol = context::attribute(&owner, intern!(py, "_protocol"))?;
+                Ok(Some(Self {
+                    protocol: protocol
+                        .filter(|protocol| !protocol.is_none())
+                        .map(Bound::unbind),
+                    transport: Some(owner.unbind()),
+                }))
+            }
+            "connection_made" => match args.bind(py).get_item(0) {
+                Ok(transport) if is_transport(&transport)? => Ok(Some(Self {
+                    transport: Some(transport.unbind()),
+                    protocol: Some(owner.unbind()),
+                })),
+                _ => Ok(None),
+            },
+            "eof_received"
+            | "connection_lost"
+            | "pipe_data_received"
+            | "pipe_connection_lost"
+            | "process_exited"
+                if owner.is_instance(classes.protocol.bind(py))? =>
+            {
+                Ok(Some(Self {
+                    transport: None,
+                    protocol: Some(owner.unbind()),
+                }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn meets(&self, other: &Self) -> bool {
+        match (&self.transport, &other.transport) {
+            (Some(one), Some(other)) => one.is(other),
+            _ => match (&self.protocol, &other.protocol) {
+                (Some(one), Some(other)) => one.is(other),
+                _ => false,
+            },
+        }
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.transport)?;
+        visit.call(&self.protocol)
+    }
+}
+
+impl Step {
+    /// Notes whose turn it is, as a callback parks that is no task's.
+    pub(super) fn keep_turn(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(handle) = self.handle.get(py) else {
+            return Ok(());
+        };
+        if let Some(turn) = Turn::of(handle.bind(py))? {
+            PARKED.fetch_add(1, Ordering::Relaxed);
+            drop(self.replace_turn(py, Some(turn)));
+        }
+        Ok(())
+    }
+
+    /// The callback is over.
+    pub(super) fn end_turn(&self, py: Python<'_>) {
+        drop(self.replace_turn(py, None));
+    }
+
+    fn replace_turn(&self, py: Python<'_>, turn: Option<Turn>) -> Option<Turn> {
+        let old = self.turn.replace(py, turn);
+        if old.is_some() {
+            PARKED.fetch_sub(1, Ordering::Relaxed);
+        }
+        old
+    }
+
+    /// The parked step for which a callback waits because both are of one transport.
+    pub(super) fn ahead_of<'py>(
+        core: &Bound<'py, LoopCore>,
+        handle: &Bound<'py, Handle>,
+    ) -> PyResult<Option<Bound<'py, Self>>> {
+        if !any_parked() {
+            return Ok(None);
+        }
+        let py = core.py();
+        let Some(turn) = Turn::of(handle)? else {
+            return Ok(None);
+        };
+        let mut parked = core.get().parked(py).into_iter();
+        let ahead = parked.find(|step| {
+            let own = &step.bind(py).get().turn;
+            own.with(py, |own| own.as_ref().is_some_and(|own| own.meets(&turn)))
+        });
+        Ok(ahead.map(|step| step.into_bound(py)))
+    }
+
+    /// The parked step that is in a context, which nobody else can enter.
+    pub(super) fn inside<'py>(
+        core: &Bound<'py, LoopCore>,
+        context: &Bound<'py, PyAny>,
+    ) -> Option<Bound<'py, Self>> {
+        let py = core.py();
+        let mut parked = core.get().parked(py).into_iter();
+        let inside = parked.find(|step| step.bind(py).get().runs_in(py, context));
+        inside.map(|step| step.into_bound(py))
+    }
+
+    /// Has a callback wait until this step's is over.
+    pub(super) fn defer(
+        &self,
+        core: &Bound<'_, LoopCore>,
+        handle: Bound<'_, Handle>,
+        key: Option<Key>,
+    ) {
+        let py = core.py();
+        if let Some(key) = key {
+            core.get().engine(py, |engine| engine.disarm(key));
+        }
+        let callback = (handle.unbind(), key);
+        self.deferred.with(py, |deferred| deferred.push(callback));
+    }
+}

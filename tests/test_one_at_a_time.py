@@ -1,0 +1,163 @@
+"""A protocol that blocks greenly is told one thing at a time, and in order."""
+
+import asyncio
+import socket
+
+import eventlet
+import pytest
+
+import eventlet_asyncio
+from ends import run, until
+from eventlet_asyncio import await_
+
+
+class Blocking(asyncio.Protocol):
+    """Blocks in some of its methods, and notes when each begins and ends."""
+
+    def __init__(self, *blocking):
+        self.blocking = blocking
+        self.events = []
+        self.gate = eventlet.Event()
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def note(self, event):
+        self.events.append(event)
+        if event in self.blocking:
+            self.gate.wait()
+        self.events.append(f"/{event}")
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.note("made")
+
+    def data_received(self, data):
+        self.note(data.decode())
+
+    def eof_received(self):
+        self.note("eof")
+
+    def connection_lost(self, error):
+        self.note("lost")
+        self.lost.set_result(error)
+
+
+async def open_gate(protocol):
+    """Lets a protocol go on that could have been told something else meanwhile."""
+    await asyncio.sleep(0.02)
+    before = list(protocol.events)
+    protocol.gate.send()
+    return before
+
+
+async def pair(*blocking):
+    near, far = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    protocol = Blocking(*blocking)
+    connecting = asyncio.ensure_future(loop.create_connection(lambda: protocol, sock=near))
+    await until(lambda: protocol.events)
+    return protocol, connecting, far
+
+
+def test_data_waits_until_the_connection_is_made(hub):
+    async def main():
+        protocol, connecting, far = await pair("made")
+        with far:
+            far.send(b"data")
+            assert await open_gate(protocol) == ["made"]
+            await connecting
+        assert await protocol.lost is None
+        assert protocol.events == [
+            *("made", "/made", "data", "/data"),
+            *("eof", "/eof", "lost", "/lost"),
+        ]
+
+    assert run(main) == []
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+@pytest.mark.parametrize("where", ["made", "data", "eof"])
+def test_the_loss_of_the_connection_waits_until_a_method_returns(hub, where, how):
+    async def main():
+        protocol, connecting, far = await pair(where)
+        with far:
+            if where != "made":
+                far.send(b"data")
+            if where == "eof":
+                await until(lambda: "/data" in protocol.events)
+                far.shutdown(socket.SHUT_WR)
+            await until(lambda: where in protocol.events)
+            getattr(protocol.transport, how)()
+            before = await open_gate(protocol)
+            assert before[-1] == where
+            assert await protocol.lost is None
+            await connecting
+        assert protocol.events == [*before, f"/{where}", "lost", "/lost"]
+
+    assert run(main) == []
+
+
+def test_reading_that_is_resumed_waits_until_a_method_returns(hub):
+    async def main():
+        protocol, _, far = await pair("1")
+        with far:
+            far.send(b"1")
+            await until(lambda: "1" in protocol.events)
+            protocol.transport.pause_reading()
+            protocol.transport.resume_reading()
+            far.send(b"2")
+            assert (await open_gate(protocol))[-1] == "1"
+            await until(lambda: "/2" in protocol.events)
+        assert protocol.events[2:6] == ["1", "/1", "2", "/2"]
+        await protocol.lost
+
+    assert run(main) == []
+
+
+def test_a_method_that_is_killed_holds_up_nothing(hub):
+    async def main():
+        protocol, connecting, far = await pair("data")
+        killed = []
+
+        def data_received(data):
+            with eventlet.Timeout(0.01, False):
+                killed.append(data)
+                protocol.gate.wait()
+            raise eventlet.greenlet.GreenletExit
+
+        protocol.data_received = data_received
+        with far:
+            far.send(b"data")
+            await until(lambda: killed)
+            protocol.transport.close()
+            assert await protocol.lost is None
+
+    (reported,) = run(main)
+    assert reported["message"] == "Fatal error: protocol.data_received() call failed."
+
+
+def test_a_reader_is_fed_while_green_code_reads(hub):
+    heard = []
+
+    def serve(reader, writer):
+        heard.append(await_(reader.readline()))
+        writer.write(b"heard\n")
+        heard.append(await_(reader.read()))
+        writer.close()
+        await_(writer.wait_closed())
+        heard.append("closed")
+
+    async def main():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"one\n")
+        assert await reader.readline() == b"heard\n"
+        writer.write(b"two\n")
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+        await until(lambda: "closed" in heard)
+        server.close()
+
+    eventlet_asyncio.run(asyncio.wait_for(main(), 20))
+    assert heard == [b"one\n", b"two\n", "closed"]
