@@ -1,6 +1,7 @@
 """A protocol that blocks greenly is told one thing at a time, and in order."""
 
 import asyncio
+import os
 import socket
 
 import eventlet
@@ -161,3 +162,100 @@ def test_a_reader_is_fed_while_green_code_reads(hub):
 
     eventlet_asyncio.run(asyncio.wait_for(main(), 20))
     assert heard == [b"one\n", b"two\n", "closed"]
+
+
+def test_what_a_pipe_brings_comes_one_at_a_time(hub):
+    class Pipe(Blocking):
+        def connection_made(self, transport):
+            self.transport = transport
+            super().connection_made(transport)
+
+    async def main():
+        near, far = os.pipe()
+        loop = asyncio.get_running_loop()
+        protocol = Pipe("made", "eof")
+        connecting = asyncio.ensure_future(loop.connect_read_pipe(lambda: protocol, os.fdopen(near, "rb", 0)))
+        await until(lambda: protocol.events)
+        os.write(far, b"data")
+        os.close(far)
+        assert await open_gate(protocol) == ["made"]
+        await connecting
+        assert await protocol.lost is None
+        assert protocol.events == [
+            *("made", "/made", "data", "/data"),
+            *("eof", "/eof", "lost", "/lost"),
+        ]
+
+    assert run(main) == []
+
+
+def test_datagrams_come_one_at_a_time(hub):
+    class Datagrams(Blocking):
+        def datagram_received(self, data, address):
+            self.note(data.decode())
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        protocol = Datagrams("made", "1")
+        making = asyncio.ensure_future(
+            loop.create_datagram_endpoint(lambda: protocol, local_addr=("127.0.0.1", 0))
+        )
+        await until(lambda: protocol.events)
+        address = protocol.transport.get_extra_info("sockname")
+        with socket.socket(type=socket.SOCK_DGRAM) as sender:
+            for data in (b"1", b"2"):
+                sender.sendto(data, address)
+            assert await open_gate(protocol) == ["made"]
+            await until(lambda: "/2" in protocol.events)
+        protocol.transport.close()
+        await protocol.lost
+        assert protocol.events == [
+            *("made", "/made", "1", "/1"),
+            *("2", "/2", "lost", "/lost"),
+        ]
+        await making
+
+    assert run(main) == []
+
+
+def test_what_a_child_process_says_comes_one_at_a_time(hub):
+    class Child(asyncio.SubprocessProtocol):
+        def __init__(self):
+            self.events = []
+            self.depth = 0
+            self.over = asyncio.get_running_loop().create_future()
+
+        def note(self, event):
+            self.events.append((event, self.depth))
+            self.depth += 1
+            eventlet.sleep(0.02)
+            self.depth -= 1
+
+        def connection_made(self, transport):
+            self.note("made")
+
+        def pipe_data_received(self, fd, data):
+            self.note(data.decode())
+
+        def pipe_connection_lost(self, fd, error):
+            self.note(f"end of {fd}")
+
+        def process_exited(self):
+            self.note("exited")
+
+        def connection_lost(self, error):
+            self.note("lost")
+            self.over.set_result(error)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        script = "echo 1; sleep 0.05; echo 2; echo 3 >&2"
+        _, protocol = await loop.subprocess_shell(Child, script, stdin=None)
+        await protocol.over
+        assert {depth for _, depth in protocol.events} == {0}
+        events = [event for event, _ in protocol.events]
+        assert events[0] == "made"
+        assert events[-1] == "lost"
+        assert "1\n" in events and "exited" in events
+
+    assert run(main) == []
