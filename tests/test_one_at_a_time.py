@@ -136,6 +136,38 @@ def test_a_method_that_is_killed_holds_up_nothing(hub):
     assert reported["message"] == "Fatal error: protocol.data_received() call failed."
 
 
+class Datagrams(Blocking, asyncio.DatagramProtocol):
+    def datagram_received(self, data, address):
+        self.note(data.decode())
+
+
+def test_datagrams_and_the_loss_of_their_transport_wait_until_a_method_returns(hub):
+    async def main():
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.create_datagram_endpoint(
+            lambda: Datagrams("1"), local_addr=("127.0.0.1", 0)
+        )
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+            for data in (b"0", b"1", b"2"):
+                far.sendto(data, transport.get_extra_info("sockname"))
+            await until(lambda: "1" in protocol.events)
+            transport.pause_reading()
+            transport.resume_reading()
+            assert (await open_gate(protocol))[-1] == "1"
+            await until(lambda: "/2" in protocol.events)
+            protocol.gate.reset()
+            far.sendto(b"1", transport.get_extra_info("sockname"))
+            await until(lambda: protocol.events[-1] == "1")
+            transport.abort()
+            assert (await open_gate(protocol))[-1] == "1"
+            assert await protocol.lost is None
+        assert protocol.events[2:] == [
+            *("0", "/0", "1", "/1", "2", "/2", "1", "/1", "lost", "/lost")
+        ]
+
+    assert run(main) == []
+
+
 def test_a_reader_is_fed_while_green_code_reads(hub):
     heard = []
 
@@ -190,10 +222,6 @@ def test_what_a_pipe_brings_comes_one_at_a_time(hub):
 
 
 def test_datagrams_come_one_at_a_time(hub):
-    class Datagrams(Blocking):
-        def datagram_received(self, data, address):
-            self.note(data.decode())
-
     async def main():
         loop = asyncio.get_running_loop()
         protocol = Datagrams("made", "1")
