@@ -266,7 +266,9 @@ class OriginalModules:
     def apply(self):
         for module in _asyncio_modules():
             for name in self.names:
-                if getattr(module, name, None) is sys.modules.get(name, self):
+                # The original may be there already: eventlet's own asyncio hub puts some in.
+                known = getattr(module, name, None)
+                if known is not None and known in (sys.modules.get(name), patcher.original(name)):
                     self._replace(module, name)
             if hasattr(module, "get_ident"):
                 self._set(module, "get_ident", patcher.original("_thread").get_ident)
