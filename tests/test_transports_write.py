@@ -462,19 +462,24 @@ def test_a_protocol_may_block_when_it_is_resumed(hub):
 
 
 def test_a_protocol_that_blocks_may_lose_its_connection(hub):
+    asked = []
+    gate = eventlet.Event()
+
     class Blocking(Buffered):
         def get_buffer(self, sizehint):
-            eventlet.sleep(0.01)
+            asked.append(sizehint)
+            gate.wait()
             return self.memory
 
     async def main():
         ends = await connect(Blocking)
         await ends.send(b"data")
-        await asyncio.sleep(0.005)
+        await until(lambda: asked)
         ends.transport.abort()
+        gate.send()
         assert await ends.protocol.lost is None
-        await asyncio.sleep(0.02)
         assert ends.protocol.data == b""
+        assert len(asked) == 1
 
     assert run(main) == []
 
