@@ -1,11 +1,11 @@
 """The two programs of the main job and the demo run as their users would run them."""
 
-import http.server
 import json
 import pathlib
 import subprocess
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -13,7 +13,7 @@ EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 BODY = "a page, and its ümlauts"
 
 
-class Page(http.server.BaseHTTPRequestHandler):
+class Page(BaseHTTPRequestHandler):
     def do_GET(self):
         body = BODY.encode()
         self.send_response(200)
@@ -28,7 +28,7 @@ class Page(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def url():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield "http://127.0.0.1:{}/".format(server.server_address[1])
         server.shutdown()
