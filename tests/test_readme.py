@@ -1,6 +1,5 @@
 """Every snippet of the README runs and prints what it says; the page of patches lists all of them."""
 
-import http.server
 import os
 import pathlib
 import re
@@ -8,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -22,7 +22,7 @@ def blocks(language):
 
 @pytest.fixture
 def url():
-    class Page(http.server.BaseHTTPRequestHandler):
+    class Page(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
             self.send_header("Content-Length", str(len(PAGE)))
@@ -32,7 +32,7 @@ def url():
         def log_message(self, *arguments):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield "http://127.0.0.1:{}/".format(server.server_address[1])
         server.shutdown()
