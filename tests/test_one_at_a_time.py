@@ -1,6 +1,7 @@
 """A protocol that blocks greenly is told one thing at a time, and in order."""
 
 import asyncio
+import contextlib
 import os
 import socket
 
@@ -151,8 +152,10 @@ def test_datagrams_and_the_loss_of_their_transport_wait_until_a_method_returns(h
             for data in (b"0", b"1", b"2"):
                 far.sendto(data, transport.get_extra_info("sockname"))
             await until(lambda: "1" in protocol.events)
-            transport.pause_reading()
-            transport.resume_reading()
+            # Datagram transports of asyncio's cannot pause before Python 3.11.
+            with contextlib.suppress(NotImplementedError):
+                transport.pause_reading()
+                transport.resume_reading()
             assert (await open_gate(protocol))[-1] == "1"
             await until(lambda: "/2" in protocol.events)
             protocol.gate.reset()

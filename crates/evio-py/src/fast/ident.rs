@@ -2,10 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::Original;
-use crate::step;
-
-static ORIGINAL: Original = Original::new("eventlet.green.thread", "get_ident");
+use crate::{step, threads};
 
 /// A number for the running task or green thread, or for the greenlet that is given.
 #[pyfunction]
@@ -18,8 +15,8 @@ pub(crate) fn get_ident<'py>(
         Some(greenlet) => greenlet.clone(),
         None => match step::owner(py) {
             Ok(owner) => owner,
-            // The interpreter is on its way out.
-            Err(_) => return ORIGINAL.call((), None, py),
+            // The interpreter is on its way out, and this thread has no greenlets any more.
+            Err(_) => return Ok(threads::ident(py)?.into_pyobject(py)?.into_any()),
         },
     };
     (owner.as_ptr() as usize)
