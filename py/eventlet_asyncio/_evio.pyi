@@ -6,7 +6,7 @@ stand here. Classes belong to the OS thread that made them, but for `call_soon_t
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Literal, TextIO, TypeVar, final
 from typing_extensions import TypeVarTuple, Unpack, disjoint_base
 
@@ -258,7 +258,7 @@ class LoopCore:
     def get_debug(self) -> bool: ...
     def create_future(self) -> asyncio.Future[Any]: ...
     def create_task(
-        self, coro: Coroutine[Any, Any, _T], *, name: object = None, **options: Any
+        self, coro: Coroutine[Any, Any, _T] | Generator[Any, None, _T], *, name: object = None, **options: Any
     ) -> asyncio.Task[_T]: ...
     def call_soon(
         self,
