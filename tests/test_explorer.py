@@ -57,6 +57,7 @@ def test_seeds_on_other_hubs_and_loops(ground):
         outcome_of(explore.case_of(seed, ground=ground))
 
 
+@pytest.mark.timeout(300)  # Ten seconds, and far more on a busy machine.
 @settings(
     max_examples=200,
     deadline=None,
