@@ -1,9 +1,12 @@
 """A stream transport of ours and what is at its other end, for tests of transports."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
+
+import pytest
 
 import eventlet_asyncio
 
@@ -134,3 +137,25 @@ def run(main, *, debug=None):
 
 def messages(reported):
     return [(context["message"], repr(context["exception"])) for context in reported]
+
+
+LOOPS = {"ours": eventlet_asyncio.EventLoop, "asyncio": asyncio.SelectorEventLoop}
+
+
+def run_on(loop, main, *, debug=False):
+    reported = []
+    loop.set_debug(debug)
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    with contextlib.closing(loop):
+        loop.run_until_complete(asyncio.wait_for(main(), 20))
+        for transport in list(loop._transports.values()):
+            transport.abort()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(asyncio.sleep(0))
+    return reported
+
+
+@pytest.fixture(params=LOOPS)
+def both(request):
+    """Runs a test on a loop of ours, and on the one whose behaviour is wanted."""
+    return lambda main, **options: run_on(LOOPS[request.param](), main, **options)

@@ -15,10 +15,8 @@ import eventlet
 import pytest
 
 import eventlet_asyncio
-from ends import until
+from ends import LOOPS, both, run_on, until
 from eventlet_asyncio import _transports
-
-LOOPS = {"ours": eventlet_asyncio.EventLoop, "asyncio": asyncio.SelectorEventLoop}
 
 
 class Recorder(asyncio.DatagramProtocol):
@@ -51,25 +49,6 @@ class Recorder(asyncio.DatagramProtocol):
         self.events.append("lost")
         if not self.lost.done():
             self.lost.set_result(error)
-
-
-def run_on(loop, main, *, debug=False):
-    reported = []
-    loop.set_debug(debug)
-    loop.set_exception_handler(lambda _, context: reported.append(context))
-    with contextlib.closing(loop):
-        loop.run_until_complete(asyncio.wait_for(main(), 20))
-        for transport in list(loop._transports.values()):
-            transport.abort()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.run_until_complete(asyncio.sleep(0))
-    return reported
-
-
-@pytest.fixture(params=LOOPS)
-def both(request):
-    """Runs a test on a loop of ours, and on the one whose behaviour is wanted."""
-    return lambda main, **options: run_on(LOOPS[request.param](), main, **options)
 
 
 def run(main, **options):
