@@ -179,12 +179,10 @@ impl Step {
         let Some(turn) = Turn::of(handle)? else {
             return Ok(None);
         };
-        let mut parked = core.get().parked(py).into_iter();
-        let ahead = parked.find(|step| {
-            let own = &step.bind(py).get().turn;
+        Ok(Self::first_parked(core, |step| {
+            let own = &step.turn;
             own.with(py, |own| own.as_ref().is_some_and(|own| own.meets(&turn)))
-        });
-        Ok(ahead.map(|step| step.into_bound(py)))
+        }))
     }
 
     /// The parked step that is in a context, which nobody else can enter.
@@ -192,10 +190,17 @@ impl Step {
         core: &Bound<'py, LoopCore>,
         context: &Bound<'py, PyAny>,
     ) -> Option<Bound<'py, Self>> {
+        Self::first_parked(core, |step| step.runs_in(core.py(), context))
+    }
+
+    fn first_parked<'py>(
+        core: &Bound<'py, LoopCore>,
+        is_it: impl Fn(&Self) -> bool,
+    ) -> Option<Bound<'py, Self>> {
         let py = core.py();
         let mut parked = core.get().parked(py).into_iter();
-        let inside = parked.find(|step| step.bind(py).get().runs_in(py, context));
-        inside.map(|step| step.into_bound(py))
+        let found = parked.find(|step| is_it(step.bind(py).get()));
+        found.map(|step| step.into_bound(py))
     }
 
     /// Has a callback wait until this step's is over.
