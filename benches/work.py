@@ -83,14 +83,11 @@ def wakes(green, size, ends):
         if not ends:
             greenlet.getcurrent().parent.switch()
 
-    # How long it takes to make them, on a machine that may be busy.
     start = time.monotonic()
-    for _ in range(size // 50):
-        green.spawn(sleep, 3600)
-    sleep(0)
-    due = time.monotonic() + 1 + 150 * (time.monotonic() - start)
     for _ in range(size):
         green.spawn(sleeper)
+    # To run each until it sleeps takes about as long as to make it, on a machine that may be busy.
+    due = time.monotonic() + 1 + 4 * (time.monotonic() - start)
     sleep(0)
     # They fall due while nobody looks.
     if time.monotonic() > due:
