@@ -27,9 +27,12 @@ pub enum Error {
     /// No watcher has this key.
     #[error("no watcher has this key: it was removed, so add it again")]
     UnknownKey,
-    /// The process or the system has no file descriptor left (`EMFILE`, `ENFILE`).
+    /// The process has no file descriptor left (`EMFILE`).
     #[error("no file descriptor is left: close some or raise the limit on open files")]
     TooManyFiles,
+    /// The system has no open file left for any process (`ENFILE`).
+    #[error("the system has no open file left: close some, in any process, or raise fs.file-max")]
+    TooManySystemFiles,
     /// The user's limit on watched descriptors is reached (`ENOSPC`).
     #[error("too many descriptors are watched: remove some or raise fs.epoll.max_user_watches")]
     TooManyWatches,
@@ -56,7 +59,8 @@ impl Error {
     pub(crate) fn of_poller(error: io::Error) -> Self {
         use rustix::io::Errno;
         match Errno::from_io_error(&error) {
-            Some(Errno::MFILE | Errno::NFILE) => Error::TooManyFiles,
+            Some(Errno::MFILE) => Error::TooManyFiles,
+            Some(Errno::NFILE) => Error::TooManySystemFiles,
             Some(Errno::NOSPC) => Error::TooManyWatches,
             Some(Errno::NOMEM) => Error::OutOfMemory,
             _ => Error::Poller(error),
@@ -80,6 +84,7 @@ impl Error {
             Error::Unwatchable { .. } => Errno::INVAL,
             Error::UnknownKey => return None,
             Error::TooManyFiles => Errno::MFILE,
+            Error::TooManySystemFiles => Errno::NFILE,
             Error::TooManyWatches => Errno::NOSPC,
             Error::OutOfMemory => Errno::NOMEM,
             Error::Poller(error) => return error.raw_os_error(),
@@ -113,5 +118,23 @@ impl<T> fmt::Display for AddError<T> {
 impl<T> std::error::Error for AddError<T> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.error.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_the_process_and_that_of_the_system_are_told_apart() {
+        for (errno, limit) in [
+            (rustix::io::Errno::MFILE, "limit on open files"),
+            (rustix::io::Errno::NFILE, "fs.file-max"),
+        ] {
+            let code = errno.raw_os_error();
+            let error = Error::of_descriptor(9, io::Error::from_raw_os_error(code));
+            assert_eq!(error.raw_os_error(), Some(code));
+            assert!(error.to_string().contains(limit));
+        }
     }
 }

@@ -44,7 +44,7 @@ impl<T> Reactor<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyFiles`] if no descriptor is left, [`Error::Poller`] if
+    /// [`Error::TooManyFiles`] or [`Error::TooManySystemFiles`] if no descriptor is left, [`Error::Poller`] if
     /// the system has no poller to give.
     pub fn new() -> Result<Self, Error> {
         let poller = Arc::new(Poller::new().map_err(Error::of_poller)?);
@@ -71,7 +71,7 @@ impl<T> Reactor<T> {
     ///
     /// The payload is handed back with [`Error::BadDescriptor`] if `fd` is not
     /// open, [`Error::Unwatchable`] if it is the reactor's own, and
-    /// [`Error::TooManyWatches`], [`Error::TooManyFiles`],
+    /// [`Error::TooManyWatches`], [`Error::TooManyFiles`], [`Error::TooManySystemFiles`],
     /// [`Error::OutOfMemory`] or [`Error::Poller`] if the system refuses.
     ///
     /// # Examples
@@ -400,7 +400,7 @@ impl<T> Reactor<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyFiles`], [`Error::OutOfMemory`] or [`Error::Poller`] if
+    /// [`Error::TooManyFiles`], [`Error::TooManySystemFiles`], [`Error::OutOfMemory`] or [`Error::Poller`] if
     /// there is no fresh poller to be had, and the reactor is as it was;
     /// [`Error::TooManyWatches`] if the system refuses to register some
     /// watchers, and those fall silent. Closed descriptors are no error.
