@@ -36,6 +36,7 @@ struct Classes {
     transport: Py<PyAny>,
     protocol: Py<PyAny>,
     for_readers: Py<PyAny>,
+    tls: Py<PyAny>,
 }
 
 fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
@@ -49,8 +50,21 @@ fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
             transport: class("asyncio.transports", "BaseTransport")?,
             protocol: class("asyncio.protocols", "BaseProtocol")?,
             for_readers: class("asyncio.streams", "StreamReaderProtocol")?,
+            tls: class("asyncio.sslproto", "SSLProtocol")?,
         })
     })
+}
+
+/// Whether a protocol is one that feeds a reader, itself or inside of TLS.
+fn feeds_reader(protocol: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = protocol.py();
+    let classes = classes(py)?;
+    let for_readers = classes.for_readers.bind(py);
+    if !protocol.is_instance(classes.tls.bind(py))? {
+        return protocol.is_instance(for_readers);
+    }
+    let inner = context::attribute(protocol, intern!(py, "_app_protocol"))?;
+    inner.map_or(Ok(false), |inner| inner.is_instance(for_readers))
 }
 
 impl Turn {
@@ -62,10 +76,7 @@ impl Turn {
             return Ok(None);
         };
         if let Some(protocol) = &turn.protocol {
-            if protocol
-                .bind(py)
-                .is_instance(classes(py)?.for_readers.bind(py))?
-            {
+            if feeds_reader(protocol.bind(py))? {
                 return Ok(None);
             }
         }
@@ -135,6 +146,24 @@ impl Turn {
         }
     }
 
+    /// Has a transport that feeds a reader go on doing so. Inside of TLS a connection is made while what
+    /// was received is read, and neither the rest of it nor more would come before the callback returns.
+    fn read_on(&self, py: Python<'_>) -> PyResult<()> {
+        let (Some(transport), Some(protocol)) = (&self.transport, &self.protocol) else {
+            return Ok(());
+        };
+        let (transport, protocol) = (transport.bind(py), protocol.bind(py));
+        let fd = transport.getattr(intern!(py, "_sock_fd"))?;
+        let ready = transport.getattr(intern!(py, "_read_ready"))?;
+        transport.call_method1(intern!(py, "_add_reader"), (fd, ready))?;
+        // Python 3.10 has it in the hands of who calls.
+        if let Some(rest) = context::attribute(protocol, intern!(py, "_do_read"))? {
+            let owner = transport.getattr(intern!(py, "_loop"))?;
+            owner.call_method1(intern!(py, "call_soon"), (rest,))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.transport)?;
         visit.call(&self.protocol)
@@ -147,9 +176,14 @@ impl Step {
         let Some(handle) = self.handle.get(py) else {
             return Ok(());
         };
-        if let Some(turn) = Turn::of(handle.bind(py))? {
+        let handle = handle.bind(py);
+        if let Some(turn) = Turn::of(handle)? {
             PARKED.fetch_add(1, Ordering::Relaxed);
             drop(self.replace_turn(py, Some(turn)));
+        } else if self.watch.with(py, |key| key.is_some()) {
+            if let Some(turn) = Turn::of_any(handle)? {
+                turn.read_on(py)?;
+            }
         }
         Ok(())
     }
