@@ -274,3 +274,13 @@ def test_a_link_that_raises_or_blocks_keeps_the_result_from_nobody_who_awaits(aw
         greens[0].kill()
 
     eventlet_asyncio.run(main())
+
+
+def test_the_kill_of_a_green_thread_that_has_ended_does_nothing(host):
+    async def main():
+        green = eventlet.spawn(lambda: "ended")
+        assert await green == "ended"
+        green.kill()
+        assert await green == "ended"
+
+    host(main)

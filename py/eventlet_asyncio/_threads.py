@@ -123,7 +123,7 @@ def kill_here(kill, green, *throw_args):
     if loop is not None and not isinstance(loop, _evio.LoopCore):
         hub = hubs.get_hub()
         if isinstance(hub, _evio.HubCore):
-            if not green and type(green) is greenthread.GreenThread:
+            if not (green or green.dead) and type(green) is greenthread.GreenThread:
                 # It may begin before the hub comes to that.
                 green.run = lambda *_: green.main(_raise, throw_args, {})
             hub.schedule_call_global(0, kill, green, *throw_args)
