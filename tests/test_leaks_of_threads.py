@@ -39,7 +39,7 @@ def census():
     return count
 
 
-def run_in_threads(body):
+def run_in_threads(body, threads=THREADS):
     failures = []
 
     def guarded():
@@ -48,7 +48,7 @@ def run_in_threads(body):
         except BaseException as failure:
             failures.append(failure)
 
-    for _ in range(THREADS):
+    for _ in range(threads):
         thread = threading.Thread(target=guarded)
         thread.start()
         thread.join()
@@ -120,6 +120,17 @@ def test_of_threads_where_all_has_ended_nothing_is_left(hub, body):
     grown = {kind: number for kind, number in (after[0] - before[0]).items() if number > SLACK}
     assert grown == {}
     assert after[1] == before[1]
+
+
+def test_a_thousand_threads_with_hubs_leave_no_descriptor(hub):
+    def body():
+        green_threads_that_await()
+        a_loop_and_its_hub()
+
+    run_in_threads(body)
+    before = descriptors()
+    run_in_threads(body, 1000)
+    assert descriptors() == before
 
 
 @pytest.mark.parametrize(

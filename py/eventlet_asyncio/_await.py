@@ -13,6 +13,7 @@ import sys
 import greenlet
 
 from eventlet_asyncio import _evio, _steps, green_blocks
+from eventlet_asyncio._homes import wait_there
 from eventlet_asyncio._sides import (
     Wakeup,
     check_awaitable,
@@ -64,6 +65,7 @@ def _await_as_task(awaitable, loop):
 
 def _wait_for_task(awaitable, loop):
     future, leave_context = ensure_future(awaitable, loop)
+    wait_there(future, loop)
     crossing = _wait_until_done(future)
     leave_context()
     return _outcome(future, crossing)

@@ -10,7 +10,7 @@ from eventlet import hubs
 from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.timeout import Timeout
 
-from eventlet_asyncio import _evio, _threads
+from eventlet_asyncio import _evio, _homes, _threads
 from eventlet_asyncio.loop import choose_hub
 
 
@@ -40,10 +40,11 @@ def home_loop():
     loop = asyncio._get_running_loop()
     if loop is not None:
         return loop
-    hub = get_hub()
-    if isinstance(hub, asyncio_hub.Hub):
-        return hub.loop
-    return _threads.guest_loop(hub)
+    return green_home_loop() or _home_of(get_hub())
+
+
+def _home_of(hub):
+    return hub.loop if isinstance(hub, asyncio_hub.Hub) else _threads.guest_loop(hub)
 
 
 def on_green_side(loop):
@@ -58,9 +59,8 @@ def on_green_side(loop):
 
 
 def green_home_loop():
-    """The home loop of green code in a thread whose hub is ours; None in any other."""
-    hub = getattr(hubs._threadlocal, "hub", None)
-    return hub.loop if isinstance(hub, _evio.HubCore) else None
+    """The home loop of green code, if it was noted or the hub is ours; None otherwise."""
+    return _homes.noted_home() or _homes.loop_of_our_hub()
 
 
 def can_step_aside(loop):
@@ -68,7 +68,7 @@ def can_step_aside(loop):
     return (
         isinstance(loop, _evio.LoopCore)
         and _evio.current_step() is not None
-        and green_home_loop() is not None
+        and _homes.loop_of_our_hub() is not None
     )
 
 

@@ -14,6 +14,7 @@ from eventlet import greenthread
 from eventlet.greenthread import GreenThread
 
 from eventlet_asyncio import _evio
+from eventlet_asyncio._homes import wait_there
 from eventlet_asyncio._sides import (
     check_awaitable,
     check_loop,
@@ -73,6 +74,7 @@ class FutureGreenThread(GreenThread):
         if self.future is not awaitable:
             # A green thread that is left waiting at the end of the program is no news.
             self.future._log_destroy_pending = False
+        wait_there(self.future, self._loop)
         self._crossing.started()
         self.future.add_done_callback(self._crossing.settle)
 

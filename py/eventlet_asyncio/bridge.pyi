@@ -5,7 +5,7 @@ code* is code that an event loop runs: a task, or a callback.
 
 What both sides see when either ends, fails, is cancelled or is killed is specified in
 docs/behaviour.md. "The loop" of a function that takes `loop=None` is the running loop, else the
-loop of the thread's hub.
+home loop of the green thread: that of the task that made it, or of its maker, else that of the hub.
 """
 
 import asyncio
@@ -149,7 +149,7 @@ def await_(awaitable: Awaitable[_T]) -> _T:
 
     In plain code that was called from a task of ours, the awaitable is driven in that same task, as
     if the task awaited it: current task, `asyncio.timeout()` and context are the task's. In a green
-    thread it runs as a new task on the loop, in the green thread's own context, so that context
+    thread it runs as a new task on its home loop, in the green thread's own context, so that context
     variables which it sets stay set. Nobody but the caller waits.
 
     Raises what the awaitable raises; TypeError if it is not awaitable; RuntimeError in a task of a

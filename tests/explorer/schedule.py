@@ -281,11 +281,11 @@ def point(me):
     run.point += 1
     for kind, number, way in run.strikes.get(run.point, ()):
         target = run.alive.get(number)
-        if not isinstance(asyncio._get_running_loop(), (EventLoop, type(None))):
+        loop = asyncio._get_running_loop() or home_loop()
+        if not isinstance(loop, EventLoop):
             # Where kill() strikes later, of which the trace would not tell.
             way = "timer"
         if way == "soon":
-            loop = asyncio._get_running_loop() or home_loop()
             loop.call_soon(run.strike, kind, number)
         elif way == "inline" and target is not None and target.key is not me.key:
             run.strike(kind, number)

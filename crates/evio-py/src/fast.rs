@@ -13,6 +13,7 @@ pub(crate) mod await_;
 #[allow(unsafe_code)] // A frame of ours in CPython's calls.
 pub(crate) mod floor;
 pub(crate) mod green_thread;
+mod home;
 pub(crate) mod ident;
 pub(crate) mod sleep;
 #[allow(unsafe_code)] // Looks into a socket.

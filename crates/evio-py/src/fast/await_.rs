@@ -6,8 +6,8 @@
 
 use pyo3::prelude::*;
 
-use super::is_hub;
 use super::waker::Waker;
+use super::{home, is_hub};
 use crate::cell::{Once, intern};
 use crate::core::LoopCore;
 use crate::driver;
@@ -127,6 +127,7 @@ fn start<'py>(
         || !task::is_coroutine(awaitable)
         || is_hub(hub, current)
         || !greenlet::has_plain_switch(current)?
+        || home::may_be_elsewhere(current)?
         || crate::identity::running_loop(py)?.is_some()
     {
         return Ok(None);

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyTuple};
 
-use super::{Original, floor, hub_of_thread, with_first};
+use super::{Original, floor, home, hub_of_thread, with_first};
 use crate::cell::{Once, intern};
 use crate::hub::HubCore;
 use crate::job::{Job, Start};
@@ -43,9 +43,12 @@ pub(crate) fn spawn_n<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = func.py();
     let Some(hub) = hub_of_thread(py)? else {
-        return SPAWN_N.call(with_first(func, &args)?, kwargs.as_ref(), py);
+        let green = SPAWN_N.call(with_first(func, &args)?, kwargs.as_ref(), py)?;
+        home::give(&green)?;
+        return Ok(green);
     };
     let green = greenlet::new(&floor::below(func)?, &HubCore::greenlet_of(&hub)?)?;
+    home::give(&green)?;
     start(&hub, &green, args, kwargs)?;
     Ok(green)
 }
@@ -60,6 +63,7 @@ pub(crate) fn init_green_thread(
     static EVENT: Once<Py<PyModule>> = Once::new();
     let py = green.py();
     greenlet::init(green, &floor::below_main(green)?, parent)?;
+    home::give(green)?;
     let event = EVENT.get_or_try_init(py, || py.import("eventlet.event").map(Bound::unbind))?;
     let event = event.bind(py).getattr(intern!(py, "Event"))?.call0()?;
     green.setattr(intern!(py, "_exit_event"), event)?;

@@ -49,7 +49,7 @@ impl HubCore {
                 slf.call_method1(intern!(py, "squelch_generic_exception"), (info,))?;
             }
         }
-        if greenlet::is_dead(&hub) {
+        if next.is_none() && greenlet::is_dead(&hub) {
             Self::ensure_greenlet(slf)?;
             hub = Self::greenlet_of(slf)?;
         }

@@ -1,0 +1,46 @@
+//! The home loop of green code: the one on which what it awaits runs, unless it names another.
+//!
+//! It is the loop that ran where the green thread was made, or else the home of its maker. Where that
+//! is the hub's own, as it mostly is, nothing is noted.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::prelude::*;
+
+use crate::cell::intern;
+use crate::hub::{self, HubCore};
+use crate::{context, greenlet, identity};
+
+/// Whether any greenlet ever had a home that is not its hub's.
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// Notes the home of a greenlet that the running code has made.
+pub(super) fn give(green: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = green.py();
+    let home = match identity::running_loop(py)? {
+        Some(running) if is_hubs_own(&running)? => None,
+        None if ANY.load(Ordering::Relaxed) => noted(&greenlet::current(py)?)?,
+        running => running,
+    };
+    let Some(home) = home else { return Ok(()) };
+    ANY.store(true, Ordering::Relaxed);
+    green.setattr(intern!(py, "_eventlet_asyncio_home"), home)
+}
+
+/// The home that was noted for a greenlet.
+fn noted<'py>(green: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    context::attribute(green, intern!(green.py(), "_eventlet_asyncio_home"))
+}
+
+/// Whether a greenlet's home may be another than its hub's loop.
+pub(super) fn may_be_elsewhere(green: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(ANY.load(Ordering::Relaxed) && noted(green)?.is_some())
+}
+
+fn is_hubs_own(running: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let hub = hub::of_thread(running.py())?.and_then(|hub| hub.cast_into::<HubCore>().ok());
+    Ok(match hub {
+        Some(hub) => HubCore::core(&hub)?.is(running),
+        None => false,
+    })
+}
