@@ -213,11 +213,6 @@ def with_anyio(main):
     return anyio.run(run)
 
 
-def in_green_thread(main):
-    # In a context of its own, since sniffio keeps in a variable that anyio runs.
-    return eventlet.spawn(contextvars.Context().run, with_anyio, main).wait()
-
-
 def with_decorator(main):
     async def run():
         return await main
@@ -260,9 +255,6 @@ def test_every_call_nested_in_every_other(hub):
 
     def both(outer, inner):
         deep = []
-        if inner is with_anyio:
-            # It is for no task to call, and asks itself.
-            inner = in_green_thread
         outer(descends([inner, await_, eventlet_asyncio.run], deep))
         return len(deep)
 

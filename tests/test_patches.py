@@ -177,8 +177,26 @@ def test_anyios_worker_threads_are_changed_and_put_back():
     assert standing() == before
 
 
+def test_what_anyio_asks_before_a_run_is_changed_and_put_back():
+    from anyio._backends import _asyncio as backend
+    from anyio._core import _eventloop as runs
+
+    def standing():
+        return runs.current_async_library, getattr(backend, "events", None)
+
+    before = standing()
+    make_hub()
+    after = standing()
+    assert after[0] is not before[0]
+    assert (after[1] is not before[1]) == (sys.version_info < (3, 11))
+    _patches.undo()
+    assert standing() == before
+
+
 def test_every_kind_of_row_is_tested_here():
     tested = (
+        _anyio.Runner,
+        _anyio.Runs,
         _anyio.WorkerThreads,
         _patches.Attribute,
         _patches.Methods,

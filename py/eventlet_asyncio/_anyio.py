@@ -1,25 +1,24 @@
-"""anyio's worker threads, which are to be threads also where eventlet makes green ones of them."""
+"""What anyio needs beside eventlet: worker threads that are threads, and to run where asyncio.run() does."""
 
+import asyncio
 import importlib.util
 import sys
 
 from eventlet import patcher
 
-MODULE = "anyio._backends._asyncio"
 
+class _OfModule:
+    """Changes a module of anyio's, now or when it is imported."""
 
-class WorkerThreads:
-    """Gives anyio's backend for asyncio the original threads and queues, now or when it is imported."""
-
-    places = [(MODULE, "threading/Thread/Queue"), (f"{MODULE}:WorkerThread", "__bases__")]
+    module: str
 
     def __init__(self):
-        self._finder = _Finder(self._change)
+        self._finder = _Finder(self.module, self._change)
         self._saved = []
 
     def apply(self):
-        if MODULE in sys.modules:
-            self._change(sys.modules[MODULE])
+        if self.module in sys.modules:
+            self._change(sys.modules[self.module])
         else:
             sys.meta_path.insert(0, self._finder)
 
@@ -32,6 +31,23 @@ class WorkerThreads:
     def _change(self, module):
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
+        self._change_known(module)
+
+    def _change_known(self, module):
+        raise NotImplementedError
+
+    def _set(self, owner, name, value):
+        self._saved.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
+
+
+class WorkerThreads(_OfModule):
+    """Gives anyio's backend for asyncio the original threads and queues."""
+
+    module = "anyio._backends._asyncio"
+    places = [(module, "threading/Thread/Queue"), (f"{module}:WorkerThread", "__bases__")]
+
+    def _change_known(self, module):
         threading = patcher.original("threading")
         changes = {
             "threading": threading,
@@ -47,20 +63,59 @@ class WorkerThreads:
         for name, value in changes.items():
             self._set(module, name, value)
 
-    def _set(self, owner, name, value):
-        self._saved.append((owner, name, getattr(owner, name)))
-        setattr(owner, name, value)
+
+class Runs(_OfModule):
+    """Has anyio.run() take green code for what it is, though the task that made it, or called it, is anyio's."""
+
+    module = "anyio._core._eventloop"
+    places = [(module, "current_async_library")]
+
+    def _change_known(self, module):
+        asked, run = vars(module).get("current_async_library"), vars(module).get("run")
+        if asked is None or run is None:
+            # Not as we know it: it refuses to run there.
+            return
+
+        def current_async_library():
+            name = asked()
+            asks_before_a_run = sys._getframe(1).f_code is run.__code__
+            return None if name == "asyncio" and asks_before_a_run and _may_run() else name
+
+        self._set(module, "current_async_library", current_async_library)
+
+
+class Runner(_OfModule):
+    """The same for the runner that anyio brings for Python 3.10."""
+
+    module = "anyio._backends._asyncio"
+    places = [(module, "events")]
+
+    def __init__(self, make_events):
+        super().__init__()
+        self._make_events = make_events
+
+    def _change_known(self, module):
+        if vars(module).get("events") is asyncio.events:
+            self._set(module, "events", self._make_events())
+
+
+def _may_run():
+    from eventlet_asyncio import _sides
+
+    loop = asyncio._get_running_loop()
+    return loop is None or _sides.can_step_aside(loop)
 
 
 class _Finder:
     """Has a function called with the module when that has been imported; finds nothing by itself."""
 
-    def __init__(self, imported):
+    def __init__(self, module, imported):
+        self._module = module
         self._imported = imported
         self._looking = False
 
     def find_spec(self, name, path=None, target=None):
-        if name != MODULE or self._looking:
+        if name != self._module or self._looking:
             return None
         self._looking = True
         try:

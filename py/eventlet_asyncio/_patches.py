@@ -480,6 +480,7 @@ TABLE = (
     ORIGINAL_MODULES,
     Policy(),
     _anyio.WorkerThreads(),
+    _anyio.Runs(),
     Attribute([("threading", "main_thread")], _main_thread),
     SLEEP,
     SPAWN,
@@ -494,6 +495,7 @@ TABLE = (
         lambda: EventsOfTasks(asyncio.events),
     ),
     Attribute([("asyncio.runners", "events")], lambda: EventsOfRunners(asyncio.events)),
+    _anyio.Runner(lambda: EventsOfRunners(asyncio.events)),
     Attribute([("eventlet.hubs.hub:BaseHub", "switch")], _switch),
     Methods(
         "eventlet.timeout:Timeout",
