@@ -208,10 +208,11 @@ def test_a_kill_by_async_code_keeps_who_is_who(host):
         return loop, None if loop is None else asyncio.current_task()
 
     async def main():
-        loop, seen = asyncio.get_running_loop(), []
+        loop, seen, begun = asyncio.get_running_loop(), [], []
 
         def green():
             mine = identity()
+            begun.append(mine)
             try:
                 eventlet.sleep(60)
             except greenlet.GreenletExit:
@@ -221,7 +222,8 @@ def test_a_kill_by_async_code_keeps_who_is_who(host):
                 seen.append(identity() == mine)
 
         greens = [eventlet.spawn(green) for _ in range(3)]
-        await asyncio.sleep(0.001)
+        while len(begun) < 3:
+            await asyncio.sleep(0.001)
         mine = identity()
         greens[0].kill()
         assert identity() == mine
