@@ -1,0 +1,132 @@
+//! `call_soon()` as a method that CPython calls with the arguments as they stand on its stack.
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::panic::PanicException;
+use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
+
+use super::LoopCore;
+use crate::cell::intern;
+use crate::handle::{Args, Handle};
+
+/// The table entry of the method that [`call_soon_method`] makes.
+struct Definition(UnsafeCell<ffi::PyMethodDef>);
+
+// SAFETY: CPython only reads it.
+unsafe impl Sync for Definition {}
+
+static CALL_SOON: Definition = Definition(UnsafeCell::new(ffi::PyMethodDef {
+    ml_name: c"call_soon".as_ptr(),
+    ml_meth: ffi::PyMethodDefPointer {
+        PyCFunctionFastWithKeywords: call_soon,
+    },
+    ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+    ml_doc: c"call_soon($self, callback, *args, context=None)\n--\n\n\
+        Calls back in the next turn, behind what stands there already."
+        .as_ptr(),
+}));
+
+/// `call_soon` as a method of a class of loops, for whose own objects CPython calls it directly.
+#[pyfunction]
+#[pyo3(signature = (class_, /), text_signature = "(class_, /)")]
+pub(crate) fn call_soon_method<'py>(class_: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let py = class_.py();
+    if !class_.is_subclass_of::<LoopCore>()? {
+        return Err(PyTypeError::new_err("a class of loops is needed"));
+    }
+    // SAFETY: both live as long as the program or the method; null comes with an exception set.
+    unsafe {
+        let method = ffi::PyDescr_NewMethod(class_.as_type_ptr(), CALL_SOON.0.get());
+        Bound::from_owned_ptr_or_err(py, method)
+    }
+}
+
+unsafe extern "C" fn call_soon(
+    core: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: isize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: CPython calls it attached, with live objects, the first of the class that it was made for,
+    // which is one of loops; there are as many arguments as it says, and then one for each name.
+    unsafe {
+        Python::attach_unchecked(|py| {
+            let run = || {
+                let core = Borrowed::from_ptr(py, core).cast_unchecked::<LoopCore>();
+                let names = Borrowed::from_ptr_or_opt(py, names);
+                let named = names.map_or(0, |names| ffi::PyTuple_GET_SIZE(names.as_ptr()));
+                let count = count.unsigned_abs();
+                let all = match count + named.unsigned_abs() {
+                    0 => &[],
+                    all => std::slice::from_raw_parts(args.cast::<Argument<'_, '_>>(), all),
+                };
+                let (positional, named) = all.split_at(count);
+                schedule(&core, positional, names, named)
+            };
+            let panicked = |_| Err(PanicException::new_err("a loop cannot schedule"));
+            match catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(panicked) {
+                Ok(handle) => handle.into_ptr(),
+                Err(error) => {
+                    error.restore(py);
+                    std::ptr::null_mut()
+                }
+            }
+        })
+    }
+}
+
+type Argument<'a, 'py> = Borrowed<'a, 'py, PyAny>;
+
+fn schedule<'py>(
+    core: &Bound<'py, LoopCore>,
+    positional: &[Argument<'_, 'py>],
+    names: Option<Argument<'_, 'py>>,
+    named: &[Argument<'_, 'py>],
+) -> PyResult<Bound<'py, Handle>> {
+    let py = core.py();
+    let (callback, context) = match (positional.first(), names) {
+        (Some(callback), None) => (*callback, None),
+        (first, names) => by_name(first.copied(), names, named)?,
+    };
+    let args = match positional {
+        [] | [_] => Args::None,
+        [_, arg] => Args::One((*arg).to_owned().unbind()),
+        [_, args @ ..] => Args::Many(PyTuple::new(py, args)?.unbind()),
+    };
+    let context = context.filter(|context| !context.is_none());
+    LoopCore::call_soon(core, &callback, args, context.as_deref())
+}
+
+/// The callback, and the context if one was given.
+fn by_name<'a, 'py>(
+    mut callback: Option<Argument<'a, 'py>>,
+    names: Option<Argument<'_, 'py>>,
+    named: &[Argument<'a, 'py>],
+) -> PyResult<(Argument<'a, 'py>, Option<Argument<'a, 'py>>)> {
+    let mut context = None;
+    if let Some(names) = names {
+        let py = names.py();
+        let names = names.cast::<PyTuple>()?;
+        let (known, other) = (intern!(py, "context"), intern!(py, "callback"));
+        for (name, value) in names.iter().zip(named) {
+            if name.is(known) || name.eq(known)? {
+                context = Some(*value);
+            } else if !name.eq(other)? {
+                return Err(PyTypeError::new_err(format!(
+                    "call_soon() got an unexpected keyword argument '{name}'"
+                )));
+            } else if callback.replace(*value).is_some() {
+                return Err(PyTypeError::new_err(
+                    "call_soon() got multiple values for argument 'callback'",
+                ));
+            }
+        }
+    }
+    let missing = "call_soon() missing 1 required positional argument: 'callback'";
+    let callback = callback.ok_or_else(|| PyTypeError::new_err(missing))?;
+    Ok((callback, context))
+}
