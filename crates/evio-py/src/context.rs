@@ -6,6 +6,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+mod lazy;
+
+pub(crate) use lazy::{blank, exchange, give_back, prepare, variables};
+
 /// Enters a context; `false` when it is entered already.
 pub(crate) fn enter(context: &Bound<'_, PyAny>) -> PyResult<bool> {
     // SAFETY: the object is a contextvars.Context, which `copy` and `check` see to.

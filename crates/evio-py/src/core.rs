@@ -218,6 +218,7 @@ impl LoopCore {
     }
 
     /// `call_soon()`.
+    #[inline]
     pub(crate) fn call_soon<'py>(
         slf: &Bound<'py, Self>,
         callback: &Bound<'py, PyAny>,
@@ -236,6 +237,7 @@ impl LoopCore {
         Ok(handle)
     }
 
+    #[inline]
     fn push(slf: &Bound<'_, Self>, handle: Bound<'_, Handle>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();

@@ -1,11 +1,14 @@
 //! Handles of asyncio callbacks: what `call_soon`, `call_later` and their kin return.
 
+use std::mem;
+
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, Once, intern};
+use crate::context as contexts;
 use crate::core::LoopCore;
 use crate::sockets::SocketCall;
 use crate::stream;
@@ -17,7 +20,7 @@ mod timer;
 
 pub(crate) use pool::keep_handles;
 pub(crate) use state::Args;
-use state::{Begun, Call, Native, State};
+use state::{Begun, Call, Context, Native, State};
 pub(crate) use timer::TimerHandle;
 
 /// What a callback raised, and what was called.
@@ -64,6 +67,7 @@ impl Handle {
     }
 
     /// Makes a handle.
+    #[inline]
     pub(crate) fn create<'py>(
         owner: &Bound<'py, LoopCore>,
         callback: &Bound<'py, PyAny>,
@@ -107,17 +111,60 @@ impl Handle {
         self.cancelled.get()
     }
 
-    pub(crate) fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state.with(py, |state| {
-            let context = state.context.as_ref()?;
-            Some(context.clone_ref(py))
-        })
+    /// The context in which the callback runs.
+    pub(crate) fn context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let made = self.state.with(py, |state| match &state.context {
+            Context::None => Err(false),
+            Context::Made(context) => Ok(context.clone_ref(py)),
+            Context::ToMake(_) => Err(true),
+        });
+        match made {
+            Ok(context) => Ok(Some(context.into_bound(py))),
+            Err(true) => self.make_context(py).map(Some),
+            Err(false) => Ok(None),
+        }
+    }
+
+    fn make_context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let blank = contexts::blank(py)?;
+        let (context, left) = self.state.with(py, |state| match &mut state.context {
+            Context::ToMake(variables) => {
+                contexts::exchange(&blank, variables);
+                let context = Context::Made(blank.clone().unbind());
+                (blank, mem::replace(&mut state.context, context))
+            }
+            // Somebody else has made it meanwhile.
+            Context::Made(context) => (context.clone_ref(py).into_bound(py), Context::None),
+            Context::None => (blank, Context::None),
+        });
+        left.release(py);
+        Ok(context)
+    }
+
+    /// Lets go of the context of a handle that is about to end, if it was made.
+    pub(crate) fn take_context<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyAny>> {
+        if !pool::is_last(slf) {
+            return None;
+        }
+        let py = slf.py();
+        match slf
+            .get()
+            .state
+            .with(py, |state| mem::take(&mut state.context))
+        {
+            Context::Made(context) => Some(context.into_bound(py)),
+            _ => None,
+        }
     }
 
     /// Makes it refer to something, which referred to nothing and may have been cancelled.
+    #[inline]
     fn fill(&self, py: Python<'_>, state: State) {
         self.cancelled.set(false);
-        self.state.replace(py, state).release(py);
+        let old = self.state.replace(py, state);
+        debug_assert!(old.call.is_none() && old.owner.is_none());
+        // There is nothing in it to drop.
+        mem::forget(old);
     }
 
     /// Makes it refer to nothing.
@@ -301,13 +348,13 @@ impl Handle {
     }
 
     /// The context in which the callback runs.
-    fn get_context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn get_context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.context(py)
     }
 
     fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let Some(context) = slf.get().context(py) else {
+        let Some(context) = slf.get().context(py)? else {
             return Ok(());
         };
         let Some((callback, args)) = slf.get().call_shown(py)? else {
@@ -315,7 +362,7 @@ impl Handle {
         };
         let arguments = std::iter::once(callback.clone()).chain(args.iter());
         let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
-        let outcome = context.bind(py).call_method1(intern!(py, "run"), arguments);
+        let outcome = context.call_method1(intern!(py, "run"), arguments);
         let failure = outcome.err().map(|error| Failure {
             error,
             callback: callback.unbind(),
@@ -338,7 +385,7 @@ impl Handle {
     }
 
     #[getter]
-    fn _context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn _context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.context(py)
     }
 
@@ -405,7 +452,10 @@ impl Handle {
                 None => {}
             }
         }
-        visit.call(&state.context)?;
+        match &state.context {
+            Context::None => {}
+            Context::Made(object) | Context::ToMake(object) => visit.call(object)?,
+        }
         visit.call(&state.owner)?;
         match &state.debug {
             Some(debug) => visit.call(&debug.source_traceback),

@@ -138,6 +138,7 @@ mod _evio {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
         crate::greenlet::load(py)?;
+        crate::context::prepare(py)?;
         crate::handle::keep_handles(py)?;
         let core = py.get_type::<LoopCore>();
         core.setattr(

@@ -81,6 +81,7 @@ unsafe extern "C" fn call_soon(
 
 type Argument<'a, 'py> = Borrowed<'a, 'py, PyAny>;
 
+#[inline]
 fn schedule<'py>(
     core: &Bound<'py, LoopCore>,
     positional: &[Argument<'_, 'py>],

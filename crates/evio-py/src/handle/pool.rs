@@ -3,10 +3,11 @@
 //! CPython's collector counts the objects that are made, and looks at all young ones each time there
 //! are some hundreds: a loop would have it do so for ever. What is kept is not made again.
 
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::{PyTypeInfo, ffi};
 
 use super::Handle;
 use super::state::State;
@@ -24,7 +25,11 @@ unsafe impl Send for Pool {}
 
 static POOL: GilCell<Pool> = GilCell::new(Pool(Vec::new()));
 
+/// PyO3's function that frees a handle.
 static DEALLOCATE: Once<ffi::destructor> = Once::new();
+
+/// The class of handles.
+static CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
 unsafe extern "C" {
     fn _Py_NewReference(object: *mut ffi::PyObject);
@@ -40,6 +45,7 @@ pub(crate) fn keep_handles(py: Python<'_>) -> PyResult<()> {
             let slot = &raw mut (*class.as_type_ptr()).tp_dealloc;
             let before = slot.read().expect("PyO3 gives classes one");
             slot.write(Some(deallocate));
+            CLASS.store(class.as_type_ptr(), Ordering::Relaxed);
             Ok::<_, PyErr>(before)
         }
     })?;
@@ -47,6 +53,7 @@ pub(crate) fn keep_handles(py: Python<'_>) -> PyResult<()> {
 }
 
 /// A handle, made anew only where none is kept.
+#[inline]
 pub(super) fn make(py: Python<'_>, state: State) -> PyResult<Bound<'_, Handle>> {
     let Some(kept) = POOL.with(py, |pool| pool.0.pop()) else {
         let handle = Handle {
@@ -67,6 +74,12 @@ pub(super) fn make(py: Python<'_>, state: State) -> PyResult<Bound<'_, Handle>> 
     }
 }
 
+/// Whether there is no other reference to a handle.
+pub(super) fn is_last(handle: &Bound<'_, Handle>) -> bool {
+    // SAFETY: reads a field of a live object.
+    unsafe { ffi::Py_REFCNT(handle.as_ptr()) == 1 }
+}
+
 /// Keeps a handle, or has it freed.
 unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: CPython calls it attached and once, with a handle or an object of a class based on that,
@@ -74,10 +87,9 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     unsafe {
         ffi::PyObject_GC_UnTrack(object.cast());
         let py = Python::assume_attached();
-        let before = DEALLOCATE.get(py).expect("set before this function");
         let class = ffi::Py_TYPE(object);
-        if class != Handle::type_object_raw(py) {
-            return before(object);
+        if class != CLASS.load(Ordering::Relaxed) {
+            return free(py, object);
         }
         let references = object.byte_offset((*class).tp_weaklistoffset);
         if !references.cast::<*mut ffi::PyObject>().read().is_null() {
@@ -93,7 +105,14 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
             room
         });
         if !kept {
-            before(object);
+            free(py, object);
         }
     }
+}
+
+#[cold]
+unsafe fn free(py: Python<'_>, object: *mut ffi::PyObject) {
+    let free = DEALLOCATE.get(py).expect("it was kept");
+    // SAFETY: the caller's.
+    unsafe { free(object) };
 }

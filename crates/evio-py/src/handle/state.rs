@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::context as contexts;
 use crate::core::LoopCore;
 use crate::datagram::{self, DatagramCore};
 use crate::sockets::SocketCall;
@@ -70,16 +71,45 @@ pub(super) struct Debug {
     pub(super) repr: Option<String>,
 }
 
+/// The context in which a callback runs.
+#[derive(Default)]
+pub(super) enum Context {
+    #[default]
+    None,
+    Made(Py<PyAny>),
+    /// One with these variables, which is made when somebody needs it.
+    ToMake(Py<PyAny>),
+}
+
+impl Context {
+    /// A copy of that of the running code.
+    #[inline]
+    fn copy(py: Python<'_>) -> PyResult<Self> {
+        Ok(match contexts::variables(py) {
+            Some(variables) => Self::ToMake(variables.unbind()),
+            None => Self::Made(contexts::copy(py)?.unbind()),
+        })
+    }
+
+    pub(super) fn release(self, py: Python<'_>) {
+        match self {
+            Self::None => {}
+            Self::Made(object) | Self::ToMake(object) => drop(object.into_bound(py)),
+        }
+    }
+}
+
 /// What a handle refers to.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) call: Option<Call>,
-    pub(super) context: Option<Py<PyAny>>,
+    pub(super) context: Context,
     pub(super) owner: Option<Py<LoopCore>>,
     pub(super) debug: Option<Box<Debug>>,
 }
 
 impl State {
+    #[inline]
     pub(super) fn new(
         owner: &Bound<'_, LoopCore>,
         callback: &Bound<'_, PyAny>,
@@ -89,10 +119,10 @@ impl State {
         let py = owner.py();
         let context = match context {
             Some(context) => {
-                crate::context::check(context)?;
-                context.clone()
+                contexts::check(context)?;
+                Context::Made(context.clone().unbind())
             }
-            None => crate::context::copy(py)?,
+            None => Context::copy(py)?,
         };
         let debug = if owner.get().debug() {
             Some(Box::new(Debug {
@@ -108,7 +138,7 @@ impl State {
                 args,
                 native: None,
             }),
-            context: Some(context.unbind()),
+            context,
             owner: Some(owner.clone().unbind()),
             debug,
         })
@@ -134,7 +164,7 @@ impl State {
                 drop(native.into_any().into_bound(py));
             }
         }
-        drop(context.map(|context| context.into_bound(py)));
+        context.release(py);
         drop(owner.map(|owner| owner.into_bound(py)));
         if let Some(source) = debug.and_then(|debug| debug.source_traceback) {
             drop(source.into_bound(py));
@@ -144,7 +174,7 @@ impl State {
 
 /// The stack of who makes a handle, where there is any.
 fn stack(py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-    let Some(frame) = crate::context::frame(py) else {
+    let Some(frame) = contexts::frame(py) else {
         return Ok(None);
     };
     let helpers = py.import("asyncio.format_helpers")?;

@@ -5,7 +5,7 @@ use std::mem;
 use evio_loop::Key;
 use pyo3::prelude::*;
 
-use super::{Running, Step, active, put_away, set_active};
+use super::{Step, active, put_away, set_active};
 use crate::cell::intern;
 use crate::core::{Callback, LoopCore};
 use crate::handle::{Handle, Outcome};
@@ -29,11 +29,10 @@ impl Step {
         if handle.get().is_cancelled() {
             return Ok(());
         }
-        let Some(context) = handle.get().context(py) else {
+        let Some(context) = handle.get().context(py)? else {
             return Ok(());
         };
         Self::activate(slf, core)?;
-        let context = context.into_bound(py);
         let ahead = match Self::ahead_of(core, &handle)? {
             None if contexts::enter(&context)? => None,
             None => match Self::inside(core, &context) {
@@ -58,6 +57,16 @@ impl Step {
         let exited = contexts::exit(&context);
         this.end(py);
         let settled = match outcome {
+            Ok(None) if exited.is_ok() && !this.has_parked.get() => {
+                this.busy.set(false);
+                let own = Handle::take_context(&handle);
+                // First, lest what is freed with the context finds a handle without one.
+                drop((handle, context));
+                if let Some(own) = own {
+                    contexts::give_back(own);
+                }
+                return Ok(());
+            }
             Ok(None) => Ok(()),
             Ok(Some(failure)) => Handle::settle(&handle, failure),
             Err(error) => Err(error),
@@ -78,16 +87,16 @@ impl Step {
         watch: Option<Key>,
     ) {
         let py = context.py();
-        let begun = Running {
-            number: 0,
-            handle: handle.map(|handle| handle.clone().unbind()),
-            context: Some(context.clone().unbind()),
-            watch,
-            run: None,
-        };
+        let handle = handle.map(|handle| handle.clone().unbind());
+        let context = Some(context.clone().unbind());
         let old = self.running.with(py, |running| {
-            let number = running.number + 1;
-            mem::replace(running, Running { number, ..begun })
+            running.number += 1;
+            running.watch = watch;
+            (
+                mem::replace(&mut running.handle, handle),
+                mem::replace(&mut running.context, context),
+                running.run.take(),
+            )
         });
         drop(old);
         self.busy.set(true);
