@@ -11,6 +11,7 @@ mod lazy;
 pub(crate) use lazy::{blank, exchange, give_back, prepare, variables};
 
 /// Enters a context; `false` when it is entered already.
+#[inline]
 pub(crate) fn enter(context: &Bound<'_, PyAny>) -> PyResult<bool> {
     // SAFETY: the object is a contextvars.Context, which `copy` and `check` see to.
     if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 {
@@ -21,6 +22,7 @@ pub(crate) fn enter(context: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// Leaves a context that [`enter`] entered on this greenlet.
+#[inline]
 pub(crate) fn exit(context: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: as above.
     if unsafe { ffi::PyContext_Exit(context.as_ptr()) } == 0 {

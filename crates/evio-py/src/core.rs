@@ -207,7 +207,13 @@ impl LoopCore {
         if slf.get().engine(slf.py(), later) != Some(false) {
             return Ok(false);
         }
-        waker::Waker::wake(waker).map(|()| true)
+        Python::attach(|_| waker::Waker::wake(waker)).map(|()| true)
+    }
+
+    #[cold]
+    fn check_call(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+        slf.get().check_open()?;
+        Self::check_debug(slf, callback, "call_soon")
     }
 
     /// The checks of asyncio's debug mode.
@@ -217,7 +223,7 @@ impl LoopCore {
             .map(drop)
     }
 
-    /// `call_soon()`.
+    /// `call_soon()`; may be called where PyO3 does not know of being attached.
     #[inline]
     pub(crate) fn call_soon<'py>(
         slf: &Bound<'py, Self>,
@@ -225,9 +231,11 @@ impl LoopCore {
         args: Args,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Handle>> {
-        slf.get().check_open()?;
-        if slf.get().debug() {
-            Self::check_debug(slf, callback, "call_soon")?;
+        if slf.get().closed.get() || slf.get().debug() {
+            if let Err(error) = Self::check_call(slf, callback) {
+                args.release(slf.py());
+                return Err(error);
+            }
         }
         let handle = Handle::create(slf, callback, args, context)?;
         if Self::wakes_at_once(slf, callback)? {

@@ -112,6 +112,7 @@ impl Handle {
     }
 
     /// The context in which the callback runs.
+    #[inline]
     pub(crate) fn context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let made = self.state.with(py, |state| match &state.context {
             Context::None => Err(false),
@@ -125,6 +126,7 @@ impl Handle {
         }
     }
 
+    #[inline]
     fn make_context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let blank = contexts::blank(py)?;
         let (context, left) = self.state.with(py, |state| match &mut state.context {
@@ -142,6 +144,7 @@ impl Handle {
     }
 
     /// Lets go of the context of a handle that is about to end, if it was made.
+    #[inline]
     pub(crate) fn take_context<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyAny>> {
         if !pool::is_last(slf) {
             return None;
@@ -206,6 +209,7 @@ impl Handle {
     }
 
     /// Makes the call, in the context that the caller has entered.
+    #[inline]
     pub(crate) fn invoke(&self, py: Python<'_>) -> Outcome {
         let begun = self.state.with(py, |state| {
             let call = state.call.as_ref()?;
@@ -237,6 +241,7 @@ impl Handle {
         }
     }
 
+    #[inline(never)]
     fn invoke_native(&self, py: Python<'_>, native: Native) -> Outcome {
         let error = native.run(py).err()?;
         // None are left where the handle was cancelled meanwhile.

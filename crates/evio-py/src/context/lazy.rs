@@ -134,6 +134,7 @@ pub(crate) fn exchange(context: &Bound<'_, PyAny>, variables: &mut Py<PyAny>) {
 }
 
 /// Keeps a context that was left as a blank one, if nobody else knows it.
+#[inline]
 pub(crate) fn give_back(context: Bound<'_, PyAny>) {
     let py = context.py();
     // SAFETY: a live object, of whose class the offset is that of a pointer.

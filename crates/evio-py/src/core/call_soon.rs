@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
 use super::LoopCore;
-use crate::cell::intern;
+use crate::cell::{GilCell, intern};
 use crate::handle::{Args, Handle};
 
 /// The table entry of the method that [`call_soon_method`] makes.
@@ -53,44 +53,45 @@ unsafe extern "C" fn call_soon(
 ) -> *mut ffi::PyObject {
     // SAFETY: CPython calls it attached, with live objects, the first of the class that it was made for,
     // which is one of loops; there are as many arguments as it says, and then one for each name.
-    unsafe {
-        Python::attach_unchecked(|py| {
-            let run = || {
-                let core = Borrowed::from_ptr(py, core).cast_unchecked::<LoopCore>();
-                let names = Borrowed::from_ptr_or_opt(py, names);
-                let named = names.map_or(0, |names| ffi::PyTuple_GET_SIZE(names.as_ptr()));
-                let count = count.unsigned_abs();
-                let all = match count + named.unsigned_abs() {
-                    0 => &[],
-                    all => std::slice::from_raw_parts(args.cast::<Argument<'_, '_>>(), all),
-                };
-                let (positional, named) = all.split_at(count);
-                schedule(&core, positional, names, named)
-            };
-            let panicked = |_| Err(PanicException::new_err("a loop cannot schedule"));
-            match catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(panicked) {
-                Ok(handle) => handle.into_ptr(),
-                Err(error) => {
-                    error.restore(py);
-                    std::ptr::null_mut()
-                }
-            }
-        })
+    let (core, positional, names, named) = unsafe {
+        // PyO3 is not told, which would cost some: nothing is dropped that has to know.
+        let py = Python::assume_attached();
+        let core = Borrowed::from_ptr(py, core).cast_unchecked::<LoopCore>();
+        let names =
+            Borrowed::from_ptr_or_opt(py, names).map(|names| names.cast_unchecked::<PyTuple>());
+        let count = count.unsigned_abs();
+        let all = match count + names.map_or(0, |names| names.len()) {
+            0 => &[],
+            all => std::slice::from_raw_parts(args.cast::<Argument<'_, '_>>(), all),
+        };
+        let (positional, named) = all.split_at(count);
+        (core, positional, names, named)
+    };
+    let run = || schedule(&core, positional, names, named);
+    let panicked = |_| Err(PanicException::new_err("a loop cannot schedule"));
+    match catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(panicked) {
+        Ok(handle) => handle.into_ptr(),
+        Err(error) => {
+            error.restore(core.py());
+            std::ptr::null_mut()
+        }
     }
 }
 
 type Argument<'a, 'py> = Borrowed<'a, 'py, PyAny>;
+type Names<'a, 'py> = Borrowed<'a, 'py, PyTuple>;
 
 #[inline]
 fn schedule<'py>(
     core: &Bound<'py, LoopCore>,
     positional: &[Argument<'_, 'py>],
-    names: Option<Argument<'_, 'py>>,
+    names: Option<Names<'_, 'py>>,
     named: &[Argument<'_, 'py>],
 ) -> PyResult<Bound<'py, Handle>> {
     let py = core.py();
     let (callback, context) = match (positional.first(), names) {
         (Some(callback), None) => (*callback, None),
+        (Some(callback), Some(names)) if is_context(names) => (*callback, named.first().copied()),
         (first, names) => by_name(first.copied(), names, named)?,
     };
     let args = match positional {
@@ -102,20 +103,44 @@ fn schedule<'py>(
     LoopCore::call_soon(core, &callback, args, context.as_deref())
 }
 
+/// The last names of which `context` was the only one, but not the usual string: asyncio's C code has one
+/// of its own.
+static OTHER_NAMES: GilCell<Option<Py<PyTuple>>> = GilCell::new(None);
+
+/// Whether the only name is `context`, where that is quickly seen.
+#[inline]
+fn is_context(names: Names<'_, '_>) -> bool {
+    let py = names.py();
+    let are_known = |known: &mut Option<Py<PyTuple>>| {
+        let known = known.as_ref();
+        known.is_some_and(|known| known.is(&*names))
+    };
+    if OTHER_NAMES.with(py, are_known) {
+        return true;
+    }
+    match names.as_slice() {
+        [name] => name.is(intern!(py, "context")),
+        _ => false,
+    }
+}
+
 /// The callback, and the context if one was given.
 fn by_name<'a, 'py>(
     mut callback: Option<Argument<'a, 'py>>,
-    names: Option<Argument<'_, 'py>>,
+    names: Option<Names<'_, 'py>>,
     named: &[Argument<'a, 'py>],
 ) -> PyResult<(Argument<'a, 'py>, Option<Argument<'a, 'py>>)> {
     let mut context = None;
     if let Some(names) = names {
         let py = names.py();
-        let names = names.cast::<PyTuple>()?;
         let (known, other) = (intern!(py, "context"), intern!(py, "callback"));
         for (name, value) in names.iter().zip(named) {
             if name.is(known) || name.eq(known)? {
                 context = Some(*value);
+                if names.len() == 1 {
+                    let old = OTHER_NAMES.replace(py, Some((*names).clone().unbind()));
+                    drop(old.map(|old| old.into_bound(py)));
+                }
             } else if !name.eq(other)? {
                 return Err(PyTypeError::new_err(format!(
                     "call_soon() got an unexpected keyword argument '{name}'"

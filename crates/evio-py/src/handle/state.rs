@@ -41,7 +41,7 @@ impl Args {
         }
     }
 
-    pub(super) fn release(self, py: Python<'_>) {
+    pub(crate) fn release(self, py: Python<'_>) {
         match self {
             Self::None => {}
             Self::One(arg) => drop(arg.into_bound(py)),
@@ -119,7 +119,10 @@ impl State {
         let py = owner.py();
         let context = match context {
             Some(context) => {
-                contexts::check(context)?;
+                if let Err(error) = contexts::check(context) {
+                    args.release(py);
+                    return Err(error);
+                }
                 Context::Made(context.clone().unbind())
             }
             None => Context::copy(py)?,

@@ -80,6 +80,7 @@ impl Step {
     }
 
     /// A callback begins, or a task is started, in a context that was entered.
+    #[inline]
     pub(super) fn begin(
         &self,
         handle: Option<&Bound<'_, Handle>>,
@@ -103,6 +104,7 @@ impl Step {
     }
 
     /// It has left its context.
+    #[inline]
     pub(super) fn end(&self, py: Python<'_>) {
         let (handle, context) = self.running.with(py, |running| {
             (running.handle.take(), running.context.take())
@@ -168,12 +170,17 @@ impl Step {
     }
 
     /// Installs the loop's identity for this step, unless it is installed already.
+    #[inline]
     pub(super) fn activate(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
-        let py = slf.py();
         let same = |own: &mut Option<Py<LoopCore>>| own.as_ref().is_some_and(|own| own.is(core));
-        if slf.get().is_active.get() && slf.get().core.with(py, same) {
+        if slf.get().is_active.get() && slf.get().core.with(slf.py(), same) {
             return Ok(());
         }
+        Self::install(slf, core)
+    }
+
+    fn install(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+        let py = slf.py();
         if let Some(step) = active(py) {
             let this = step.bind(py).get();
             let same_loop = this.core.with(py, |active| {
