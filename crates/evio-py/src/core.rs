@@ -11,7 +11,6 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, intern};
 use crate::driver::Driver;
-use crate::fast::waker;
 use crate::files::Files;
 use crate::handle::{Args, Handle, TimerHandle};
 use crate::job::Job;
@@ -197,52 +196,11 @@ impl LoopCore {
         Ok(())
     }
 
-    /// Whether a callback only wakes a greenlet, which is done already: that one goes on in this turn
-    /// where its wake overtakes no other callback.
-    fn wakes_at_once(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let Ok(waker) = callback.cast_exact::<waker::Waker>() else {
-            return Ok(false);
-        };
-        let later = |engine: &mut Engine<Job>| engine.has_later_callbacks();
-        if slf.get().engine(slf.py(), later) != Some(false) {
-            return Ok(false);
-        }
-        Python::attach(|_| waker::Waker::wake(waker)).map(|()| true)
-    }
-
-    #[cold]
-    fn check_call(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<()> {
-        slf.get().check_open()?;
-        Self::check_debug(slf, callback, "call_soon")
-    }
-
     /// The checks of asyncio's debug mode.
     fn check_debug(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
         slf.call_method0(intern!(slf.py(), "_check_thread"))?;
         slf.call_method1(intern!(slf.py(), "_check_callback"), (callback, name))
             .map(drop)
-    }
-
-    /// `call_soon()`; may be called where PyO3 does not know of being attached.
-    #[inline]
-    pub(crate) fn call_soon<'py>(
-        slf: &Bound<'py, Self>,
-        callback: &Bound<'py, PyAny>,
-        args: Args,
-        context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, Handle>> {
-        if slf.get().closed.get() || slf.get().debug() {
-            if let Err(error) = Self::check_call(slf, callback) {
-                args.release(slf.py());
-                return Err(error);
-            }
-        }
-        let handle = Handle::create(slf, callback, args, context)?;
-        if Self::wakes_at_once(slf, callback)? {
-            return Ok(handle);
-        }
-        Self::push(slf, handle.clone())?;
-        Ok(handle)
     }
 
     #[inline]

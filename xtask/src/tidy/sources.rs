@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{File, arrows, lexer};
 
 /// The files that may contain `unsafe`, each with the promise it keeps.
-const UNSAFE_FILES: [(&str, &str); 18] = [
+const UNSAFE_FILES: [(&str, &str); 19] = [
     ("crates/evio-py/src/cell.rs", "shares what the GIL protects"),
     (
         "crates/evio-py/src/chunks.rs",
@@ -17,6 +17,10 @@ const UNSAFE_FILES: [(&str, &str); 18] = [
     (
         "crates/evio-py/src/context.rs",
         "enters and leaves contexts",
+    ),
+    (
+        "crates/evio-py/src/context/lazy.rs",
+        "exchanges the variables of contexts",
     ),
     (
         "crates/evio-py/src/core/call_soon.rs",

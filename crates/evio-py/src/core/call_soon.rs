@@ -3,6 +3,7 @@
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use evio_loop::Engine;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
@@ -11,7 +12,9 @@ use pyo3::types::{PyTuple, PyType};
 
 use super::LoopCore;
 use crate::cell::{GilCell, intern};
+use crate::fast::waker::Waker;
 use crate::handle::{Args, Handle};
+use crate::job::Job;
 
 /// The table entry of the method that [`call_soon_method`] makes.
 struct Definition(UnsafeCell<ffi::PyMethodDef>);
@@ -155,4 +158,47 @@ fn by_name<'a, 'py>(
     let missing = "call_soon() missing 1 required positional argument: 'callback'";
     let callback = callback.ok_or_else(|| PyTypeError::new_err(missing))?;
     Ok((callback, context))
+}
+
+impl LoopCore {
+    /// `call_soon()`; may be called where PyO3 does not know of being attached.
+    #[inline]
+    pub(crate) fn call_soon<'py>(
+        slf: &Bound<'py, Self>,
+        callback: &Bound<'py, PyAny>,
+        args: Args,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Handle>> {
+        if slf.get().closed.get() || slf.get().debug() {
+            if let Err(error) = Self::check_call(slf, callback) {
+                args.release(slf.py());
+                return Err(error);
+            }
+        }
+        let handle = Handle::create(slf, callback, args, context)?;
+        if Self::wakes_at_once(slf, callback)? {
+            return Ok(handle);
+        }
+        Self::push(slf, handle.clone())?;
+        Ok(handle)
+    }
+
+    /// Whether a callback only wakes a greenlet, which is done already: that one goes on in this turn
+    /// where its wake overtakes no other callback.
+    fn wakes_at_once(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Ok(waker) = callback.cast_exact::<Waker>() else {
+            return Ok(false);
+        };
+        let later = |engine: &mut Engine<Job>| engine.has_later_callbacks();
+        if slf.get().engine(slf.py(), later) != Some(false) {
+            return Ok(false);
+        }
+        Python::attach(|_| Waker::wake(waker)).map(|()| true)
+    }
+
+    #[cold]
+    fn check_call(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+        slf.get().check_open()?;
+        Self::check_debug(slf, callback, "call_soon")
+    }
 }
