@@ -213,6 +213,21 @@ def test_one_runs_in_the_context_that_it_shows(loop):
     assert seen == [1] and handle.get_context()[variable] == 1
 
 
+def test_contexts_are_made_when_somebody_needs_them(loop):
+    def count():
+        return sum(type(thing) is contextvars.Context for thing in gc.get_objects())
+
+    before = count()
+    handles = [loop.call_soon(int) for _ in range(1_000)]
+    assert count() == before
+    shown = {id(handle.get_context()) for handle in handles[:100]}
+    assert len(shown) == 100 and count() >= before + 99
+    run_once(loop)
+    del handles
+    # One is kept for the next callback.
+    assert count() <= before + 1
+
+
 # Cancels.
 
 

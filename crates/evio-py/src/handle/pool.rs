@@ -13,7 +13,7 @@ use super::Handle;
 use super::state::State;
 use crate::cell::{Flag, GilCell, Once};
 
-/// How many are kept: some 140 kB.
+/// How many are kept: some 130 kB.
 const KEPT: usize = 1024;
 
 /// Objects without references, which refer to nothing but their class and are not known to the
