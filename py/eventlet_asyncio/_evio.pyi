@@ -25,7 +25,7 @@ __all__ = [
     "CallbackRun", "Crossing", "Driver", "FdListener", "ForeignLoop", "GreenAwait", "GreenWait", "Guard", "Handle",
     "Datagram", "DatagramCore", "HubCore", "LoopCore", "SocketCall", "Step", "Transports", "Stream", "StreamCore", "Timer", "TimerHandle", "Waker", "Watch", "__version__",
     "abandon_step", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "cache_stack_chunks",
-    "accept_connections", "can_datagram", "can_stream", "cancel_timeout", "ensure_free", "check_block", "count_done", "current_step", "discharge", "end_thread", "enlist",
+    "accept_connections", "call_soon_method", "can_datagram", "can_stream", "cancel_timeout", "ensure_free", "check_block", "count_done", "current_step", "discharge", "end_thread", "enlist",
     "enter_timeout", "exchange", "exit_timeout", "first_for_permit", "get_ident", "go_on", "hub_of_thread",
     "hub_to_wait_in", "init_green_thread", "init_timeout", "is_here", "join_event", "leave_semaphore", "method", "owner", "park",
     "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "sock_accept", "sock_recv", "sock_recv_into", "sock_sendall", "spawn",
@@ -73,6 +73,9 @@ def go_on() -> None:
 
 def unpark(step: Step) -> None:
     """Make a parked step, whose greenlet goes on, the running one again."""
+
+def call_soon_method(class_: type, /) -> Any:
+    """`call_soon` as a method of a class of loops, for whose own objects CPython calls it directly."""
 
 def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
     """`eventlet.spawn`: have a green thread run the function when its turn comes."""

@@ -277,6 +277,10 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             super().__del__(_warn)
 
 
+# CPython calls it directly for objects of the class that it was made for.
+EventLoop.call_soon = _evio.call_soon_method(EventLoop)
+
+
 def choose_hub():
     """In a thread that runs a loop of ours and has chosen no hub, eventlet's hub is ours too."""
     hubs = sys.modules.get("eventlet.hubs")

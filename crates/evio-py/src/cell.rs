@@ -46,11 +46,6 @@ impl<T: Default> GilCell<T> {
 }
 
 impl<T> GilCell<Option<Py<T>>> {
-    /// Takes the object out; dropping it then costs less than where it is unknown who is attached.
-    pub(crate) fn take_bound<'py>(&self, py: Python<'py>) -> Option<Bound<'py, T>> {
-        self.take(py).map(|object| object.into_bound(py))
-    }
-
     /// Another reference to the object in the cell.
     pub(crate) fn get(&self, py: Python<'_>) -> Option<Py<T>> {
         self.with(py, |object| {
@@ -156,12 +151,6 @@ impl<T> ThreadSlot<T> {
 
     pub(crate) fn get(&self, py: Python<'_>) -> Option<Py<T>> {
         self.0.borrow().as_ref().map(|object| object.clone_ref(py))
-    }
-
-    /// Whether the object is in the slot.
-    pub(crate) fn holds(&self, object: &Bound<'_, T>) -> bool {
-        let held = self.0.borrow();
-        held.as_ref().is_some_and(|held| held.is(object))
     }
 
     /// Puts an object in and hands out the old one, to be dropped when the slot is closed again.

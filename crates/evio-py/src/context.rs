@@ -6,7 +6,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+mod lazy;
+
+pub(crate) use lazy::{blank, exchange, give_back, prepare, variables};
+
 /// Enters a context; `false` when it is entered already.
+#[inline]
 pub(crate) fn enter(context: &Bound<'_, PyAny>) -> PyResult<bool> {
     // SAFETY: the object is a contextvars.Context, which `copy` and `check` see to.
     if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 {
@@ -17,6 +22,7 @@ pub(crate) fn enter(context: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// Leaves a context that [`enter`] entered on this greenlet.
+#[inline]
 pub(crate) fn exit(context: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: as above.
     if unsafe { ffi::PyContext_Exit(context.as_ptr()) } == 0 {

@@ -11,13 +11,15 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, intern};
 use crate::driver::Driver;
-use crate::fast::waker;
 use crate::files::Files;
-use crate::handle::{Handle, TimerHandle};
+use crate::handle::{Args, Handle, TimerHandle};
 use crate::job::Job;
 use crate::sockets::SocketCall;
 use crate::step::Step;
 use crate::{clock, errors, task, threads, wakeup};
+
+#[allow(unsafe_code)] // A method that CPython calls directly.
+pub(crate) mod call_soon;
 
 /// The native part of `EventLoop`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
@@ -194,19 +196,6 @@ impl LoopCore {
         Ok(())
     }
 
-    /// Whether a callback only wakes a greenlet, which is done already: that one goes on in this turn
-    /// where its wake overtakes no other callback.
-    fn wakes_at_once(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let Ok(waker) = callback.cast_exact::<waker::Waker>() else {
-            return Ok(false);
-        };
-        let later = |engine: &mut Engine<Job>| engine.has_later_callbacks();
-        if slf.get().engine(slf.py(), later) != Some(false) {
-            return Ok(false);
-        }
-        waker::Waker::wake(waker).map(|()| true)
-    }
-
     /// The checks of asyncio's debug mode.
     fn check_debug(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
         slf.call_method0(intern!(slf.py(), "_check_thread"))?;
@@ -214,6 +203,7 @@ impl LoopCore {
             .map(drop)
     }
 
+    #[inline]
     fn push(slf: &Bound<'_, Self>, handle: Bound<'_, Handle>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
@@ -231,7 +221,7 @@ impl LoopCore {
         args: &Bound<'_, PyTuple>,
     ) -> PyResult<Py<Handle>> {
         slf.get().check_open()?;
-        let handle = Bound::new(slf.py(), Handle::new(slf, callback, args, None)?)?;
+        let handle = Handle::create(slf, callback, Args::of(args), None)?;
         handle.get().note_reader(slf.py());
         Self::watch_by(slf, fd, direction, Mode::Level, &handle)?;
         Ok(handle.unbind())
@@ -244,10 +234,8 @@ impl LoopCore {
         direction: Direction,
         call: &Bound<'_, SocketCall>,
     ) -> PyResult<Key> {
-        let py = slf.py();
         slf.get().check_open()?;
-        let args = PyTuple::empty(py);
-        let handle = Bound::new(py, Handle::new(slf, call.as_any(), &args, None)?)?;
+        let handle = Handle::create(slf, call.as_any(), Args::None, None)?;
         handle.get().note_socket(call);
         Self::watch_by(slf, fd, direction, Mode::Oneshot, &handle)
     }
@@ -383,25 +371,6 @@ impl LoopCore {
     }
 
     #[pyo3(signature = (callback, *args, context = None))]
-    pub(crate) fn call_soon<'py>(
-        slf: &Bound<'py, Self>,
-        callback: &Bound<'py, PyAny>,
-        args: &Bound<'py, PyTuple>,
-        context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, Handle>> {
-        slf.get().check_open()?;
-        if slf.get().debug() {
-            Self::check_debug(slf, callback, "call_soon")?;
-        }
-        let handle = Bound::new(slf.py(), Handle::new(slf, callback, args, context)?)?;
-        if Self::wakes_at_once(slf, callback)? {
-            return Ok(handle);
-        }
-        Self::push(slf, handle.clone())?;
-        Ok(handle)
-    }
-
-    #[pyo3(signature = (callback, *args, context = None))]
     fn call_soon_threadsafe<'py>(
         slf: &Bound<'py, Self>,
         callback: &Bound<'py, PyAny>,
@@ -416,7 +385,7 @@ impl LoopCore {
                 (callback, "call_soon_threadsafe"),
             )?;
         }
-        let handle = Bound::new(slf.py(), Handle::new(slf, callback, args, context)?)?;
+        let handle = Handle::create(slf, callback, Args::of(args), context)?;
         Self::push(slf, handle.clone())?;
         Ok(handle)
     }
@@ -439,7 +408,7 @@ impl LoopCore {
             Self::check_debug(slf, callback, "call_at")?;
         }
         let when: f64 = when.extract()?;
-        let handle = Handle::new(slf, callback, args, context)?;
+        let handle = Handle::new(slf, callback, Args::of(args), context)?;
         let timer = TimerHandle::create(handle, py, when)?;
         let job = Job::Handle(timer.as_super().clone().unbind());
         let deadline = clock::deadline(when);

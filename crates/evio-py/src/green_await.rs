@@ -3,12 +3,12 @@
 use evio_bridge::AwaiterId;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, Once};
 use crate::core::LoopCore;
 use crate::crossing::{Crossing, Wake};
+use crate::handle::Args;
 use crate::{greenlet, identity, threads};
 
 type Object = Py<PyAny>;
@@ -79,9 +79,8 @@ impl GreenAwait {
         callback: &Bound<'py, PyAny>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<()> {
-        let py = slf.py();
-        let args = PyTuple::new(py, [slf])?;
-        LoopCore::call_soon(slf.get().core.bind(py), callback, &args, context).map(drop)
+        let args = Args::One(slf.clone().into_any().unbind());
+        LoopCore::call_soon(slf.get().core.bind(slf.py()), callback, args, context).map(drop)
     }
 
     fn cancelled_error(&self, py: Python<'_>) -> PyResult<PyErr> {

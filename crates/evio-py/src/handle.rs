@@ -1,75 +1,33 @@
 //! Handles of asyncio callbacks: what `call_soon`, `call_later` and their kin return.
 
+use std::mem;
+
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use evio_loop::TimerKey;
-
 use crate::cell::{Flag, GilCell, Once, intern};
+use crate::context as contexts;
 use crate::core::LoopCore;
-use crate::datagram::{self, DatagramCore};
 use crate::sockets::SocketCall;
-use crate::stream::{self, StreamCore};
+use crate::stream;
 
-struct Call {
-    callback: Py<PyAny>,
-    args: Py<PyTuple>,
-    /// Whose method the callback is, where that is called directly.
-    native: Option<Native>,
-}
+#[allow(unsafe_code)] // Objects without references.
+mod pool;
+mod state;
+mod timer;
 
-/// What is called directly, without its callback.
-enum Native {
-    /// A transport that receives.
-    Stream(Py<StreamCore>),
-    Datagram(Py<DatagramCore>),
-    Socket(Py<SocketCall>),
-}
-
-impl Native {
-    /// Of a transport.
-    fn of(transport: Bound<'_, PyAny>) -> Option<Self> {
-        match transport.cast_into::<StreamCore>() {
-            Ok(transport) => Some(Self::Stream(transport.unbind())),
-            Err(other) => {
-                let transport = other.into_inner().cast_into::<DatagramCore>();
-                Some(Self::Datagram(transport.ok()?.unbind()))
-            }
-        }
-    }
-
-    fn clone_ref(&self, py: Python<'_>) -> Self {
-        match self {
-            Self::Stream(transport) => Self::Stream(transport.clone_ref(py)),
-            Self::Datagram(transport) => Self::Datagram(transport.clone_ref(py)),
-            Self::Socket(call) => Self::Socket(call.clone_ref(py)),
-        }
-    }
-
-    fn run(&self, py: Python<'_>) -> PyResult<()> {
-        match self {
-            Self::Stream(transport) => stream::read_ready(transport.bind(py)),
-            Self::Datagram(transport) => datagram::read_ready(transport.bind(py)),
-            Self::Socket(call) => SocketCall::ready(call.bind(py)),
-        }
-    }
-
-    fn into_any(self) -> Py<PyAny> {
-        match self {
-            Self::Stream(transport) => transport.into_any(),
-            Self::Datagram(transport) => transport.into_any(),
-            Self::Socket(call) => call.into_any(),
-        }
-    }
-}
+pub(crate) use pool::keep_handles;
+pub(crate) use state::Args;
+use state::{Begun, Call, Context, Native, State};
+pub(crate) use timer::TimerHandle;
 
 /// What a callback raised, and what was called.
 pub(crate) struct Failure {
     error: PyErr,
     callback: Py<PyAny>,
-    args: Py<PyTuple>,
+    args: Args,
 }
 
 /// What came of a callback.
@@ -78,19 +36,8 @@ pub(crate) type Outcome = Option<Failure>;
 /// A scheduled callback of an event loop.
 #[pyclass(subclass, frozen, weakref, module = "eventlet_asyncio._evio")]
 pub(crate) struct Handle {
-    call: GilCell<Option<Call>>,
-    context: GilCell<Option<Py<PyAny>>>,
-    owner: GilCell<Option<Py<LoopCore>>>,
+    state: GilCell<State>,
     cancelled: Flag,
-    source_traceback: GilCell<Option<Py<PyAny>>>,
-    repr: GilCell<Option<String>>,
-}
-
-/// A callback that is scheduled for a time.
-#[pyclass(extends = Handle, frozen, module = "eventlet_asyncio._evio")]
-pub(crate) struct TimerHandle {
-    when: f64,
-    key: GilCell<Option<TimerKey>>,
 }
 
 static STDLIB: Once<(Py<PyAny>, Py<PyAny>)> = Once::new();
@@ -106,54 +53,45 @@ fn stdlib_classes(py: Python<'_>) -> PyResult<&'static (Py<PyAny>, Py<PyAny>)> {
 }
 
 impl Handle {
+    /// One that is not an object yet.
     pub(crate) fn new(
         owner: &Bound<'_, LoopCore>,
         callback: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
+        args: Args,
         context: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let py = owner.py();
-        let context = match context {
-            Some(context) => {
-                crate::context::check(context)?;
-                context.clone().unbind()
-            }
-            None => crate::context::copy(py)?.unbind(),
-        };
-        let frame = if owner.get().debug() {
-            crate::context::frame(py)
-        } else {
-            None
-        };
-        let source_traceback = match frame {
-            Some(frame) => {
-                let helpers = py.import("asyncio.format_helpers")?;
-                Some(helpers.call_method1("extract_stack", (frame,))?.unbind())
-            }
-            None => None,
-        };
         Ok(Self {
-            call: GilCell::new(Some(Call {
-                callback: callback.clone().unbind(),
-                args: args.clone().unbind(),
-                native: None,
-            })),
-            context: GilCell::new(Some(context)),
-            owner: GilCell::new(Some(owner.clone().unbind())),
+            state: GilCell::new(State::new(owner, callback, args, context)?),
             cancelled: Flag::new(false),
-            source_traceback: GilCell::new(source_traceback),
-            repr: GilCell::new(None),
         })
+    }
+
+    /// Makes a handle.
+    #[inline]
+    pub(crate) fn create<'py>(
+        owner: &Bound<'py, LoopCore>,
+        callback: &Bound<'py, PyAny>,
+        args: Args,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let state = State::new(owner, callback, args, context)?;
+        pool::make(owner.py(), state)
     }
 
     /// Notes whether the callback is the receiving method of a transport, which is then called directly.
     pub(crate) fn note_reader(&self, py: Python<'_>) {
-        let Some((callback, args)) = self.call_parts(py) else {
-            return;
-        };
-        let reader = stream::sys::owner_of(callback.bind(py), "_read_ready");
-        let reader = reader.filter(|_| args.bind(py).is_empty());
-        self.set_native(py, reader.and_then(Native::of));
+        let callback = self.state.with(py, |state| match &state.call {
+            Some(Call {
+                callback,
+                args: Args::None,
+                ..
+            }) => Some(callback.clone_ref(py)),
+            _ => None,
+        });
+        if let Some(callback) = callback {
+            let reader = stream::sys::owner_of(callback.bind(py), "_read_ready");
+            self.set_native(py, reader.and_then(Native::of));
+        }
     }
 
     /// Notes that the callback is a call of a socket.
@@ -162,8 +100,8 @@ impl Handle {
     }
 
     fn set_native(&self, py: Python<'_>, native: Option<Native>) {
-        self.call.with(py, |call| {
-            if let Some(call) = call {
+        self.state.with(py, |state| {
+            if let Some(call) = &mut state.call {
                 call.native = native;
             }
         });
@@ -173,42 +111,146 @@ impl Handle {
         self.cancelled.get()
     }
 
-    pub(crate) fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.context.get(py)
+    /// The context in which the callback runs.
+    #[inline]
+    pub(crate) fn context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let made = self.state.with(py, |state| match &state.context {
+            Context::None => Err(false),
+            Context::Made(context) => Ok(context.clone_ref(py)),
+            Context::ToMake(_) => Err(true),
+        });
+        match made {
+            Ok(context) => Ok(Some(context.into_bound(py))),
+            Err(true) => self.make_context(py).map(Some),
+            Err(false) => Ok(None),
+        }
     }
 
-    /// The callback and its arguments.
-    pub(crate) fn call_parts(&self, py: Python<'_>) -> Option<(Py<PyAny>, Py<PyTuple>)> {
-        self.call.with(py, |call| {
-            call.as_ref()
-                .map(|call| (call.callback.clone_ref(py), call.args.clone_ref(py)))
+    #[inline]
+    fn make_context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let blank = contexts::blank(py)?;
+        let (context, left) = self.state.with(py, |state| match &mut state.context {
+            Context::ToMake(variables) => {
+                contexts::exchange(&blank, variables);
+                let context = Context::Made(blank.clone().unbind());
+                (blank, mem::replace(&mut state.context, context))
+            }
+            // Somebody else has made it meanwhile.
+            Context::Made(context) => (context.clone_ref(py).into_bound(py), Context::None),
+            Context::None => (blank, Context::None),
+        });
+        left.release(py);
+        Ok(context)
+    }
+
+    /// Lets go of the context of a handle that is about to end, if it was made.
+    #[inline]
+    pub(crate) fn take_context<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyAny>> {
+        if !pool::is_last(slf) {
+            return None;
+        }
+        let py = slf.py();
+        match slf
+            .get()
+            .state
+            .with(py, |state| mem::take(&mut state.context))
+        {
+            Context::Made(context) => Some(context.into_bound(py)),
+            _ => None,
+        }
+    }
+
+    /// Makes it refer to something, which referred to nothing and may have been cancelled.
+    #[inline]
+    fn fill(&self, py: Python<'_>, state: State) {
+        self.cancelled.set(false);
+        let old = self.state.replace(py, state);
+        debug_assert!(old.call.is_none() && old.owner.is_none());
+        // There is nothing in it to drop.
+        mem::forget(old);
+    }
+
+    /// Makes it refer to nothing.
+    fn empty(&self, py: Python<'_>) {
+        self.state.take(py).release(py);
+    }
+
+    fn owner(&self, py: Python<'_>) -> Option<Py<LoopCore>> {
+        self.state.with(py, |state| {
+            let owner = state.owner.as_ref()?;
+            Some(owner.clone_ref(py))
         })
     }
 
+    fn source_traceback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state.with(py, |state| {
+            let source = state.debug.as_ref()?.source_traceback.as_ref()?;
+            Some(source.clone_ref(py))
+        })
+    }
+
+    /// The callback and its arguments.
+    pub(crate) fn call_parts(&self, py: Python<'_>) -> Option<(Py<PyAny>, Args)> {
+        self.state.with(py, |state| {
+            let call = state.call.as_ref()?;
+            Some((call.callback.clone_ref(py), call.args.clone_ref(py)))
+        })
+    }
+
+    /// The callback and the tuple of its arguments.
+    pub(crate) fn call_shown<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyTuple>)>> {
+        let Some((callback, args)) = self.call_parts(py) else {
+            return Ok(None);
+        };
+        Ok(Some((callback.into_bound(py), args.into_tuple(py)?)))
+    }
+
     /// Makes the call, in the context that the caller has entered.
+    #[inline]
     pub(crate) fn invoke(&self, py: Python<'_>) -> Outcome {
-        let native = self.call.with(py, |call| {
-            Some(call.as_ref()?.native.as_ref()?.clone_ref(py))
-        });
-        if let Some(native) = native {
-            let error = native.run(py).err()?;
-            // None are left where the handle was cancelled meanwhile.
-            let parts = self.call_parts(py);
-            let (callback, args) =
-                parts.unwrap_or_else(|| (native.into_any(), PyTuple::empty(py).unbind()));
-            return Some(Failure {
+        let begun = self.state.with(py, |state| {
+            let call = state.call.as_ref()?;
+            Some(match &call.native {
+                Some(native) => Begun::Native(native.clone_ref(py)),
+                None => Begun::Python(call.callback.clone_ref(py), call.args.clone_ref(py)),
+            })
+        })?;
+        let (callback, args) = match begun {
+            Begun::Native(native) => return self.invoke_native(py, native),
+            Begun::Python(callback, args) => (callback.into_bound(py), args),
+        };
+        let result = match &args {
+            Args::None => callback.call0(),
+            Args::One(arg) => callback.call1((arg.bind(py),)),
+            Args::Many(args) => callback.call1(args.bind(py)),
+        };
+        match result {
+            Ok(result) => {
+                drop((result, callback));
+                args.release(py);
+                None
+            }
+            Err(error) => Some(Failure {
                 error,
-                callback,
+                callback: callback.unbind(),
                 args,
-            });
+            }),
         }
-        let (callback, args) = self.call_parts(py)?;
-        let (callback, args) = (callback.into_bound(py), args.into_bound(py));
-        let error = callback.call1(&args).err()?;
+    }
+
+    #[inline(never)]
+    fn invoke_native(&self, py: Python<'_>, native: Native) -> Outcome {
+        let error = native.run(py).err()?;
+        // None are left where the handle was cancelled meanwhile.
+        let parts = self.call_parts(py);
+        let (callback, args) = parts.unwrap_or_else(|| (native.into_any(), Args::None));
         Some(Failure {
             error,
-            callback: callback.unbind(),
-            args: args.unbind(),
+            callback,
+            args,
         })
     }
 
@@ -217,14 +259,7 @@ impl Handle {
     /// # Errors
     ///
     /// KeyboardInterrupt and SystemExit, which end the loop instead.
-    pub(crate) fn settle(slf: &Bound<'_, Self>, outcome: Outcome) -> PyResult<()> {
-        match outcome {
-            None => Ok(()),
-            Some(failure) => Self::report(slf, failure),
-        }
-    }
-
-    fn report(slf: &Bound<'_, Self>, failure: Failure) -> PyResult<()> {
+    pub(crate) fn settle(slf: &Bound<'_, Self>, failure: Failure) -> PyResult<()> {
         let Failure {
             error,
             callback,
@@ -236,9 +271,10 @@ impl Handle {
         {
             return Err(error);
         }
-        let Some(owner) = slf.get().owner.get(py) else {
+        let Some(owner) = slf.get().owner(py) else {
             return Err(error);
         };
+        let args = args.into_tuple(py)?;
         let source = py
             .import("asyncio.format_helpers")?
             .call_method1("_format_callback_source", (callback, args))?;
@@ -246,7 +282,7 @@ impl Handle {
         report.set_item("message", format!("Exception in callback {source}"))?;
         report.set_item("exception", error.into_value(py))?;
         report.set_item("handle", slf)?;
-        if let Some(source) = slf.get().source_traceback.get(py) {
+        if let Some(source) = slf.get().source_traceback(py) {
             report.set_item("source_traceback", source)?;
         }
         owner
@@ -262,13 +298,13 @@ impl Handle {
         if this.is_cancelled() {
             info.push("cancelled".to_owned());
         }
-        if let Some((callback, args)) = this.call_parts(py) {
+        if let Some((callback, args)) = this.call_shown(py)? {
             let source = py
                 .import("asyncio.format_helpers")?
                 .call_method1("_format_callback_source", (callback, args))?;
             info.push(source.to_string());
         }
-        if let Some(source) = this.source_traceback.get(py) {
+        if let Some(source) = this.source_traceback(py) {
             let frame = source.bind(py).get_item(-1)?;
             info.push(format!(
                 "created at {}:{}",
@@ -280,8 +316,7 @@ impl Handle {
     }
 
     fn is_debug(&self, py: Python<'_>) -> bool {
-        self.owner
-            .get(py)
+        self.owner(py)
             .is_some_and(|owner| owner.bind(py).get().debug())
     }
 
@@ -294,10 +329,13 @@ impl Handle {
         if this.is_debug(py) {
             // The callback is about to be dropped: keep what the repr would say of it.
             let info = slf.repr()?.to_string();
-            this.repr.replace(py, Some(info));
+            this.state.with(py, |state| {
+                let debug = state.debug.get_or_insert_default();
+                debug.repr = Some(info);
+            });
         }
         this.cancelled.set(true);
-        drop(this.call.replace(py, None));
+        drop(this.state.with(py, |state| state.call.take()));
         Ok(())
     }
 }
@@ -315,28 +353,30 @@ impl Handle {
     }
 
     /// The context in which the callback runs.
-    fn get_context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn get_context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.context(py)
     }
 
     fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let Some(context) = slf.get().context(py) else {
+        let Some(context) = slf.get().context(py)? else {
             return Ok(());
         };
-        let Some((callback, args)) = slf.get().call_parts(py) else {
+        let Some((callback, args)) = slf.get().call_shown(py)? else {
             return Ok(());
         };
-        let arguments =
-            std::iter::once(callback.clone_ref(py)).chain(args.bind(py).iter().map(Bound::unbind));
+        let arguments = std::iter::once(callback.clone()).chain(args.iter());
         let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
-        let outcome = context.bind(py).call_method1(intern!(py, "run"), arguments);
+        let outcome = context.call_method1(intern!(py, "run"), arguments);
         let failure = outcome.err().map(|error| Failure {
             error,
-            callback,
-            args,
+            callback: callback.unbind(),
+            args: Args::of(&args),
         });
-        Self::settle(slf, failure)
+        match failure {
+            Some(failure) => Self::settle(slf, failure),
+            None => Ok(()),
+        }
     }
 
     #[getter]
@@ -345,18 +385,18 @@ impl Handle {
     }
 
     #[getter]
-    fn _args(&self, py: Python<'_>) -> Option<Py<PyTuple>> {
-        self.call_parts(py).map(|(_, args)| args)
+    fn _args<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        Ok(self.call_shown(py)?.map(|(_, args)| args))
     }
 
     #[getter]
-    fn _context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn _context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.context(py)
     }
 
     #[getter]
     fn _loop(&self, py: Python<'_>) -> Option<Py<LoopCore>> {
-        self.owner.get(py)
+        self.owner(py)
     }
 
     #[getter]
@@ -366,7 +406,7 @@ impl Handle {
 
     #[getter]
     fn _source_traceback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.source_traceback.get(py)
+        self.source_traceback(py)
     }
 
     /// `isinstance(handle, asyncio.Handle)` holds, as it does for the stdlib's loops.
@@ -384,153 +424,51 @@ impl Handle {
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let py = slf.py();
-        if let Some(repr) = slf.get().repr.with(py, |repr| repr.clone()) {
+        let kept = slf.get().state.with(py, |state| {
+            let debug = state.debug.as_ref()?;
+            debug.repr.clone()
+        });
+        if let Some(repr) = kept {
             return Ok(repr);
         }
         let mut info = Self::describe(slf)?;
         if let Ok(timer) = slf.cast::<TimerHandle>() {
             let at = 1 + usize::from(slf.get().is_cancelled());
-            info.insert(at, format!("when={}", timer.get().when));
+            info.insert(at, format!("when={}", timer.get().when()));
         }
         Ok(format!("<{}>", info.join(" ")))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(call) = self.call.peek() {
-            if let Some(call) = call.as_ref() {
-                visit.call(&call.callback)?;
-                visit.call(&call.args)?;
-                match &call.native {
-                    Some(Native::Stream(transport)) => visit.call(transport)?,
-                    Some(Native::Datagram(transport)) => visit.call(transport)?,
-                    Some(Native::Socket(call)) => visit.call(call)?,
-                    None => {}
-                }
+        let Some(state) = self.state.peek() else {
+            return Ok(());
+        };
+        if let Some(call) = &state.call {
+            visit.call(&call.callback)?;
+            match &call.args {
+                Args::None => {}
+                Args::One(arg) => visit.call(arg)?,
+                Args::Many(args) => visit.call(args)?,
+            }
+            match &call.native {
+                Some(Native::Stream(transport)) => visit.call(transport)?,
+                Some(Native::Datagram(transport)) => visit.call(transport)?,
+                Some(Native::Socket(call)) => visit.call(call)?,
+                None => {}
             }
         }
-        for cell in [&self.context, &self.source_traceback] {
-            if let Some(object) = cell.peek() {
-                visit.call(&*object)?;
-            }
+        match &state.context {
+            Context::None => {}
+            Context::Made(object) | Context::ToMake(object) => visit.call(object)?,
         }
-        if let Some(owner) = self.owner.peek() {
-            visit.call(&*owner)?;
+        visit.call(&state.owner)?;
+        match &state.debug {
+            Some(debug) => visit.call(&debug.source_traceback),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        drop(self.call.replace(py, None));
-        drop(self.context.replace(py, None));
-        drop(self.owner.replace(py, None));
-        drop(self.source_traceback.replace(py, None));
-    }
-}
-
-impl TimerHandle {
-    /// Makes a handle that is due at `when`, in seconds on the loop's clock.
-    pub(crate) fn create<'py>(
-        handle: Handle,
-        py: Python<'py>,
-        when: f64,
-    ) -> PyResult<Bound<'py, Self>> {
-        let timer = Self {
-            when,
-            key: GilCell::new(None),
-        };
-        Bound::new(py, PyClassInitializer::from(handle).add_subclass(timer))
-    }
-
-    pub(crate) fn set_key(&self, py: Python<'_>, key: TimerKey) {
-        self.key.replace(py, Some(key));
-    }
-}
-
-#[pymethods]
-impl TimerHandle {
-    /// The time at which the callback is due, in seconds on the loop's clock.
-    fn when(&self) -> f64 {
-        self.when
-    }
-
-    #[getter]
-    fn _when(&self) -> f64 {
-        self.when
-    }
-
-    /// Whether the loop still holds the timer.
-    #[getter]
-    fn _scheduled(slf: &Bound<'_, Self>) -> bool {
-        let py = slf.py();
-        let Some(key) = slf.get().key.with(py, |key| *key) else {
-            return false;
-        };
-        let owner = slf.as_super().get().owner.get(py);
-        owner.is_some_and(|owner| {
-            owner
-                .bind(py)
-                .get()
-                .engine(py, |engine| engine.deadline(key).is_some())
-                .unwrap_or(false)
-        })
-    }
-
-    /// Keeps the callback from being called and frees it at once.
-    fn cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        Handle::cancel_call(slf.as_super())?;
-        if let Some(key) = slf.get().key.replace(py, None) {
-            if let Some(owner) = slf.as_super().get().owner.get(py) {
-                let job = owner.bind(py).get().engine(py, |engine| engine.cancel(key));
-                drop(job);
-            }
-        }
-        Ok(())
-    }
-
-    fn __hash__(slf: &Bound<'_, Self>) -> PyResult<isize> {
-        slf.get().when.into_pyobject(slf.py())?.hash()
-    }
-
-    fn __richcmp__(
-        slf: &Bound<'_, Self>,
-        other: &Bound<'_, PyAny>,
-        op: pyo3::pyclass::CompareOp,
-    ) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let Ok(other) = other.cast::<Self>() else {
-            return Ok(py.NotImplemented());
-        };
-        let same = slf.is(other)
-            || (slf.as_super().get().is_cancelled() == other.as_super().get().is_cancelled()
-                && slf.get().when == other.get().when
-                && Self::equal_calls(slf, other)?);
-        let (a, b) = (slf.get().when, other.get().when);
-        use pyo3::pyclass::CompareOp::{Eq, Ge, Gt, Le, Lt, Ne};
-        let answer = match op {
-            Eq => same,
-            Ne => !same,
-            Lt => a < b,
-            Le => a < b || same,
-            Gt => a > b,
-            Ge => a > b || same,
-        };
-        Ok(answer.into_pyobject(py)?.to_owned().into_any().unbind())
-    }
-}
-
-impl TimerHandle {
-    fn equal_calls(a: &Bound<'_, Self>, b: &Bound<'_, Self>) -> PyResult<bool> {
-        let py = a.py();
-        match (
-            a.as_super().get().call_parts(py),
-            b.as_super().get().call_parts(py),
-        ) {
-            (Some((callback, args)), Some((other, others))) => {
-                Ok(callback.bind(py).eq(other)? && args.bind(py).eq(others)?)
-            }
-            (None, None) => Ok(true),
-            _ => Ok(false),
-        }
+        drop(self.state.take(py));
     }
 }

@@ -69,6 +69,8 @@ mod _evio {
     #[pymodule_export]
     use crate::core::LoopCore;
     #[pymodule_export]
+    use crate::core::call_soon::call_soon_method;
+    #[pymodule_export]
     use crate::crossing::Crossing;
     #[pymodule_export]
     use crate::datagram::{Datagram, DatagramCore, can_datagram};
@@ -136,6 +138,13 @@ mod _evio {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
         crate::greenlet::load(py)?;
+        crate::context::prepare(py)?;
+        crate::handle::keep_handles(py)?;
+        let core = py.get_type::<LoopCore>();
+        core.setattr(
+            "call_soon",
+            crate::core::call_soon::call_soon_method(&core)?,
+        )?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 

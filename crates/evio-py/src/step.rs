@@ -16,13 +16,14 @@ use crate::core::{Callback, LoopCore};
 use crate::driver::Driver;
 use crate::green_wait::GreenWait;
 use crate::greenlet::{self, Greenlet};
-use crate::handle::{Handle, Outcome};
+use crate::handle::Handle;
 use crate::hub::{self, HubCore};
 use crate::identity::Identity;
-use crate::{block_check, clock, context as contexts, descent, driver, task};
+use crate::{block_check, clock, descent, driver, task};
 
 mod errand;
 mod restore;
+mod run;
 mod turn;
 
 pub(crate) use errand::Errand;
@@ -50,17 +51,18 @@ fn take_active() -> Option<Py<Step>> {
         return None;
     }
     let active = ACTIVE.with(|slot| slot.replace(None));
-    if active.is_some() {
+    if let Some(step) = &active {
+        step.get().is_active.set(false);
         ACTIVE_THREADS.fetch_sub(1, Ordering::Relaxed);
     }
     active
 }
 
 fn set_active(step: Py<Step>) {
-    let old = ACTIVE.with(|slot| slot.replace(Some(step)));
-    if old.is_none() {
-        ACTIVE_THREADS.fetch_add(1, Ordering::Relaxed);
-    }
+    let old = take_active();
+    step.get().is_active.set(true);
+    ACTIVE_THREADS.fetch_add(1, Ordering::Relaxed);
+    ACTIVE.with(|slot| slot.replace(Some(step)));
     drop(old);
 }
 
@@ -74,17 +76,27 @@ pub(crate) fn any_displaced() -> bool {
     DISPLACED.load(Ordering::Relaxed) != 0
 }
 
+/// What a step runs, or ran last.
+#[derive(Default)]
+struct Running {
+    /// How many callbacks were begun: names one of them.
+    number: u64,
+    handle: Option<Py<Handle>>,
+    context: Option<Py<PyAny>>,
+    /// The watcher whose readiness it is for.
+    watch: Option<Key>,
+    /// Stands for a callback that is no task's, where green code asks who runs.
+    run: Option<Py<CallbackRun>>,
+}
+
 /// What one greenlet of a driver is busy with; calling it is the greenlet's whole life.
 #[pyclass(frozen, weakref, module = "eventlet_asyncio._evio")]
 pub(crate) struct Step {
     driver: GilCell<Option<Py<Driver>>>,
     core: GilCell<Option<Py<LoopCore>>>,
     greenlet: GilCell<Option<Greenlet>>,
-    /// The callback that runs.
-    handle: GilCell<Option<Py<Handle>>>,
-    context: GilCell<Option<Py<PyAny>>>,
+    running: GilCell<Running>,
     turn: GilCell<Option<turn::Turn>>,
-    watch: GilCell<Option<Key>>,
     saved: GilCell<Option<Identity>>,
     blocked: GilCell<Option<Greenlet>>,
     due_cancel: GilCell<Option<DueCancel>>,
@@ -95,11 +107,9 @@ pub(crate) struct Step {
     started: GilCell<Option<PyResult<Py<PyAny>>>>,
     /// The future for which `await_` waits in this step.
     waits_for: GilCell<Option<Py<PyAny>>>,
+    /// Its identity is installed.
+    is_active: Flag,
     busy: Flag,
-    /// How many callbacks were begun: names one of them.
-    callbacks: GilCell<u64>,
-    /// Stands for a callback that is no task's, where green code asks who runs.
-    run: GilCell<Option<Py<CallbackRun>>>,
     parked: Flag,
     has_parked: Flag,
     parked_since: GilCell<u64>,
@@ -139,11 +149,19 @@ pub(crate) fn owner(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     if let Some(task) = Identity::current_task(py, &core.into_any())? {
         return Ok(task);
     }
-    if let Some(run) = this.run.get(py) {
+    let known = this.running.with(py, |running| {
+        let run = running.run.as_ref()?;
+        Some(run.clone_ref(py))
+    });
+    if let Some(run) = known {
         return Ok(run.into_bound(py).into_any());
     }
     let run = Bound::new(py, CallbackRun)?;
-    drop(this.run.replace(py, Some(run.clone().unbind())));
+    let kept = Some(run.clone().unbind());
+    let old = this
+        .running
+        .with(py, |running| std::mem::replace(&mut running.run, kept));
+    drop(old);
     Ok(run.into_any())
 }
 
@@ -240,7 +258,7 @@ pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     this.parked_since.replace(py, clock::now(py));
     if let Some(core) = this.core.get(py) {
         let core = core.bind(py).get();
-        if let Some(key) = this.watch.with(py, |key| *key) {
+        if let Some(key) = this.running.with(py, |running| running.watch) {
             core.engine(py, |engine| engine.disarm(key));
         }
         core.add_parked(py, step.clone().unbind());
@@ -316,10 +334,8 @@ impl Step {
                 driver: GilCell::new(Some(driver.clone().unbind())),
                 core: GilCell::new(None),
                 greenlet: GilCell::new(None),
-                handle: GilCell::new(None),
-                context: GilCell::new(None),
+                running: GilCell::new(Running::default()),
                 turn: GilCell::new(None),
-                watch: GilCell::new(None),
                 saved: GilCell::new(None),
                 blocked: GilCell::new(None),
                 due_cancel: GilCell::new(None),
@@ -328,9 +344,8 @@ impl Step {
                 caller: GilCell::new(None),
                 started: GilCell::new(None),
                 waits_for: GilCell::new(None),
+                is_active: Flag::new(false),
                 busy: Flag::new(false),
-                callbacks: GilCell::new(0),
-                run: GilCell::new(None),
                 parked: Flag::new(false),
                 has_parked: Flag::new(false),
                 parked_since: GilCell::new(0),
@@ -353,13 +368,18 @@ impl Step {
 
     /// The context in which the step runs.
     pub(crate) fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.context.get(py)
+        self.running.with(py, |running| {
+            let context = running.context.as_ref()?;
+            Some(context.clone_ref(py))
+        })
     }
 
     /// Whether the step runs in a context.
     pub(crate) fn runs_in(&self, py: Python<'_>, context: &Bound<'_, PyAny>) -> bool {
-        self.context
-            .with(py, |own| own.as_ref().is_some_and(|own| own.is(context)))
+        self.running.with(py, |running| {
+            let own = running.context.as_ref();
+            own.is_some_and(|own| own.is(context))
+        })
     }
 
     /// The loop whose callback the step runs.
@@ -374,12 +394,6 @@ impl Step {
         future: Option<Py<PyAny>>,
     ) -> Option<Py<PyAny>> {
         self.waits_for.replace(py, future)
-    }
-
-    fn begin_callback(&self, py: Python<'_>) {
-        drop(self.run.take(py));
-        self.busy.set(true);
-        self.callbacks.with(py, |callbacks| *callbacks += 1);
     }
 
     fn forget_displaced(&self, slf: &Bound<'_, Self>) {
@@ -406,146 +420,6 @@ impl Step {
         self.greenlet
             .get(py)
             .map(|greenlet| greenlet.into_bound(py))
-    }
-
-    /// Runs one callback in its context and under the loop's identity.
-    ///
-    /// # Errors
-    ///
-    /// Those that end the loop; all others went to its exception handler.
-    pub(crate) fn run_callback(
-        slf: &Bound<'_, Self>,
-        core: &Bound<'_, LoopCore>,
-        callback: Callback,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let (handle, key) = (callback.0.into_bound(py), callback.1);
-        if handle.get().is_cancelled() {
-            return Ok(());
-        }
-        let Some(context) = handle.get().context(py) else {
-            return Ok(());
-        };
-        Self::activate(slf, core)?;
-        let context = context.into_bound(py);
-        let ahead = match Self::ahead_of(core, &handle)? {
-            None if contexts::enter(&context)? => None,
-            None => match Self::inside(core, &context) {
-                None => {
-                    // Not ours to wait for: let the stdlib's own way of running it tell the handler.
-                    return handle.call_method0(intern!(py, "_run")).map(drop);
-                }
-                inside => inside,
-            },
-            ahead => ahead,
-        };
-        if let Some(step) = ahead {
-            step.get().defer(core, handle, key);
-            return Ok(());
-        }
-        this.begin_callback(py);
-        this.watch.replace(py, key);
-        drop(this.context.replace(py, Some(context.clone().unbind())));
-        drop(this.handle.replace(py, Some(handle.clone().unbind())));
-        let outcome = if core.get().debug() {
-            Self::invoke_timed(slf, core, &handle)?
-        } else {
-            handle.get().invoke(py)
-        };
-        let exited = contexts::exit(&context);
-        drop(this.context.take_bound(py));
-        drop(this.handle.take_bound(py));
-        let settled = Handle::settle(&handle, outcome);
-        this.busy.set(false);
-        Self::after_callback(slf, core)?;
-        settled?;
-        exited
-    }
-
-    /// What a callback that parked owes to others when it is over.
-    fn after_callback(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let key = this.watch.take(py);
-        if let Some(identity) = this.saved.take(py) {
-            // It was put away by somebody who then switched back past everything of ours.
-            this.forget_displaced(slf);
-            drop(identity);
-        }
-        if !this.has_parked.replace(false) {
-            return Ok(());
-        }
-        this.end_turn(py);
-        if let Some(due) = this.due_cancel.take(py) {
-            // It has reached an await, or its end.
-            py.import("eventlet_asyncio._steps")?
-                .call_method1("cancel_left", (due.task, due.exception))?;
-        }
-        let core = core.get();
-        let rearm = |key| {
-            // A watcher that went away meanwhile needs no arming; a descriptor that did, likewise.
-            drop(core.engine(py, |engine| engine.arm(key)));
-        };
-        if let Some(key) = key {
-            rearm(key);
-        }
-        for (handle, key) in this.deferred.take(py).into_iter().rev() {
-            match key {
-                // Level-triggered: if there is still something to do, the poll will say so.
-                Some(key) => rearm(key),
-                None => core.push_again(py, handle),
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the call as asyncio's debug mode does: known while it runs, and timed.
-    fn invoke_timed(
-        slf: &Bound<'_, Self>,
-        core: &Bound<'_, LoopCore>,
-        handle: &Bound<'_, Handle>,
-    ) -> PyResult<Outcome> {
-        let py = slf.py();
-        core.setattr(intern!(py, "_current_handle"), handle)?;
-        slf.get().parked_time.replace(py, 0);
-        let start = clock::now(py);
-        let outcome = handle.get().invoke(py);
-        let parked = slf.get().parked_time.with(py, |time| *time);
-        let took = clock::now(py).saturating_sub(start).saturating_sub(parked);
-        core.setattr(intern!(py, "_current_handle"), py.None())?;
-        core.call_method1(
-            intern!(py, "_report_slow_callback"),
-            (handle, clock::seconds(took)),
-        )?;
-        Ok(outcome)
-    }
-
-    /// Installs the loop's identity for this step, unless it is installed already.
-    fn activate(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
-        let py = slf.py();
-        let same = |own: &mut Option<Py<LoopCore>>| own.as_ref().is_some_and(|own| own.is(core));
-        if any_active() && ACTIVE.with(|slot| slot.holds(slf)) && slf.get().core.with(py, same) {
-            return Ok(());
-        }
-        if let Some(step) = active(py) {
-            let this = step.bind(py).get();
-            let same_loop = this.core.with(py, |active| {
-                active.as_ref().is_some_and(|active| active.is(core))
-            });
-            if same_loop && (step.is(slf) || !this.busy.get()) {
-                if !step.is(slf) {
-                    drop(slf.get().core.replace(py, Some(core.clone().unbind())));
-                    set_active(slf.clone().unbind());
-                }
-                return Ok(());
-            }
-            put_away(py)?;
-        }
-        drop(slf.get().core.replace(py, Some(core.clone().unbind())));
-        Identity::of_loop(py, core.clone().into_any().unbind())?.install(py)?;
-        set_active(slf.clone().unbind());
-        Ok(())
     }
 }
 
@@ -578,7 +452,7 @@ impl Step {
     /// The number of the callback that is under way, or was last.
     #[getter]
     fn callback(&self, py: Python<'_>) -> u64 {
-        self.callbacks.with(py, |callbacks| *callbacks)
+        self.running.with(py, |running| running.number)
     }
 
     /// Whether a callback is under way.
@@ -631,13 +505,7 @@ impl Step {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for cell in [
-            &self.greenlet,
-            &self.context,
-            &self.blocked,
-            &self.caller,
-            &self.waits_for,
-        ] {
+        for cell in [&self.greenlet, &self.blocked, &self.caller, &self.waits_for] {
             if let Some(object) = cell.peek() {
                 visit.call(&*object)?;
             }
@@ -645,8 +513,10 @@ impl Step {
         if let Some(driver) = self.driver.peek() {
             visit.call(&*driver)?;
         }
-        if let Some(handle) = self.handle.peek() {
-            visit.call(&*handle)?;
+        if let Some(running) = self.running.peek() {
+            visit.call(&running.handle)?;
+            visit.call(&running.context)?;
+            visit.call(&running.run)?;
         }
         if let Some(turn) = self.turn.peek() {
             turn.as_ref().map_or(Ok(()), |turn| turn.traverse(&visit))?;
@@ -683,12 +553,11 @@ impl Step {
         drop(self.driver.take(py));
         drop(self.core.take(py));
         drop(self.greenlet.take(py));
-        drop((self.handle.take(py), self.context.take(py)));
+        drop(self.running.take(py));
         self.end_turn(py);
         drop(self.saved.take(py));
         drop(self.blocked.take(py));
         drop(self.due_cancel.take(py));
-        drop(self.run.take(py));
         drop(self.deferred.take(py));
         drop(self.errand.take(py));
         drop(self.caller.take(py));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{File, arrows, lexer};
 
 /// The files that may contain `unsafe`, each with the promise it keeps.
-const UNSAFE_FILES: [(&str, &str); 16] = [
+const UNSAFE_FILES: [(&str, &str); 19] = [
     ("crates/evio-py/src/cell.rs", "shares what the GIL protects"),
     (
         "crates/evio-py/src/chunks.rs",
@@ -17,6 +17,14 @@ const UNSAFE_FILES: [(&str, &str); 16] = [
     (
         "crates/evio-py/src/context.rs",
         "enters and leaves contexts",
+    ),
+    (
+        "crates/evio-py/src/context/lazy.rs",
+        "exchanges the variables of contexts",
+    ),
+    (
+        "crates/evio-py/src/core/call_soon.rs",
+        "makes a method that CPython calls directly",
     ),
     (
         "crates/evio-py/src/exit.rs",
@@ -30,6 +38,10 @@ const UNSAFE_FILES: [(&str, &str); 16] = [
     (
         "crates/evio-py/src/greenlet.rs",
         "calls the C API of greenlet",
+    ),
+    (
+        "crates/evio-py/src/handle/pool.rs",
+        "keeps objects without references",
     ),
     (
         "crates/evio-py/src/hooks.rs",

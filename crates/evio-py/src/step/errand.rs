@@ -42,12 +42,14 @@ impl Step {
             return Ok(None);
         };
         Self::activate(slf, core)?;
-        this.begin_callback(py);
-        drop(this.context.replace(py, Some(context.clone_ref(py))));
+        this.begin(None, context.bind(py), None);
         let task = task::start(coroutine.bind(py), core.as_any(), context.bind(py));
-        drop((coroutine, context, this.context.take(py)));
+        drop((coroutine, context));
+        this.end(py);
         this.busy.set(false);
-        Self::after_callback(slf, core)?;
+        if this.has_parked.get() {
+            Self::after_park(slf, core)?;
+        }
         put_away(py)?;
         let caller = this.caller.take(py);
         match task {

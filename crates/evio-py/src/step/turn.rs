@@ -85,10 +85,9 @@ impl Turn {
 
     fn of_any(handle: &Bound<'_, Handle>) -> PyResult<Option<Self>> {
         let py = handle.py();
-        let Some((callback, args)) = handle.get().call_parts(py) else {
+        let Some((callback, args)) = handle.get().call_shown(py)? else {
             return Ok(None);
         };
-        let callback = callback.bind(py);
         let classes = classes(py)?;
         let class = callback.get_type();
         if !class.is(&classes.method) && !class.is(&classes.native_method) {
@@ -113,7 +112,7 @@ impl Turn {
                     transport: Some(owner.unbind()),
                 }))
             }
-            "connection_made" => match args.bind(py).get_item(0) {
+            "connection_made" => match args.get_item(0) {
                 Ok(transport) if is_transport(&transport)? => Ok(Some(Self {
                     transport: Some(transport.unbind()),
                     protocol: Some(owner.unbind()),
@@ -173,7 +172,11 @@ impl Turn {
 impl Step {
     /// Notes whose turn it is, as a callback parks that is no task's.
     pub(super) fn keep_turn(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(handle) = self.handle.get(py) else {
+        let handle = self.running.with(py, |running| {
+            let handle = running.handle.as_ref()?;
+            Some(handle.clone_ref(py))
+        });
+        let Some(handle) = handle else {
             return Ok(());
         };
         let handle = handle.bind(py);

@@ -1,0 +1,157 @@
+//! Contexts that are made when somebody needs them.
+//!
+//! To schedule a callback copies the context of the running code, which is an object that the garbage
+//! collector counts and that most often ends with the callback. What it holds is an object that never
+//! changes, its *variables*, to which a reference does as well. CPython has no function for
+//! them, and where it keeps them is private. So their place is looked for, once.
+
+use std::ptr;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::cell::{GilCell, Once};
+
+type Object = *mut ffi::PyObject;
+
+/// The words of a thread's state that are its own on every Python: the place lies among them.
+const WORDS: usize = 35;
+
+struct Places {
+    /// Of the entered context, in words from the beginning of a thread's state.
+    entered: usize,
+    /// Of a context's variables, in words from the beginning of a context.
+    variables: usize,
+    /// The variables of a context without any.
+    none: Py<PyAny>,
+}
+
+/// A context that was of one callback and that nobody else knows, without variables.
+static SPARE: GilCell<Option<Py<PyAny>>> = GilCell::new(None);
+
+static PLACES: Once<Option<Places>> = Once::new();
+
+/// Looks for the places, without which contexts are copied.
+pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
+    PLACES.get_or_try_init(py, || find(py)).map(drop)
+}
+
+#[inline]
+fn places(py: Python<'_>) -> Option<&'static Places> {
+    PLACES.get(py)?.as_ref()
+}
+
+fn find(py: Python<'_>) -> PyResult<Option<Places>> {
+    let (context, other) = (empty(py)?, empty(py)?);
+    // SAFETY: a context is of exactly its class, which says how large it is; of the state of the running
+    // thread that many words are read by nobody else while it is attached.
+    let (words, state) = unsafe {
+        let size = (*ffi::Py_TYPE(context.as_ptr())).tp_basicsize / size_of::<usize>() as isize;
+        let words = std::slice::from_raw_parts(context.as_ptr().cast::<usize>(), size as usize);
+        (words, ffi::PyThreadState_Get().cast::<usize>())
+    };
+    // It was never entered and has no weak references: all else is null.
+    let header = size_of::<ffi::PyObject>() / size_of::<usize>();
+    let Some(variables) = only(header..words.len(), |place| words[place] != 0) else {
+        return Ok(None);
+    };
+    // SAFETY: the word is no number, as those of a new context are 0.
+    let none = unsafe { Bound::from_borrowed_ptr(py, words[variables] as Object) };
+    if none.get_type().name()? != "hamt" {
+        return Ok(None);
+    }
+    let wanted = |context: &Bound<'_, PyAny>| {
+        if !super::enter(context)? {
+            return Ok(None);
+        }
+        let wanted = context.as_ptr() as usize;
+        // SAFETY: as above.
+        let place = only(0..WORDS, |place| unsafe { *state.add(place) } == wanted);
+        super::exit(context)?;
+        Ok::<_, PyErr>(place)
+    };
+    let entered = wanted(&context)?;
+    if entered.is_none() || entered != wanted(&other)? {
+        return Ok(None);
+    }
+    Ok(entered.map(|entered| Places {
+        entered,
+        variables,
+        none: none.unbind(),
+    }))
+}
+
+/// The only number of a range of which something is true.
+fn only(mut range: std::ops::Range<usize>, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+    let found = range.find(|&place| is_it(place))?;
+    range.all(|place| !is_it(place)).then_some(found)
+}
+
+/// A context without variables.
+fn empty(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: attached; null comes with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_New()) }
+}
+
+/// The variables of the running code; `None` where only a copy of its context has them.
+#[inline]
+pub(crate) fn variables(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+    let places = places(py)?;
+    // SAFETY: the thread's state has a context or null in that word, and a context has its variables in
+    // the other, never null.
+    unsafe {
+        let state = ffi::PyThreadState_Get().cast::<Object>();
+        let entered = *state.add(places.entered);
+        Some(if entered.is_null() {
+            places.none.bind(py).clone()
+        } else {
+            Bound::from_borrowed_ptr(py, *entered.cast::<Object>().add(places.variables))
+        })
+    }
+}
+
+/// A context without variables that nobody knows.
+#[inline]
+pub(crate) fn blank(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    match SPARE.take(py) {
+        Some(spare) => Ok(spare.into_bound(py)),
+        None => empty(py),
+    }
+}
+
+/// Exchanges the variables of a context that nobody has entered for others, which [`variables`] gave.
+#[inline]
+pub(crate) fn exchange(context: &Bound<'_, PyAny>, variables: &mut Py<PyAny>) {
+    let py = context.py();
+    if let Some(places) = places(py) {
+        // SAFETY: the word owns a reference, before and after; no Python code runs in between. What
+        // CPython remembers of a context's variables it forgets when another is entered.
+        unsafe {
+            let field = context.as_ptr().cast::<Py<PyAny>>().add(places.variables);
+            ptr::swap(field, variables);
+        }
+    }
+}
+
+/// Keeps a context that was left as a blank one, if nobody else knows it.
+#[inline]
+pub(crate) fn give_back(context: Bound<'_, PyAny>) {
+    let py = context.py();
+    // SAFETY: a live object, of whose class the offset is that of a pointer.
+    let is_unknown = unsafe {
+        let references = (*ffi::Py_TYPE(context.as_ptr())).tp_weaklistoffset;
+        let references = context.as_ptr().byte_offset(references).cast::<Object>();
+        ffi::Py_REFCNT(context.as_ptr()) == 1 && (*references).is_null()
+    };
+    let Some(places) = places(py).filter(|_| is_unknown) else {
+        return;
+    };
+    let mut variables = places.none.clone_ref(py);
+    exchange(&context, &mut variables);
+    let other = SPARE.replace(py, Some(context.unbind()));
+    // Not before: what is freed by it may schedule and run.
+    drop((
+        variables.into_bound(py),
+        other.map(|other| other.into_bound(py)),
+    ));
+}
