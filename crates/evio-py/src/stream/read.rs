@@ -15,7 +15,7 @@ const READ_ERROR: &str = "Fatal read error on socket transport";
 /// Receives once, and tells the protocol what came of it.
 pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> {
     let py = transport.py();
-    if stream.is_lost() || stream.sock.with(py, |sock| sock.is_none()) {
+    if stream.is_lost() || !stream.has_sock(py) {
         return Ok(());
     }
     // One of None fails as it does in asyncio, instead of leaving the data there for ever.

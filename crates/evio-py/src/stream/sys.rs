@@ -2,7 +2,7 @@
 //! transport keeps its fields.
 
 use std::cell::UnsafeCell;
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 #[cfg(target_os = "linux")]
@@ -21,7 +21,7 @@ use crate::address::Address;
 use crate::cell::{GilCell, Once, intern};
 
 /// What is received at once, in bytes, at most.
-const MOST: usize = 256 * 1024;
+pub(crate) const MOST: usize = 256 * 1024;
 
 /// From this size on, in bytes, it is dearer to copy data than to shorten a `bytes` that was too long.
 const LARGE: usize = 8 * 1024;
@@ -162,13 +162,34 @@ pub(crate) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::send(fd, start, data.len(), SEND_FLAGS) })
 }
 
-/// Receives a datagram, and notes its address.
+/// Receives a datagram of up to so many bytes, [`MOST`] at most, and notes its address.
 pub(crate) fn receive_from<'py>(
     py: Python<'py>,
     fd: RawFd,
+    size: usize,
     address: &mut Address,
 ) -> io::Result<Bound<'py, PyBytes>> {
     let mut memory = take_memory(py);
+    let received = receive_from_to(fd, &mut memory[..size], address);
+    let data = received.map(|size| PyBytes::new(py, &memory[..size]));
+    MEMORY.replace(py, memory);
+    data
+}
+
+/// Receives a datagram of up to so many bytes into the memory of an object, as [`receive_into`] does.
+pub(crate) fn receive_from_into(
+    buffer: &Bound<'_, PyAny>,
+    size: usize,
+    descriptor: impl FnOnce() -> RawFd,
+    address: &mut Address,
+) -> PyResult<io::Result<usize>> {
+    let mut view = View::with(buffer, ffi::PyBUF_WRITABLE)?;
+    let memory = view.bytes_mut();
+    let size = size.min(memory.len());
+    Ok(receive_from_to(descriptor(), &mut memory[..size], address))
+}
+
+fn receive_from_to(fd: RawFd, memory: &mut [u8], address: &mut Address) -> io::Result<usize> {
     let (start, size) = (memory.as_mut_ptr().cast::<c_void>(), memory.len());
     let mut length = 0;
     let received = retry(|| {
@@ -179,9 +200,7 @@ pub(crate) fn receive_from<'py>(
         unsafe { libc::recvfrom(fd, start, size, libc::MSG_DONTWAIT, room, &raw mut length) }
     });
     address.set_length(length as usize);
-    let data = received.map(|size| PyBytes::new(py, &memory[..size]));
-    MEMORY.replace(py, memory);
-    data
+    received
 }
 
 /// Sends a datagram to an address.
@@ -193,20 +212,37 @@ pub(crate) fn send_to(fd: RawFd, data: &[u8], address: &Address) -> io::Result<u
     retry(|| unsafe { libc::sendto(fd, start, data.len(), SEND_FLAGS, to, length) })
 }
 
-/// Tells audit hooks what a socket's `sendto()` would.
-pub(crate) fn audit_sendto(sock: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Connects a socket that does not block, or begins to.
+pub(crate) fn connect(fd: RawFd, address: &Address) -> io::Result<()> {
+    let to = address.as_bytes();
+    let (to, length) = (to.as_ptr().cast(), to.len() as libc::socklen_t);
+    // SAFETY: the address is readable and as long as the call says; the kernel checks the number.
+    count(unsafe { libc::connect(fd, to, length) } as isize).map(drop)
+}
+
+/// What has become of a connection that a socket began to make.
+pub(crate) fn connected(fd: RawFd) -> io::Result<()> {
+    let mut code: c_int = 0;
+    let mut size = size_of::<c_int>() as libc::socklen_t;
+    let start = (&raw mut code).cast();
+    // SAFETY: the option is a number of this size, which is written; the kernel checks the descriptor.
+    let returned =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, start, &raw mut size) };
+    count(returned as isize)?;
+    match code {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// Tells audit hooks what a socket does with an address, as its own methods do.
+pub(crate) fn audit(event: &CStr, sock: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<()> {
     unsafe extern "C" {
         fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
     }
     // SAFETY: attached; there are as many live objects as the format says.
-    let refused = unsafe {
-        PySys_Audit(
-            c"socket.sendto".as_ptr(),
-            c"OO".as_ptr(),
-            sock.as_ptr(),
-            to.as_ptr(),
-        )
-    } != 0;
+    let refused =
+        unsafe { PySys_Audit(event.as_ptr(), c"OO".as_ptr(), sock.as_ptr(), to.as_ptr()) } != 0;
     if refused {
         return Err(PyErr::take(sock.py()).expect("CPython sets an exception when it fails"));
     }
@@ -476,14 +512,29 @@ pub(super) fn set_nodelay(sock: &Bound<'_, PyAny>) -> io::Result<()> {
 }
 
 /// The address to which a socket is bound.
-pub(super) fn own_address(fd: RawFd, address: &mut Address) -> io::Result<()> {
+pub(super) fn own_address(fd: RawFd) -> io::Result<Address> {
+    // SAFETY: as `ask` has it.
+    ask(|room, length| unsafe { libc::getsockname(fd, room, length) })
+}
+
+/// The address to which a socket is connected.
+pub(super) fn peer_address(fd: RawFd) -> io::Result<Address> {
+    // SAFETY: as `ask` has it.
+    ask(|room, length| unsafe { libc::getpeername(fd, room, length) })
+}
+
+/// Has a call fill in an address: room that is writable, and how much there is of it. The kernel checks
+/// numbers of descriptors.
+fn ask(
+    call: impl FnOnce(*mut libc::sockaddr, *mut libc::socklen_t) -> c_int,
+) -> io::Result<Address> {
+    let mut address = Address::new();
     let room = address.room();
     let mut length = room.len() as libc::socklen_t;
-    let room = room.as_mut_ptr().cast::<libc::sockaddr>();
-    // SAFETY: the room is writable and as long as the call says; the kernel checks the number.
-    count(unsafe { libc::getsockname(fd, room, &raw mut length) } as isize)?;
+    let returned = call(room.as_mut_ptr().cast(), &raw mut length);
+    count(returned as isize)?;
     address.set_length(length as usize);
-    Ok(())
+    Ok(address)
 }
 
 /// Accepts a connection, which does not block, and notes whose it is.
