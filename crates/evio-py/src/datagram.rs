@@ -194,7 +194,7 @@ pub(crate) fn read_ready(transport: &Transport<'_>) -> PyResult<()> {
 }
 
 /// Whether nothing waits that would have its turn before the descriptors are looked at again.
-fn is_idle(owner: &Bound<'_, PyAny>) -> bool {
+pub(crate) fn is_idle(owner: &Bound<'_, PyAny>) -> bool {
     let py = owner.py();
     let Ok(owner) = owner.cast::<LoopCore>() else {
         return false;

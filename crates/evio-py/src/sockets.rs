@@ -234,7 +234,7 @@ fn attempt(sock: &Bound<'_, PyAny>, work: Work) -> PyResult<Done> {
             Err(error) => error,
         },
         Work::ReceiveInto(ref buffer) => {
-            match sys::receive_into(buffer.bind(py), || sys::descriptor(sock))? {
+            match sys::receive_into(buffer.bind(py), || sys::descriptor(sock))?.0 {
                 Ok(size) => return Ok(Done::Whole(number(py, size)?)),
                 Err(error) if blocks(&error) => return Ok(Done::Later(work)),
                 Err(error) => error,

@@ -9,14 +9,41 @@ use pyo3::types::PyBytes;
 
 use super::{Stream, Transport, end, fail, os_error, reader, sys};
 use crate::cell::intern;
+use crate::datagram::is_idle;
 
 const READ_ERROR: &str = "Fatal read error on socket transport";
 
-/// Receives once, and tells the protocol what came of it.
+/// How much is received before the descriptors are looked at again, in bytes, where nothing else waits.
+const MOST_AT_ONCE: usize = 1024 * 1024;
+
+/// Receives what is there, and tells the protocol what came of it.
 pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> {
+    let mut received = 0;
+    while let Some(size) = once(transport, stream)? {
+        // There is more, or will be soon: who sends so much may wait for room.
+        received += size;
+        if received >= MOST_AT_ONCE || !may_go_on(transport, stream) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a transport may receive again before anybody else has a turn.
+fn may_go_on(transport: &Transport<'_>, stream: &Stream) -> bool {
+    if stream.closing.get() || stream.paused.get() {
+        return false;
+    }
+    let owner = transport.getattr(intern!(transport.py(), "_loop"));
+    owner.is_ok_and(|owner| is_idle(&owner))
+}
+
+/// Receives once, and tells the protocol what came of it; how much it was, if that was all there was room
+/// for.
+fn once(transport: &Transport<'_>, stream: &Stream) -> PyResult<Option<usize>> {
     let py = transport.py();
     if stream.is_lost() || !stream.has_sock(py) {
-        return Ok(());
+        return Ok(None);
     }
     // One of None fails as it does in asyncio, instead of leaving the data there for ever.
     let protocol = stream.protocol.get(py).unwrap_or_else(|| py.None());
@@ -24,21 +51,21 @@ pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> 
     if stream.buffered.get() {
         return into_buffer(transport, stream, &protocol);
     }
-    let data = match sys::receive(py, stream.descriptor(py), stream.last()) {
-        Ok(Some(data)) => {
-            stream.set_last(data.as_bytes().len());
-            data
-        }
-        Ok(None) => return end::at_eof(transport, stream),
-        Err(error) => return refused(transport, &error),
+    let (data, is_full) = match sys::receive(py, stream.descriptor(py), stream.last()) {
+        Ok(Some(received)) => received,
+        Ok(None) => return end::at_eof(transport, stream).map(|()| None),
+        Err(error) => return refused(transport, &error).map(|()| None),
     };
+    let size = data.as_bytes().len();
+    stream.set_last(size);
     match deliver(stream, &protocol, data) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(Some(size).filter(|_| is_full)),
         Err(error) => fail(
             transport,
             error,
             "Fatal error: protocol.data_received() call failed.",
-        ),
+        )
+        .map(|()| None),
     }
 }
 
@@ -68,39 +95,32 @@ fn into_buffer<'py>(
     transport: &Transport<'py>,
     stream: &Stream,
     protocol: &Bound<'py, PyAny>,
-) -> PyResult<()> {
+) -> PyResult<Option<usize>> {
     let py = transport.py();
+    let fail = |error, what| fail(transport, error, what).map(|()| None);
     let buffer = match take_buffer(protocol) {
         Ok(buffer) => buffer,
         Err(error) => {
-            return fail(
-                transport,
-                error,
-                "Fatal error: protocol.get_buffer() call failed.",
-            );
+            return fail(error, "Fatal error: protocol.get_buffer() call failed.");
         }
     };
     // The protocol may have closed the transport, or blocked while somebody else did.
     if stream.is_lost() {
-        return Ok(());
+        return Ok(None);
     }
-    let received = match sys::receive_into(&buffer, || stream.descriptor(py)) {
+    let (received, room) = match sys::receive_into(&buffer, || stream.descriptor(py)) {
         Ok(received) => received,
-        Err(error) => return fail(transport, error, READ_ERROR),
+        Err(error) => return fail(error, READ_ERROR),
     };
     drop(buffer);
     let received = match received {
-        Ok(0) => return end::at_eof(transport, stream),
+        Ok(0) => return end::at_eof(transport, stream).map(|()| None),
         Ok(received) => received,
-        Err(error) => return refused(transport, &error),
+        Err(error) => return refused(transport, &error).map(|()| None),
     };
     match protocol.call_method1(intern!(py, "buffer_updated"), (received,)) {
-        Ok(_) => Ok(()),
-        Err(error) => fail(
-            transport,
-            error,
-            "Fatal error: protocol.buffer_updated() call failed.",
-        ),
+        Ok(_) => Ok(Some(received).filter(|_| received == room)),
+        Err(error) => fail(error, "Fatal error: protocol.buffer_updated() call failed."),
     }
 }
 

@@ -2,11 +2,9 @@
 //! transport keeps its fields.
 
 use std::cell::UnsafeCell;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
-#[cfg(target_os = "linux")]
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::PyClass;
@@ -19,6 +17,12 @@ use pyo3::types::{PyByteArray, PyBytes, PyCFunction, PyString, PyType};
 use super::{Stream, StreamCore, write};
 use crate::address::Address;
 use crate::cell::{GilCell, Once, intern};
+
+mod connection;
+
+#[cfg(target_os = "linux")]
+pub(crate) use connection::accept;
+pub(crate) use connection::{audit, connect, connected, own_address, peer_address, set_nodelay};
 
 /// What is received at once, in bytes, at most.
 pub(crate) const MOST: usize = 256 * 1024;
@@ -58,17 +62,23 @@ fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     }
 }
 
-/// Receives what is there, or `None` at the end of the stream, of which the last data had a certain
-/// length.
+/// Receives what is there, and whether it was all there was room for; or `None` at the end of the stream,
+/// of which the last data had a certain length.
 pub(super) fn receive(
     py: Python<'_>,
     fd: RawFd,
     last: usize,
-) -> io::Result<Option<Bound<'_, PyBytes>>> {
-    if last >= LARGE {
-        return receive_large(py, fd, (last + 1).next_power_of_two().min(MOST));
-    }
-    receive_small(py, fd, MOST)
+) -> io::Result<Option<(Bound<'_, PyBytes>, bool)>> {
+    let (data, room) = if last >= LARGE {
+        let room = (last + 1).next_power_of_two().min(MOST);
+        (receive_large(py, fd, room)?, room)
+    } else {
+        (receive_small(py, fd, MOST)?, MOST)
+    };
+    Ok(data.map(|data| {
+        let is_full = data.as_bytes().len() == room;
+        (data, is_full)
+    }))
 }
 
 /// Receives up to so many bytes, [`MOST`] at most, and copies them.
@@ -137,7 +147,8 @@ fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::recv(fd, start, size, libc::MSG_DONTWAIT) })
 }
 
-/// Receives into the memory of an object, which may run Python code before it gives that.
+/// Receives into the memory of an object, which may run Python code before it gives that; how much, and
+/// for how much there was room.
 ///
 /// # Errors
 ///
@@ -145,9 +156,10 @@ fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
 pub(crate) fn receive_into(
     buffer: &Bound<'_, PyAny>,
     descriptor: impl FnOnce() -> RawFd,
-) -> PyResult<io::Result<usize>> {
+) -> PyResult<(io::Result<usize>, usize)> {
     let mut view = View::with(buffer, ffi::PyBUF_WRITABLE)?;
-    Ok(receive_to(descriptor(), view.bytes_mut()))
+    let memory = view.bytes_mut();
+    Ok((receive_to(descriptor(), memory), memory.len()))
 }
 
 /// Whether an object has memory to receive into.
@@ -210,43 +222,6 @@ pub(crate) fn send_to(fd: RawFd, data: &[u8], address: &Address) -> io::Result<u
     let (to, length) = (to.as_ptr().cast(), to.len() as libc::socklen_t);
     // SAFETY: the memory of both is readable and as long as the call says; the kernel checks the number.
     retry(|| unsafe { libc::sendto(fd, start, data.len(), SEND_FLAGS, to, length) })
-}
-
-/// Connects a socket that does not block, or begins to.
-pub(crate) fn connect(fd: RawFd, address: &Address) -> io::Result<()> {
-    let to = address.as_bytes();
-    let (to, length) = (to.as_ptr().cast(), to.len() as libc::socklen_t);
-    // SAFETY: the address is readable and as long as the call says; the kernel checks the number.
-    count(unsafe { libc::connect(fd, to, length) } as isize).map(drop)
-}
-
-/// What has become of a connection that a socket began to make.
-pub(crate) fn connected(fd: RawFd) -> io::Result<()> {
-    let mut code: c_int = 0;
-    let mut size = size_of::<c_int>() as libc::socklen_t;
-    let start = (&raw mut code).cast();
-    // SAFETY: the option is a number of this size, which is written; the kernel checks the descriptor.
-    let returned =
-        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, start, &raw mut size) };
-    count(returned as isize)?;
-    match code {
-        0 => Ok(()),
-        code => Err(io::Error::from_raw_os_error(code)),
-    }
-}
-
-/// Tells audit hooks what a socket does with an address, as its own methods do.
-pub(crate) fn audit(event: &CStr, sock: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<()> {
-    unsafe extern "C" {
-        fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
-    }
-    // SAFETY: attached; there are as many live objects as the format says.
-    let refused =
-        unsafe { PySys_Audit(event.as_ptr(), c"OO".as_ptr(), sock.as_ptr(), to.as_ptr()) } != 0;
-    if refused {
-        return Err(PyErr::take(sock.py()).expect("CPython sets an exception when it fails"));
-    }
-    Ok(())
 }
 
 /// Sends what the socket takes of several pieces.
@@ -487,70 +462,6 @@ pub(crate) fn kind(sock: &Bound<'_, PyAny>) -> (c_int, c_int, c_int) {
     // SAFETY: as above.
     let sock = unsafe { &*sock.as_ptr().cast::<Socket>() };
     (sock.family, sock.kind, sock.protocol)
-}
-
-/// Has a TCP socket send at once what is small, too.
-pub(super) fn set_nodelay(sock: &Bound<'_, PyAny>) -> io::Result<()> {
-    let (family, kind, protocol) = kind(sock);
-    let is_internet = family == libc::AF_INET || family == libc::AF_INET6;
-    if !is_internet || kind != libc::SOCK_STREAM || protocol != libc::IPPROTO_TCP {
-        return Ok(());
-    }
-    let on: c_int = 1;
-    let (start, size) = ((&raw const on).cast(), size_of::<c_int>());
-    // SAFETY: the option is a number of this size, which is read; the kernel checks the descriptor.
-    let returned = unsafe {
-        libc::setsockopt(
-            descriptor(sock),
-            libc::IPPROTO_TCP,
-            libc::TCP_NODELAY,
-            start,
-            size as libc::socklen_t,
-        )
-    };
-    count(returned as isize).map(drop)
-}
-
-/// The address to which a socket is bound.
-pub(super) fn own_address(fd: RawFd) -> io::Result<Address> {
-    // SAFETY: as `ask` has it.
-    ask(|room, length| unsafe { libc::getsockname(fd, room, length) })
-}
-
-/// The address to which a socket is connected.
-pub(super) fn peer_address(fd: RawFd) -> io::Result<Address> {
-    // SAFETY: as `ask` has it.
-    ask(|room, length| unsafe { libc::getpeername(fd, room, length) })
-}
-
-/// Has a call fill in an address: room that is writable, and how much there is of it. The kernel checks
-/// numbers of descriptors.
-fn ask(
-    call: impl FnOnce(*mut libc::sockaddr, *mut libc::socklen_t) -> c_int,
-) -> io::Result<Address> {
-    let mut address = Address::new();
-    let room = address.room();
-    let mut length = room.len() as libc::socklen_t;
-    let returned = call(room.as_mut_ptr().cast(), &raw mut length);
-    count(returned as isize)?;
-    address.set_length(length as usize);
-    Ok(address)
-}
-
-/// Accepts a connection, which does not block, and notes whose it is.
-#[cfg(target_os = "linux")]
-pub(crate) fn accept(fd: RawFd, address: &mut Address) -> io::Result<OwnedFd> {
-    let room = address.room();
-    let mut length = room.len() as libc::socklen_t;
-    let room = room.as_mut_ptr().cast::<libc::sockaddr>();
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: the room is writable and as long as the call says; the kernel checks the number.
-    let accepted = retry(|| unsafe { libc::accept4(fd, room, &raw mut length, flags) } as isize)?;
-    address.set_length(length as usize);
-    let accepted =
-        RawFd::try_from(accepted).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
-    // SAFETY: it is new, and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(accepted) })
 }
 
 /// Whether a transport may call the system for a socket: it is CPython's, and has no methods of the
