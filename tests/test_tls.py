@@ -274,6 +274,8 @@ def test_another_protocol(both, certificates):
 @pytest.mark.parametrize("again", [False, True], ids=["once", "within itself"])
 def test_start_tls(both, certificates, again):
     server_side, client_side = certificates
+    if not isinstance(server_side, asyncio.base_events.ssl.SSLContext):
+        pytest.skip("eventlet has put another class in its place")
 
     async def main():
         loop = asyncio.get_running_loop()

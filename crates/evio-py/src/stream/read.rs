@@ -14,7 +14,7 @@ use crate::datagram::is_idle;
 const READ_ERROR: &str = "Fatal read error on socket transport";
 
 /// How much is received before the descriptors are looked at again, in bytes, where nothing else waits.
-const MOST_AT_ONCE: usize = 1024 * 1024;
+const MOST_AT_ONCE: usize = 8 * 1024 * 1024;
 
 /// Receives what is there, and tells the protocol what came of it.
 pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> {
