@@ -8,7 +8,7 @@ from eventlet_asyncio._evio import (
     Stream,
     StreamCore,
     can_datagram,
-    can_stream,
+    open_stream,  # noqa: F401
     write_method,
 )
 

@@ -71,8 +71,10 @@ class DatagramCore:
 def can_datagram(sock: object) -> bool:
     """Whether the socket is CPython's, has addresses that are understood, and no methods of the program's."""
 
-def can_stream(sock: object) -> bool:
-    """Whether the socket is CPython's, without methods of the program's that would be passed over."""
+def open_stream(
+    class_: type, owner: Any, sock: object, protocol: Any, waiter: Any, extra: Any, server: Any
+) -> Any:
+    """A new transport, made without frames of Python; `None` if the socket is not fit for one."""
 
 def write_method(class_: type, /) -> Any:
     """`write()` of a class of stream transports, as a method that takes one argument and nothing else."""

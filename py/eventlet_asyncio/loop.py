@@ -196,15 +196,13 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     def _make_socket_transport(
         self, sock, protocol, waiter=None, *, extra=None, server=None
     ):
-        if not _transports.can_stream(sock):
-            if type(extra) is _sockets.Peer:
-                extra = {"peername": extra.address()}
-            return super()._make_socket_transport(
-                sock, protocol, waiter, extra=extra, server=server
-            )
-        if sys.version_info >= (3, 12):
-            _sockets.ensure_free(self, sock)
-        return _transports.SocketTransport(self, sock, protocol, waiter, extra, server)
+        cls = _transports.SocketTransport
+        transport = _transports.open_stream(cls, self, sock, protocol, waiter, extra, server)
+        if transport is not None:
+            return transport
+        if type(extra) is _sockets.Peer:
+            extra = {"peername": extra.address()}
+        return super()._make_socket_transport(sock, protocol, waiter, extra=extra, server=server)
 
     _understands_peers = staticmethod(_make_socket_transport)
 

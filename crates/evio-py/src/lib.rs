@@ -122,7 +122,7 @@ mod _evio {
     #[pymodule_export]
     use crate::step::{CallbackRun, Step};
     #[pymodule_export]
-    use crate::stream::{Peer, Stream, StreamCore, can_stream, write_method};
+    use crate::stream::{Peer, Stream, StreamCore, open_stream, write_method};
     #[pymodule_export]
     use crate::threads::{discharge, enlist, hub_of_thread, hub_to_wait_in, is_here, py_wake};
     #[pymodule_export]

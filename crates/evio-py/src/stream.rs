@@ -24,9 +24,10 @@ mod reader;
 pub(crate) mod sys;
 mod write;
 
+pub(crate) use begin::open_stream;
 use known::Known;
 pub(crate) use known::Peer;
-pub(crate) use sys::{can_stream, write_method};
+pub(crate) use sys::write_method;
 
 /// The native part of `SocketTransport`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]

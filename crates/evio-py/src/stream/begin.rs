@@ -4,9 +4,13 @@ use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use super::{Stream, Transport, known, optional, os_error, read, sys};
 use crate::cell::{Once, intern};
+use crate::core::LoopCore;
+#[cfg(Py_3_12)]
+use crate::sockets;
 use crate::transports::Transports;
 
 /// What wakes a future, as the stdlib has it.
@@ -27,6 +31,40 @@ pub(super) struct Parts<'a, 'py> {
     pub(super) waiter: Option<&'a Bound<'py, PyAny>>,
     pub(super) extra: Option<&'a Bound<'py, PyAny>>,
     pub(super) server: &'a Bound<'py, PyAny>,
+}
+
+/// A new transport of a class for a socket, as its constructor makes it but for the frames; `None` if the
+/// socket is not one that the system can be called for.
+#[pyfunction]
+pub(crate) fn open_stream<'py>(
+    class_: &Bound<'py, PyType>,
+    owner: &Bound<'py, LoopCore>,
+    sock: &Bound<'py, PyAny>,
+    protocol: &Bound<'py, PyAny>,
+    waiter: Option<&Bound<'py, PyAny>>,
+    extra: Option<&Bound<'py, PyAny>>,
+    server: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = class_.py();
+    if !sys::can_stream(sock)? {
+        return Ok(None);
+    }
+    #[cfg(Py_3_12)]
+    sockets::ensure_free(owner, sock)?;
+    let fields = Bound::new(py, Stream::new())?;
+    let object = py.get_type::<PyAny>();
+    let transport = object.call_method1(intern!(py, "__new__"), (class_,))?;
+    transport.setattr(intern!(py, "_stream"), &fields)?;
+    let parts = Parts {
+        owner,
+        sock,
+        protocol,
+        waiter,
+        extra,
+        server,
+    };
+    begin(transport.cast()?, fields.get(), &parts)?;
+    Ok(Some(transport))
 }
 
 /// Fills in a new transport, and has the loop tell its protocol.

@@ -5,13 +5,13 @@ use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
 use super::{Stream, Transport, end, fail, os_error, reader, sys};
 use crate::cell::intern;
 use crate::datagram::is_idle;
 
 const READ_ERROR: &str = "Fatal read error on socket transport";
+const DATA_ERROR: &str = "Fatal error: protocol.data_received() call failed.";
 
 /// How much is received before the descriptors are looked at again, in bytes, where nothing else waits.
 const MOST_AT_ONCE: usize = 8 * 1024 * 1024;
@@ -51,6 +51,14 @@ fn once(transport: &Transport<'_>, stream: &Stream) -> PyResult<Option<usize>> {
     if stream.buffered.get() {
         return into_buffer(transport, stream, &protocol);
     }
+    let failed = |error| fail(transport, error, DATA_ERROR).map(|()| None);
+    if stream.feeds.get() {
+        match reader::target(&protocol) {
+            Ok(Some(target)) => return into_reader(transport, stream, &target),
+            Ok(None) => {}
+            Err(error) => return failed(error),
+        }
+    }
     let (data, is_full) = match sys::receive(py, stream.descriptor(py), stream.last()) {
         Ok(Some(received)) => received,
         Ok(None) => return end::at_eof(transport, stream).map(|()| None),
@@ -58,14 +66,9 @@ fn once(transport: &Transport<'_>, stream: &Stream) -> PyResult<Option<usize>> {
     };
     let size = data.as_bytes().len();
     stream.set_last(size);
-    match deliver(stream, &protocol, data) {
-        Ok(()) => Ok(Some(size).filter(|_| is_full)),
-        Err(error) => fail(
-            transport,
-            error,
-            "Fatal error: protocol.data_received() call failed.",
-        )
-        .map(|()| None),
+    match protocol.call_method1(intern!(py, "data_received"), (data,)) {
+        Ok(_) => Ok(Some(size).filter(|_| is_full)),
+        Err(error) => failed(error),
     }
 }
 
@@ -79,16 +82,24 @@ pub(super) fn watch(transport: &Transport<'_>, fd: RawFd) -> PyResult<()> {
         .map(drop)
 }
 
-fn deliver<'py>(
+/// Receives for a reader of asyncio's, into its own memory.
+fn into_reader(
+    transport: &Transport<'_>,
     stream: &Stream,
-    protocol: &Bound<'py, PyAny>,
-    data: Bound<'py, PyBytes>,
-) -> PyResult<()> {
-    if stream.feeds.get() && reader::feed(protocol, &data)? {
-        return Ok(());
+    target: &reader::Target<'_>,
+) -> PyResult<Option<usize>> {
+    let py = transport.py();
+    let failed = |error| fail(transport, error, DATA_ERROR).map(|()| None);
+    let size = match sys::receive_onto(&target.buffer, stream.descriptor(py)) {
+        Ok(Ok(0)) => return end::at_eof(transport, stream).map(|()| None),
+        Ok(Ok(size)) => size,
+        Ok(Err(error)) => return refused(transport, &error).map(|()| None),
+        Err(error) => return failed(error),
+    };
+    match reader::tell(target) {
+        Ok(()) => Ok(Some(size).filter(|&size| size == sys::MOST)),
+        Err(error) => failed(error),
     }
-    let name = intern!(protocol.py(), "data_received");
-    protocol.call_method1(name, (data,)).map(drop)
 }
 
 fn into_buffer<'py>(

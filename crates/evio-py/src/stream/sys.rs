@@ -90,6 +90,26 @@ fn receive_small(py: Python<'_>, fd: RawFd, size: usize) -> io::Result<Option<Bo
     data
 }
 
+/// Receives what is there to the end of a bytearray.
+///
+/// # Errors
+///
+/// Outside, that the bytearray cannot become longer.
+pub(super) fn receive_onto(
+    array: &Bound<'_, PyByteArray>,
+    fd: RawFd,
+) -> PyResult<io::Result<usize>> {
+    let py = array.py();
+    let mut memory = take_memory(py);
+    let received = receive_to(fd, &mut memory);
+    let extended = match &received {
+        Ok(size) if *size > 0 => extend(array, &memory[..*size]),
+        _ => Ok(()),
+    };
+    MEMORY.replace(py, memory);
+    extended.map(|()| received)
+}
+
 unsafe extern "C" {
     fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: isize) -> c_int;
 }
@@ -466,8 +486,7 @@ pub(crate) fn kind(sock: &Bound<'_, PyAny>) -> (c_int, c_int, c_int) {
 
 /// Whether a transport may call the system for a socket: it is CPython's, and has no methods of the
 /// program's that would be passed over.
-#[pyfunction]
-pub(crate) fn can_stream(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(super) fn can_stream(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
     static METHODS: Once<Methods> = Once::new();
     let names = ["recv", "recv_into", "send", "sendmsg", "fileno"];
     can_call(sock, &METHODS, &names)
