@@ -12,7 +12,8 @@ SSLProtocol = sslproto.SSLProtocol
 if (3, 11) <= sys.version_info < (3, 14):
     _WRAPPED = sslproto.SSLProtocolState.WRAPPED
     _AGAIN = sslproto.SSLAgainErrors
-    _MOST = sslproto.SSLProtocol.max_size
+    # What a record holds at most, in bytes.
+    _RECORD = 16384
 
     class SSLTransport(sslproto._SSLProtocolTransport):
         """What a program writes to."""
@@ -85,12 +86,16 @@ if (3, 11) <= sys.version_info < (3, 14):
                 self.buffer_updated(0)
                 return
             try:
+                # Room for more costs more. There is none as long as a record is not filled.
+                room = len(data)
+                if room > _RECORD:
+                    room = _RECORD
                 try:
-                    chunk = self._native.read(_MOST)
+                    chunk = self._native.read(room)
                 except _AGAIN:
                     pass
                 else:
-                    if chunk and not incoming.pending:
+                    if chunk and len(chunk) < room and not incoming.pending:
                         # To ask for more would be answered by an exception.
                         self._app_protocol.data_received(chunk)
                     else:
@@ -113,7 +118,7 @@ if (3, 11) <= sys.version_info < (3, 14):
             try:
                 while chunk:
                     chunks.append(chunk)
-                    chunk = self._native.read(_MOST)
+                    chunk = self._native.read(_RECORD)
             except _AGAIN:
                 pass
             if chunks:
