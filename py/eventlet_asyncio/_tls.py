@@ -128,8 +128,11 @@ if (3, 11) <= sys.version_info < (3, 14):
                 self._call_eof_received()
                 self._start_shutdown()
 
+    _Object = sslproto.ssl.SSLObject
+    _METHODS = (_Object.read, _Object.write)
+
     def _native_of(sslobj):
-        if type(sslobj) is sslproto.ssl.SSLObject:
+        if type(sslobj) is _Object and (_Object.read, _Object.write) == _METHODS:
             return sslobj._sslobj
         # One of the program's has methods of its own.
         return sslobj
@@ -148,6 +151,9 @@ if (3, 11) <= sys.version_info < (3, 14):
         tls.__class__ = SSLProtocol
         tls._native = _native_of(tls._sslobj)
         lower.set_protocol(tls)
+        # Who needs it makes another.
+        tls._ssl_buffer = bytearray()
+        tls._ssl_buffer_view = memoryview(tls._ssl_buffer)
 
 else:
 
