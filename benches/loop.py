@@ -10,7 +10,9 @@ import dispatch
 import harness
 import sockets
 import traffic
+import web
 from harness import Row
+from judge import SUBJECT
 
 # Peers that have no aim are measured all the same.
 PEERS = ("asyncio", "uvloop", "rloop", "c")
@@ -36,7 +38,8 @@ def rows():
     yield from echoes(
         "buffered", "echo by buffered protocols", traffic.protocol_echo, {}, buffered=True
     )
-    yield from echoes("streams", "echo by streams", traffic.streams_echo, {"uvloop": 1.15})
+    aims = {"uvloop": 1.15, "asyncio": 2.5}
+    yield from echoes("streams", "echo by streams", traffic.streams_echo, aims)
     yield Row(
         "sock-1kb",
         "echo by sock_recv and sock_sendall of 1 kB, 50 connections, both ends in one process",
@@ -104,33 +107,48 @@ def rows():
         "a loop is made, runs a coroutine and is closed",
         dispatch.start_and_close,
         2_000,
-        peers=("asyncio", "uvloop", "rloop"),
+        {"uvloop": 1, "asyncio": 1},
+        peers=("rloop",),
     )
     yield Row(
         "tls-1kb",
         "echo by protocols over TLS of 1 kB, 50 connections, both ends in one process",
         connections.tls_echo,
         20_000,
-        {},
+        {"uvloop": 1.5, "asyncio": 1.05},
         {"length": 1_000, "connections": 50},
         needs="openssl",
-        peers=("asyncio", "uvloop"),
+        peers=(),
     )
     yield Row(
         "bulk",
         "64 KiB in one direction, both ends in one process",
         connections.bulk,
         20_000,
-        peers=("asyncio", "uvloop", "rloop"),
+        {"uvloop": 1, "asyncio": 1.2},
+        peers=("rloop",),
     )
     yield Row(
         "idle",
         "memory of a connection that a server has accepted",
         connections.idle,
         2_000,
+        {"uvloop": 1, "asyncio": 1},
         unit="kB",
         countable=False,
-        peers=("asyncio", "uvloop", "rloop"),
+        peers=("rloop",),
+    )
+    yield Row(
+        "aiohttp",
+        "a server of aiohttp's, hello, under wrk with 50 connections",
+        web.aiohttp_hello,
+        2,
+        {"uvloop": 1.05, "asyncio": 1.2},
+        variants={name: {"contender": name} for name in (SUBJECT, "uvloop", "asyncio")},
+        quick=1,
+        needs="wrk",
+        countable=False,
+        peers=(),
     )
 
 

@@ -359,7 +359,12 @@ def wrk(port, seconds):
 
 
 def wsgi(green, size, contender):
-    command = [sys.executable, "-c", f"import work; work.serve({contender!r})"]
+    return under_wrk(f"import work; work.serve({contender!r})", size)
+
+
+def under_wrk(program, size):
+    """Requests to a server that prints its port, for so many seconds."""
+    command = [sys.executable, "-c", program]
     here = os.path.dirname(os.path.abspath(__file__))
     server = subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, text=True)
     # The generator has the other processors.

@@ -18,6 +18,7 @@ import pytest
 import eventlet_asyncio
 from ends import LARGE, until
 
+WITH_DATAGRAMS = sys.version_info >= (3, 11)
 LOOPS = {"ours": eventlet_asyncio.EventLoop, "asyncio": asyncio.SelectorEventLoop}
 
 
@@ -65,7 +66,10 @@ async def start(coroutine):
 
 
 def test_they_are_coroutine_functions():
-    for name in ("sock_recv", "sock_recv_into", "sock_sendall", "sock_accept"):
+    names = ["sock_recv", "sock_recv_into", "sock_sendall", "sock_accept", "sock_connect"]
+    if WITH_DATAGRAMS:
+        names += ["sock_recvfrom", "sock_recvfrom_into", "sock_sendto"]
+    for name in names:
         method = getattr(eventlet_asyncio.EventLoop, name)
         theirs = getattr(asyncio.SelectorEventLoop, name)
         assert inspect.iscoroutinefunction(method)
@@ -396,6 +400,7 @@ def test_debug_mode_refuses_sockets_that_block(both):
                 loop().sock_recv(near, 1),
                 loop().sock_recv_into(near, bytearray(1)),
                 loop().sock_sendall(near, b"data"),
+                loop().sock_connect(near, ("127.0.0.1", 9)),
             ):
                 with pytest.raises(ValueError, match="the socket must be non-blocking"):
                     await call

@@ -15,20 +15,20 @@ from eventlet.greenio import GreenSocket
 from eventlet.greenthread import GreenThread
 from greenlet import greenlet
 
-from eventlet_asyncio._sockets import SocketCall, Transports, accept_connections, ensure_free, sock_accept, sock_recv, sock_recv_into, sock_sendall
-from eventlet_asyncio._transports import Datagram, DatagramCore, Stream, StreamCore, can_datagram, can_stream, write_method
+from eventlet_asyncio._sockets import Peer, SocketCall, Transports, accept_connections, ensure_free, sock_accept, sock_connect, sock_recv, sock_recv_into, sock_recvfrom, sock_recvfrom_into, sock_sendall, sock_sendto
+from eventlet_asyncio._transports import Datagram, DatagramCore, Stream, StreamCore, can_datagram, open_stream, write_method
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
     "CallbackRun", "Crossing", "Driver", "FdListener", "ForeignLoop", "GreenAwait", "GreenWait", "Guard", "Handle",
-    "Datagram", "DatagramCore", "HubCore", "LoopCore", "SocketCall", "Step", "Transports", "Stream", "StreamCore", "Timer", "TimerHandle", "Waker", "Watch", "__version__",
+    "Datagram", "DatagramCore", "HubCore", "LoopCore", "Peer", "SocketCall", "Step", "Transports", "Stream", "StreamCore", "Timer", "TimerHandle", "Waker", "Watch", "__version__",
     "abandon_step", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "cache_stack_chunks",
-    "accept_connections", "call_soon_method", "can_datagram", "can_stream", "cancel_timeout", "ensure_free", "check_block", "count_done", "current_step", "discharge", "end_thread", "enlist",
+    "accept_connections", "call_soon_method", "can_datagram", "cancel_timeout", "ensure_free", "check_block", "count_done", "current_step", "discharge", "end_thread", "enlist",
     "enter_timeout", "exchange", "exit_timeout", "first_for_permit", "get_ident", "go_on", "hub_of_thread",
-    "hub_to_wait_in", "init_green_thread", "init_timeout", "is_here", "join_event", "leave_semaphore", "method", "owner", "park",
-    "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "sock_accept", "sock_recv", "sock_recv_into", "sock_sendall", "spawn",
+    "hub_to_wait_in", "init_green_thread", "init_timeout", "is_here", "join_event", "leave_semaphore", "method", "open_stream", "owner", "park",
+    "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "spawn",
     "spawn_n", "start_timeout", "switch_carrier", "take_permit", "take_permit_or_join", "take_permit_or_rejoin",
     "trampoline", "unpark", "wake", "wake_for_permit", "write_method",
 ]

@@ -4,21 +4,30 @@ Where a native function answers NotImplemented, the standard library's method do
 """
 
 import asyncio
+import sys
 
 from eventlet_asyncio._evio import (
+    Peer,  # noqa: F401
     SocketCall,  # noqa: F401
     Transports,  # noqa: F401
     accept_connections,
     ensure_free,  # noqa: F401
     sock_accept,
+    sock_connect,
     sock_recv,
     sock_recv_into,
+    sock_recvfrom,
+    sock_recvfrom_into,
     sock_sendall,
+    sock_sendto,
 )
 
 
 class SocketMethods(asyncio.SelectorEventLoop):
     """Calls the system at once, and waits only where the socket is not ready."""
+
+    #: The method that makes transports of what is accepted here, if it is not a program's own.
+    _understands_peers = None
 
     async def sock_recv(self, sock, n):
         """Receive up to n bytes; see asyncio.loop.sock_recv."""
@@ -68,6 +77,56 @@ class SocketMethods(asyncio.SelectorEventLoop):
         finally:
             call.close()
 
+    async def sock_connect(self, sock, address):
+        """Connect to an address; see asyncio.loop.sock_connect."""
+        call = sock_connect(self, sock, address)
+        if call is None:
+            return
+        if call is NotImplemented:
+            return await super().sock_connect(sock, address)
+        try:
+            return await call.future
+        finally:
+            call.close()
+
+    if sys.version_info >= (3, 11):
+
+        async def sock_recvfrom(self, sock, bufsize):
+            """Receive a datagram and its address; see asyncio.loop.sock_recvfrom."""
+            call = sock_recvfrom(self, sock, bufsize)
+            if type(call) is tuple:
+                return call
+            if call is NotImplemented:
+                return await super().sock_recvfrom(sock, bufsize)
+            try:
+                return await call.future
+            finally:
+                call.close()
+
+        async def sock_recvfrom_into(self, sock, buf, nbytes=0):
+            """Receive a datagram into a buffer; see asyncio.loop.sock_recvfrom_into."""
+            call = sock_recvfrom_into(self, sock, buf, nbytes)
+            if type(call) is tuple:
+                return call
+            if call is NotImplemented:
+                return await super().sock_recvfrom_into(sock, buf, nbytes)
+            try:
+                return await call.future
+            finally:
+                call.close()
+
+        async def sock_sendto(self, sock, data, address):
+            """Send a datagram to an address; see asyncio.loop.sock_sendto."""
+            call = sock_sendto(self, sock, data, address)
+            if type(call) is int:
+                return call
+            if call is NotImplemented:
+                return await super().sock_sendto(sock, data, address)
+            try:
+                return await call.future
+            finally:
+                call.close()
+
     def _accept_connection(
         self, protocol_factory, sock, sslcontext=None, server=None, backlog=100, *timeouts
     ):
@@ -82,13 +141,14 @@ class SocketMethods(asyncio.SelectorEventLoop):
                 protocol_factory, sock, sslcontext, server, backlog, *timeouts
             )
 
-    def _begin_connection(self, protocol_factory, conn, address, server):
+    def _begin_connection(self, protocol_factory, conn, peer, server):
         """What asyncio has a task for, which nobody sees but who looks for it."""
         try:
             protocol = protocol_factory()
-            self._make_socket_transport(
-                conn, protocol, extra={"peername": address}, server=server
-            )
+            make = self._make_socket_transport
+            if getattr(make, "__func__", None) is not self._understands_peers:
+                peer = {"peername": peer.address()}
+            make(conn, protocol, extra=peer, server=server)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:

@@ -1,11 +1,19 @@
 """The loop's methods for sockets of the program's, in front of the standard library's. Private."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from socket import socket
 from typing import Any, final
 
 from eventlet_asyncio._evio import LoopCore
+
+@final
+class Peer:
+    """The address of who has connected, before there is a transport."""
+
+    def address(self) -> Any:
+        """The address as sockets have it."""
 
 @final
 class SocketCall:
@@ -59,14 +67,26 @@ def ensure_free(owner: LoopCore, sock: socket) -> None:
 def sock_accept(owner: LoopCore, sock: Any) -> Any:
     """Accept a connection, now or by the `SocketCall` that is returned."""
 
+def sock_connect(owner: LoopCore, sock: Any, address: Any) -> Any:
+    """Connect to an address in numbers, now or by the `SocketCall` that is returned."""
+
 def sock_recv(owner: LoopCore, sock: Any, size: Any) -> Any:
     """Receive up to so many bytes, now or by the `SocketCall` that is returned."""
 
 def sock_recv_into(owner: LoopCore, sock: Any, buffer: Any) -> Any:
     """Receive into the memory of an object, now or by the `SocketCall` that is returned."""
 
+def sock_recvfrom(owner: LoopCore, sock: Any, size: Any) -> Any:
+    """Receive a datagram and its address, now or by the `SocketCall` that is returned."""
+
+def sock_recvfrom_into(owner: LoopCore, sock: Any, buffer: Any, size: Any) -> Any:
+    """Receive a datagram into the memory of an object, now or by the `SocketCall` that is returned."""
+
 def sock_sendall(owner: LoopCore, sock: Any, data: Any) -> Any:
     """Send all of the data, now or by the `SocketCall` that is returned."""
+
+def sock_sendto(owner: LoopCore, sock: Any, data: Any, address: Any) -> Any:
+    """Send a datagram to an address in numbers, now or by the `SocketCall` that is returned."""
 
 class SocketMethods(asyncio.SelectorEventLoop):
     """Calls the system at once, and waits only where the socket is not ready."""
@@ -75,3 +95,8 @@ class SocketMethods(asyncio.SelectorEventLoop):
     async def sock_recv_into(self, sock: socket, buf: Any) -> int: ...
     async def sock_sendall(self, sock: socket, data: Any) -> None: ...
     async def sock_accept(self, sock: socket) -> tuple[socket, Any]: ...
+    async def sock_connect(self, sock: socket, address: Any) -> None: ...
+    if sys.version_info >= (3, 11):
+        async def sock_recvfrom(self, sock: socket, bufsize: int) -> tuple[bytes, Any]: ...
+        async def sock_recvfrom_into(self, sock: socket, buf: Any, nbytes: int = 0) -> tuple[int, Any]: ...
+        async def sock_sendto(self, sock: socket, data: Any, address: Any) -> int: ...

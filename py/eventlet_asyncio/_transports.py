@@ -8,7 +8,7 @@ from eventlet_asyncio._evio import (
     Stream,
     StreamCore,
     can_datagram,
-    can_stream,
+    open_stream,  # noqa: F401
     write_method,
 )
 
@@ -19,8 +19,10 @@ class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
     __slots__ = ("_stream",)
 
     # asyncio has them in each instance.
-    _server = None
-    _protocol_connected = False
+    _protocol_connected = True
+    _protocol_paused = False
+    _high_water = 64 * 1024
+    _low_water = 16 * 1024
     _read_ready_cb = None
 
     def __new__(cls, *args, **kwargs):
@@ -30,10 +32,6 @@ class SocketTransport(StreamCore, selector_events._SelectorSocketTransport):
 
     def __init__(self, loop, sock, protocol, waiter=None, extra=None, server=None):
         self._begin(loop, sock, protocol, waiter, extra, server)
-
-    def set_protocol(self, protocol):
-        self._protocol = protocol
-        self._protocol_connected = True
 
     def _lose_with_waiter(self, exc):
         # Who sends a file may have been told already.

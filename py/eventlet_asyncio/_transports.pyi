@@ -25,10 +25,14 @@ class StreamCore:
     _closing: bool
     _paused: bool
     _write_ready: Any
+    _server: Any
+    _extra: Any
     def _begin(
-        self, owner: Any, sock: Any, protocol: Any, waiter: Any, extra: dict[str, Any] | None, server: Any
+        self, owner: Any, sock: Any, protocol: Any, waiter: Any, extra: Any, server: Any
     ) -> None: ...
     def _start_reading(self) -> None: ...
+    def set_protocol(self, protocol: Any) -> None:
+        """Have another protocol from now on."""
     def _call_connection_lost(self, exc: Any) -> None: ...
     def _read_ready(self) -> None: ...
     def _send_queued(self) -> None: ...
@@ -67,8 +71,10 @@ class DatagramCore:
 def can_datagram(sock: object) -> bool:
     """Whether the socket is CPython's, has addresses that are understood, and no methods of the program's."""
 
-def can_stream(sock: object) -> bool:
-    """Whether the socket is CPython's, without methods of the program's that would be passed over."""
+def open_stream(
+    class_: type, owner: Any, sock: object, protocol: Any, waiter: Any, extra: Any, server: Any
+) -> Any:
+    """A new transport, made without frames of Python; `None` if the socket is not fit for one."""
 
 def write_method(class_: type, /) -> Any:
     """`write()` of a class of stream transports, as a method that takes one argument and nothing else."""
@@ -80,7 +86,6 @@ class SocketTransport(StreamCore, asyncio.Transport):
     def __init__(
         self, loop: Any, sock: Any, protocol: Any, waiter: Any = None, extra: Any = None, server: Any = None
     ) -> None: ...
-    def set_protocol(self, protocol: Any) -> None: ...
     def write(self, data: Any) -> None:
         """Write data, or what the socket does not take now when it takes it."""
 

@@ -16,9 +16,9 @@ import selectors
 import sys
 import types
 import weakref
-from asyncio import base_events, coroutines, events, sslproto
+from asyncio import base_events, coroutines, events
 
-from eventlet_asyncio import _evio, _signals, _sockets, _stdlib, _transports
+from eventlet_asyncio import _evio, _signals, _sockets, _stdlib, _tls, _transports
 
 _loops = weakref.WeakSet()
 
@@ -196,13 +196,15 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     def _make_socket_transport(
         self, sock, protocol, waiter=None, *, extra=None, server=None
     ):
-        if not _transports.can_stream(sock):
-            return super()._make_socket_transport(
-                sock, protocol, waiter, extra=extra, server=server
-            )
-        if sys.version_info >= (3, 12):
-            _sockets.ensure_free(self, sock)
-        return _transports.SocketTransport(self, sock, protocol, waiter, extra, server)
+        cls = _transports.SocketTransport
+        transport = _transports.open_stream(cls, self, sock, protocol, waiter, extra, server)
+        if transport is not None:
+            return transport
+        if type(extra) is _sockets.Peer:
+            extra = {"peername": extra.address()}
+        return super()._make_socket_transport(sock, protocol, waiter, extra=extra, server=server)
+
+    _understands_peers = staticmethod(_make_socket_transport)
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):
         if not _transports.can_datagram(sock):
@@ -224,11 +226,17 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         server=None,
         **timeouts,
     ):
-        ssl_protocol = sslproto.SSLProtocol(
+        ssl_protocol = _tls.SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
         return ssl_protocol._app_transport
+
+    async def start_tls(self, transport, protocol, sslcontext, **options):
+        """Speak TLS on a connection from now on; see asyncio.loop.start_tls."""
+        transport = await super().start_tls(transport, protocol, sslcontext, **options)
+        _tls.adopt(transport)
+        return transport
 
     def _owner_hub(self):
         return None if self._owner is None else self._owner()

@@ -23,6 +23,53 @@ impl PartialEq for Address {
     }
 }
 
+/// An address that takes no more memory than it must.
+#[derive(Clone, Default)]
+pub(crate) enum Compact {
+    /// None at all.
+    #[default]
+    None,
+    /// Port and host of IPv4, as they stand in the kernel's form.
+    Inet([u8; PORT_AND_HOST]),
+    Other(Box<[u8]>),
+}
+
+const PORT_AND_HOST: usize = 6;
+const PORT: usize = offset_of!(libc::sockaddr_in, sin_port);
+// The host is right behind the port.
+const _: () = assert!(offset_of!(libc::sockaddr_in, sin_addr) == PORT + 2);
+
+impl Compact {
+    pub(crate) fn of(address: &Address) -> Self {
+        if address.length == 0 {
+            return Self::None;
+        }
+        if address.family() == libc::AF_INET && address.length >= PORT + PORT_AND_HOST {
+            return Self::Inet(address.get(PORT));
+        }
+        Self::Other(address.as_bytes().into())
+    }
+
+    /// The address as Python has it.
+    pub(crate) fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::None => Ok(py.None().into_bound(py)),
+            Self::Inet(bytes) => {
+                let size = size_of::<libc::sockaddr_in>();
+                let mut address = Address::of_family(libc::AF_INET, size);
+                address.put(PORT, bytes);
+                address.object(py)
+            }
+            Self::Other(bytes) => {
+                let mut address = Address::new();
+                address.put(0, bytes);
+                address.set_length(bytes.len());
+                address.object(py)
+            }
+        }
+    }
+}
+
 /// Whether addresses of a family are understood here.
 pub(crate) fn is_known(family: i32) -> bool {
     matches!(family, libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX)

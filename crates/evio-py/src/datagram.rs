@@ -194,7 +194,7 @@ pub(crate) fn read_ready(transport: &Transport<'_>) -> PyResult<()> {
 }
 
 /// Whether nothing waits that would have its turn before the descriptors are looked at again.
-fn is_idle(owner: &Bound<'_, PyAny>) -> bool {
+pub(crate) fn is_idle(owner: &Bound<'_, PyAny>) -> bool {
     let py = owner.py();
     let Ok(owner) = owner.cast::<LoopCore>() else {
         return false;
@@ -211,7 +211,7 @@ fn receive(transport: &Transport<'_>, fields: &Datagram) -> PyResult<bool> {
     let protocol = fields.protocol.get(py).unwrap_or_else(|| py.None());
     let protocol = protocol.into_bound(py);
     let mut address = Address::new();
-    match sys::receive_from(py, fields.descriptor(py), &mut address) {
+    match sys::receive_from(py, fields.descriptor(py), sys::MOST, &mut address) {
         Ok(data) => {
             let address = fields.object_of(py, &address)?;
             let name = intern!(py, "datagram_received");
@@ -277,7 +277,7 @@ fn send<'py>(
         return Ok(Sent::No);
     }
     if let (Some(_), Some(to), Some(sock)) = (&address, to, fields.sock.get(py)) {
-        sys::audit_sendto(sock.bind(py), to)?;
+        sys::audit(c"socket.sendto", sock.bind(py), to)?;
     }
     let fd = fields.descriptor(py);
     let outcome = match &address {

@@ -118,13 +118,13 @@ mod _evio {
     };
     #[pymodule_export]
     use crate::sockets::{
-        SocketCall, accept_connections, ensure_free, sock_accept, sock_recv, sock_recv_into,
-        sock_sendall,
+        SocketCall, accept_connections, ensure_free, sock_accept, sock_connect, sock_recv,
+        sock_recv_into, sock_recvfrom, sock_recvfrom_into, sock_sendall, sock_sendto,
     };
     #[pymodule_export]
     use crate::step::{CallbackRun, Step};
     #[pymodule_export]
-    use crate::stream::{Stream, StreamCore, can_stream, write_method};
+    use crate::stream::{Peer, Stream, StreamCore, open_stream, write_method};
     #[pymodule_export]
     use crate::threads::{discharge, enlist, hub_of_thread, hub_to_wait_in, is_here, py_wake};
     #[pymodule_export]

@@ -8,16 +8,21 @@ use std::io;
 use std::os::fd::RawFd;
 
 use evio_loop::{Direction, Key};
-use pyo3::exceptions::{PyBlockingIOError, PyKeyboardInterrupt, PySystemExit};
+use pyo3::exceptions::{PyBlockingIOError, PyKeyboardInterrupt, PyOSError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PyString, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
+use crate::address::{self, Address};
 use crate::cell::{GilCell, Once, intern};
 use crate::core::LoopCore;
-use crate::stream::{os_error, sys};
+use crate::stream::{Peer, os_error, sys};
 use crate::task;
 use crate::transports::Transports;
+
+mod addressed;
+
+pub(crate) use addressed::{sock_connect, sock_recvfrom, sock_recvfrom_into, sock_sendto};
 
 /// More than this, in bytes, there may be no memory for.
 const MODEST: usize = 1 << 24;
@@ -26,8 +31,14 @@ const MODEST: usize = 1 << 24;
 enum Work {
     Receive(usize),
     ReceiveInto(Py<PyAny>),
+    ReceiveFrom(usize),
+    /// Receives up to so many bytes.
+    ReceiveFromInto(Py<PyAny>, usize),
     /// Sends what is left of a memoryview from a place on.
     Send(Py<PyMemoryView>, usize),
+    SendTo(Py<PyMemoryView>, Box<Address>),
+    /// Asks what has become of connecting to an address.
+    Connect(Py<PyAny>),
     Accept,
 }
 
@@ -36,7 +47,13 @@ impl Work {
         match self {
             Self::Receive(size) => Self::Receive(*size),
             Self::ReceiveInto(buffer) => Self::ReceiveInto(buffer.clone_ref(py)),
+            Self::ReceiveFrom(size) => Self::ReceiveFrom(*size),
+            Self::ReceiveFromInto(buffer, size) => {
+                Self::ReceiveFromInto(buffer.clone_ref(py), *size)
+            }
             Self::Send(view, from) => Self::Send(view.clone_ref(py), *from),
+            Self::SendTo(view, to) => Self::SendTo(view.clone_ref(py), to.clone()),
+            Self::Connect(address) => Self::Connect(address.clone_ref(py)),
             Self::Accept => Self::Accept,
         }
     }
@@ -165,7 +182,9 @@ impl SocketCall {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let work = self.work.with(py, |work| match work {
             Some(Work::Receive(_) | Work::ReceiveInto(_)) => "receives from",
-            Some(Work::Send(..)) => "sends to",
+            Some(Work::ReceiveFrom(_) | Work::ReceiveFromInto(..)) => "receives from",
+            Some(Work::Send(..) | Work::SendTo(..)) => "sends to",
+            Some(Work::Connect(_)) => "connects",
             Some(Work::Accept) => "accepts from",
             None => "is done with",
         });
@@ -186,8 +205,11 @@ impl SocketCall {
         }
         if let Some(work) = self.work.peek() {
             match &*work {
-                Some(Work::ReceiveInto(buffer)) => visit.call(buffer)?,
-                Some(Work::Send(view, _)) => visit.call(view)?,
+                Some(Work::ReceiveInto(object) | Work::ReceiveFromInto(object, _)) => {
+                    visit.call(object)?;
+                }
+                Some(Work::Connect(object)) => visit.call(object)?,
+                Some(Work::Send(view, _) | Work::SendTo(view, _)) => visit.call(view)?,
                 _ => {}
             }
         }
@@ -212,11 +234,51 @@ fn attempt(sock: &Bound<'_, PyAny>, work: Work) -> PyResult<Done> {
             Err(error) => error,
         },
         Work::ReceiveInto(ref buffer) => {
-            match sys::receive_into(buffer.bind(py), || sys::descriptor(sock))? {
+            match sys::receive_into(buffer.bind(py), || sys::descriptor(sock))?.0 {
                 Ok(size) => return Ok(Done::Whole(number(py, size)?)),
                 Err(error) if blocks(&error) => return Ok(Done::Later(work)),
                 Err(error) => error,
             }
+        }
+        Work::ReceiveFrom(size) => {
+            let mut from = Address::new();
+            match sys::receive_from(py, sys::descriptor(sock), size, &mut from) {
+                Ok(data) => return Ok(Done::Whole(pair(py, data.into_any(), &from)?)),
+                Err(error) if blocks(&error) => return Ok(Done::Later(work)),
+                Err(error) => error,
+            }
+        }
+        Work::ReceiveFromInto(ref buffer, size) => {
+            let mut from = Address::new();
+            let fd = || sys::descriptor(sock);
+            match sys::receive_from_into(buffer.bind(py), size, fd, &mut from)? {
+                Ok(size) => {
+                    let size = size.into_pyobject(py)?.into_any();
+                    return Ok(Done::Whole(pair(py, size, &from)?));
+                }
+                Err(error) if blocks(&error) => return Ok(Done::Later(work)),
+                Err(error) => error,
+            }
+        }
+        Work::SendTo(ref view, ref to) => {
+            let memory = sys::View::of(view.bind(py))?;
+            let sent = sys::send_to(sys::descriptor(sock), memory.bytes(), to);
+            drop(memory);
+            match sent {
+                Ok(sent) => return Ok(Done::Whole(number(py, sent)?)),
+                Err(error) if blocks(&error) => return Ok(Done::Later(work)),
+                Err(error) => error,
+            }
+        }
+        Work::Connect(ref address) => {
+            return match sys::connected(sys::descriptor(sock)) {
+                Ok(()) => Ok(Done::Whole(py.None())),
+                Err(error) if is_under_way(&error) => Ok(Done::Later(work)),
+                Err(error) => {
+                    let text = format!("Connect call failed {}", address.bind(py).str()?);
+                    Err(PyOSError::new_err((error.raw_os_error(), text)))
+                }
+            };
         }
         Work::Accept => {
             return match accept_any(sock)? {
@@ -246,6 +308,21 @@ fn ends_loop(py: Python<'_>, error: &PyErr) -> bool {
 
 fn number(py: Python<'_>, size: usize) -> PyResult<Py<PyAny>> {
     Ok(size.into_pyobject(py)?.into_any().unbind())
+}
+
+fn pair<'py>(py: Python<'py>, what: Bound<'py, PyAny>, address: &Address) -> PyResult<Py<PyAny>> {
+    let pair = (what, address.object(py)?).into_pyobject(py)?;
+    Ok(pair.into_any().unbind())
+}
+
+/// Whether a connection is still being made, after an error that is none.
+fn is_under_way(error: &io::Error) -> bool {
+    blocks(error)
+        || error.kind() == io::ErrorKind::Interrupted
+        || matches!(
+            error.raw_os_error(),
+            Some(libc::EINPROGRESS | libc::EALREADY)
+        )
 }
 
 fn receive(py: Python<'_>, fd: RawFd, size: usize) -> io::Result<Bound<'_, PyBytes>> {
@@ -290,7 +367,11 @@ struct Method {
 struct Methods {
     receive: Method,
     receive_into: Method,
+    receive_from: Method,
+    receive_from_into: Method,
     send: Method,
+    send_to: Method,
+    connect: Method,
     accept: Method,
     fileno: Method,
     timeout: Py<PyString>,
@@ -309,7 +390,11 @@ fn methods(py: Python<'_>) -> PyResult<&'static Methods> {
         Ok(Methods {
             receive: method("recv")?,
             receive_into: method("recv_into")?,
+            receive_from: method("recvfrom")?,
+            receive_from_into: method("recvfrom_into")?,
             send: method("send")?,
+            send_to: method("sendto")?,
+            connect: method("connect")?,
             // The class in Python has a method of its own around it.
             accept: method("_accept")?,
             fileno: method("fileno")?,
@@ -350,8 +435,7 @@ fn start<'py>(
     }
 }
 
-/// Accepts what has connected, and has the loop call for each connection with a socket and its peer's
-/// address; `False` where the stdlib must do it, or find out what is wrong.
+/// Accepts what has connected, and has the loop call for each connection with a socket and its [`Peer`]; `False` where the stdlib must do it, or find out what is wrong.
 #[pyfunction]
 #[pyo3(signature = (owner, sock, backlog, begin, protocol_factory, server))]
 pub(crate) fn accept_connections<'py>(
@@ -370,7 +454,8 @@ pub(crate) fn accept_connections<'py>(
     for _ in 0..backlog {
         match accept(sock)? {
             Accepted::Connection(conn, address) => {
-                let call = (begin, protocol_factory, conn, address, server);
+                let peer = Bound::new(py, Peer::new(&address))?;
+                let call = (begin, protocol_factory, conn, peer, server);
                 owner.call_method1(intern!(py, "call_soon"), call)?;
             }
             Accepted::Nothing => break,
@@ -384,7 +469,9 @@ pub(crate) fn accept_connections<'py>(
 fn accept_any(sock: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
     let py = sock.py();
     let pair = match accept(sock)? {
-        Accepted::Connection(conn, address) => (conn, address).into_pyobject(py)?.into_any(),
+        Accepted::Connection(conn, address) => {
+            (conn, address.object(py)?).into_pyobject(py)?.into_any()
+        }
         Accepted::Nothing => return Ok(None),
         Accepted::Unknown => match sock.call_method0(intern!(py, "accept")) {
             Ok(pair) => {
@@ -426,7 +513,7 @@ fn is_socket_class(py: Python<'_>, class: &Bound<'_, PyType>) -> PyResult<bool> 
 }
 
 enum Accepted<'py> {
-    Connection(Bound<'py, PyAny>, Bound<'py, PyAny>),
+    Connection(Bound<'py, PyAny>, Address),
     Nothing,
     /// The stdlib is to find out.
     Unknown,
@@ -435,7 +522,6 @@ enum Accepted<'py> {
 /// Accepts one connection, as a socket that does not block.
 #[cfg(target_os = "linux")]
 fn accept<'py>(sock: &Bound<'py, PyAny>) -> PyResult<Accepted<'py>> {
-    use crate::address::{self, Address};
     use std::os::fd::{AsRawFd, IntoRawFd};
     let py = sock.py();
     let (family, kind, protocol) = sys::kind(sock);
@@ -458,7 +544,7 @@ fn accept<'py>(sock: &Bound<'py, PyAny>) -> PyResult<Accepted<'py>> {
         let _ = fd.into_raw_fd();
     }
     made?;
-    Ok(Accepted::Connection(conn, address.object(py)?))
+    Ok(Accepted::Connection(conn, address))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -513,16 +599,9 @@ pub(crate) fn sock_sendall<'py>(
     if !is_plain(sock, methods, &methods.send)? {
         return not_here(py);
     }
-    let is_known = data.is_exact_instance_of::<PyBytes>()
-        || data.is_exact_instance_of::<PyByteArray>()
-        || data.is_exact_instance_of::<PyMemoryView>();
-    let Some(view) = sys::View::of(data).ok().filter(|_| is_known) else {
+    let Some(view) = plain_view(data)? else {
         return not_here(py);
     };
-    // The length of a memoryview of larger items is that of the items.
-    if data.len()? != view.bytes().len() {
-        return not_here(py);
-    }
     let sent = match sys::send(sys::descriptor(sock), view.bytes()) {
         Ok(sent) if sent == view.bytes().len() => return Ok(py.None().into_bound(py)),
         Ok(sent) => sent,
@@ -532,4 +611,17 @@ pub(crate) fn sock_sendall<'py>(
     drop(view);
     let view = PyMemoryView::from(data)?.unbind();
     SocketCall::begin(owner, sock, Direction::Write, Work::Send(view, sent))
+}
+
+/// The memory of data, if that is what it mostly is.
+fn plain_view(data: &Bound<'_, PyAny>) -> PyResult<Option<sys::View>> {
+    let is_known = data.is_exact_instance_of::<PyBytes>()
+        || data.is_exact_instance_of::<PyByteArray>()
+        || data.is_exact_instance_of::<PyMemoryView>();
+    let Some(view) = sys::View::of(data).ok().filter(|_| is_known) else {
+        return Ok(None);
+    };
+    // The length of a memoryview of larger items is that of the items.
+    let is_plain = data.len()? == view.bytes().len();
+    Ok(Some(view).filter(|_| is_plain))
 }

@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyString;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, Once, intern};
 
 mod begin;
 mod end;
+mod known;
 mod queue;
 mod read;
 mod reader;
@@ -23,7 +24,10 @@ mod reader;
 pub(crate) mod sys;
 mod write;
 
-pub(crate) use sys::{can_stream, write_method};
+pub(crate) use begin::open_stream;
+use known::Known;
+pub(crate) use known::Peer;
+pub(crate) use sys::write_method;
 
 /// The native part of `SocketTransport`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
@@ -38,8 +42,13 @@ pub(crate) struct Stream {
     /// Whether the protocol may be asyncio's that feeds a reader.
     feeds: Flag,
     sock: GilCell<Option<Py<PyAny>>>,
+    /// Whether the socket is closed, and stays only for who asks what it was.
+    gone: Flag,
     fd: AtomicI32,
-    /// What the socket has not taken yet: a container of the class that the stdlib uses.
+    known: Known,
+    server: GilCell<Option<Py<PyAny>>>,
+    /// What the socket has not taken yet: a container of the class that the stdlib uses, made when it is
+    /// needed.
     queue: GilCell<Option<Py<PyAny>>>,
     /// Whether there may be something in the queue, or no queue yet.
     queued: Flag,
@@ -63,7 +72,10 @@ impl Stream {
             buffered: Flag::new(false),
             feeds: Flag::new(false),
             sock: GilCell::new(None),
+            gone: Flag::new(false),
             fd: AtomicI32::new(-1),
+            known: Known::new(),
+            server: GilCell::new(None),
             queue: GilCell::new(None),
             queued: Flag::new(true),
             empty_waiter: GilCell::new(None),
@@ -92,15 +104,39 @@ impl Stream {
 }
 
 impl Stream {
-    fn objects(&self) -> [&GilCell<Option<Py<PyAny>>>; 4] {
-        [&self.protocol, &self.sock, &self.queue, &self.empty_waiter]
+    fn objects(&self) -> [&GilCell<Option<Py<PyAny>>>; 6] {
+        [
+            &self.protocol,
+            &self.sock,
+            &self.queue,
+            &self.empty_waiter,
+            &self.server,
+            &self.known.extra,
+        ]
+    }
+
+    /// The socket, while the connection is there.
+    fn sock(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.sock.get(py).filter(|_| !self.gone.get())
+    }
+
+    fn has_sock(&self, py: Python<'_>) -> bool {
+        !self.gone.get() && self.sock.with(py, |sock| sock.is_some())
+    }
+
+    /// Has no socket any more, but for who asks what it was.
+    fn part_from_socket(&self, py: Python<'_>) {
+        self.gone.set(true);
+        if self.known.is_whole() {
+            drop(self.sock.take(py));
+        }
     }
 
     /// The socket's descriptor as it is now; no valid one if somebody has closed the socket.
     fn descriptor(&self, py: Python<'_>) -> RawFd {
         self.sock.with(py, |sock| match sock {
-            Some(sock) => sys::descriptor(sock.bind(py)),
-            None => -1,
+            Some(sock) if !self.gone.get() => sys::descriptor(sock.bind(py)),
+            _ => -1,
         })
     }
 
@@ -121,8 +157,19 @@ impl Stream {
     }
 
     fn queue<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let queue = self.queue.get(py).ok_or_else(unmade)?;
-        Ok(queue.into_bound(py))
+        if let Some(queue) = self.queue.get(py) {
+            return Ok(queue.into_bound(py));
+        }
+        if self.fd.load(Ordering::Relaxed) < 0 {
+            return Err(unmade());
+        }
+        let queue = queue::make(py)?;
+        // Making it may have let somebody else come first.
+        let first = self.queue.with(py, |place| {
+            let first = place.get_or_insert_with(|| queue.clone().unbind());
+            first.clone_ref(py)
+        });
+        Ok(first.into_bound(py))
     }
 
     /// Refuses to write where nothing more may be written.
@@ -187,6 +234,15 @@ fn buffered_protocol(py: Python<'_>) -> PyResult<&'static Py<PyAny>> {
     })
 }
 
+/// Whether a buffered protocol would rather have its data in a `bytes`, as ours of TLS.
+fn takes_bytes(protocol: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let name = intern!(protocol.py(), "_takes_bytes");
+    match protocol.get_type().getattr_opt(name)? {
+        Some(takes) => takes.is_truthy(),
+        None => Ok(false),
+    }
+}
+
 fn stream<'py>(transport: &Transport<'py>) -> PyResult<Bound<'py, Stream>> {
     sys::stream(transport)
 }
@@ -224,7 +280,7 @@ impl StreamCore {
         sock: &Bound<'py, PyAny>,
         protocol: &Bound<'py, PyAny>,
         waiter: Option<&Bound<'py, PyAny>>,
-        extra: Option<Bound<'py, PyDict>>,
+        extra: Option<&Bound<'py, PyAny>>,
         server: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
         let parts = begin::Parts {
@@ -304,9 +360,15 @@ impl StreamCore {
         field(slf, |stream| &stream.protocol)
     }
 
+    /// Has another protocol from now on.
+    fn set_protocol(slf: &Transport<'_>, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::put_protocol(slf, protocol)
+    }
+
     #[setter(_protocol)]
-    fn set_protocol(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let buffered = value.is_instance(buffered_protocol(slf.py())?.bind(slf.py()))?;
+    fn put_protocol(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let buffered =
+            value.is_instance(buffered_protocol(slf.py())?.bind(slf.py()))? && !takes_bytes(value)?;
         let feeds = reader::may_feed(value)?;
         stream(slf)?.get().buffered.set(buffered);
         stream(slf)?.get().feeds.set(feeds);
@@ -315,20 +377,44 @@ impl StreamCore {
 
     #[getter]
     fn _sock(slf: &Transport<'_>) -> PyResult<Option<Py<PyAny>>> {
-        field(slf, |stream| &stream.sock)
+        Ok(stream(slf)?.get().sock(slf.py()))
     }
 
     #[setter(_sock)]
     fn set_sock(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        if !value.is_none() {
-            sys::check_socket(value)?;
+        if value.is_none() {
+            stream(slf)?.get().part_from_socket(slf.py());
+            return Ok(());
         }
+        sys::check_socket(value)?;
+        stream(slf)?.get().gone.set(false);
         set_field(slf, |stream| &stream.sock, value)
     }
 
     #[getter]
-    fn _buffer(slf: &Transport<'_>) -> PyResult<Option<Py<PyAny>>> {
-        field(slf, |stream| &stream.queue)
+    fn _server(slf: &Transport<'_>) -> PyResult<Option<Py<PyAny>>> {
+        field(slf, |stream| &stream.server)
+    }
+
+    #[setter(_server)]
+    fn set_server(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        set_field(slf, |stream| &stream.server, value)
+    }
+
+    #[getter]
+    fn _extra<'py>(slf: &Transport<'py>) -> PyResult<Bound<'py, PyAny>> {
+        known::extra(slf.py(), stream(slf)?.get())
+    }
+
+    #[setter(_extra)]
+    fn set_extra(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        stream(slf)?.get().known.set(value);
+        Ok(())
+    }
+
+    #[getter]
+    fn _buffer<'py>(slf: &Transport<'py>) -> PyResult<Bound<'py, PyAny>> {
+        stream(slf)?.get().queue(slf.py())
     }
 
     #[setter(_buffer)]

@@ -99,19 +99,20 @@ fn tell<'py>(
 
 fn let_go(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> {
     let py = transport.py();
-    if let Some(sock) = stream.sock.get(py) {
+    if let Some(sock) = stream.sock(py) {
         sock.call_method0(py, intern!(py, "close"))?;
     }
-    let (sock, protocol) = (stream.sock.take(py), stream.protocol.take(py));
-    drop((sock, protocol));
+    stream.part_from_socket(py);
+    drop(stream.protocol.take(py));
     transport.setattr(intern!(py, "_loop"), py.None())?;
-    let server = transport.getattr(intern!(py, "_server"))?;
-    if server.is_none() {
+    let Some(server) = stream.server.get(py) else {
         return Ok(());
-    }
+    };
+    let server = server.into_bound(py);
     #[cfg(Py_3_13)]
     server.call_method1(intern!(py, "_detach"), (transport,))?;
     #[cfg(not(Py_3_13))]
     server.call_method0(intern!(py, "_detach"))?;
-    transport.setattr(intern!(py, "_server"), py.None())
+    drop(stream.server.take(py));
+    Ok(())
 }

@@ -14,19 +14,33 @@ use pyo3::types::{PyBytes, PySlice};
 #[cfg(Py_3_12)]
 use crate::cell::{Once, intern};
 
+#[cfg(Py_3_12)]
+fn deque(py: Python<'_>) -> PyResult<&'static Py<PyAny>> {
+    static DEQUE: Once<Py<PyAny>> = Once::new();
+    DEQUE.get_or_try_init(py, || {
+        Ok(py.import("collections")?.getattr("deque")?.unbind())
+    })
+}
+
+/// An empty queue.
+#[cfg(Py_3_12)]
+pub(super) fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    deque(py)?.bind(py).call0()
+}
+
+/// An empty queue.
+#[cfg(not(Py_3_12))]
+#[expect(clippy::unnecessary_wraps)] // As its counterpart has it.
+pub(super) fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    Ok(PyByteArray::new(py, b"").into_any())
+}
+
 /// Refuses what cannot be a queue.
 pub(super) fn check(queue: &Bound<'_, PyAny>) -> PyResult<()> {
     #[cfg(not(Py_3_12))]
     let fits = queue.is_exact_instance_of::<PyByteArray>();
     #[cfg(Py_3_12)]
-    let fits = {
-        static DEQUE: Once<Py<PyAny>> = Once::new();
-        let py = queue.py();
-        let deque = DEQUE.get_or_try_init(py, || {
-            PyResult::Ok(py.import("collections")?.getattr("deque")?.unbind())
-        })?;
-        queue.get_type().is(deque)
-    };
+    let fits = queue.get_type().is(deque(queue.py())?);
     if fits {
         return Ok(());
     }

@@ -5,18 +5,45 @@ use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
 use super::{Stream, Transport, end, fail, os_error, reader, sys};
 use crate::cell::intern;
+use crate::datagram::is_idle;
 
 const READ_ERROR: &str = "Fatal read error on socket transport";
+const DATA_ERROR: &str = "Fatal error: protocol.data_received() call failed.";
 
-/// Receives once, and tells the protocol what came of it.
+/// How much is received before the descriptors are looked at again, in bytes, where nothing else waits.
+const MOST_AT_ONCE: usize = 8 * 1024 * 1024;
+
+/// Receives what is there, and tells the protocol what came of it.
 pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> {
+    let mut received = 0;
+    while let Some(size) = once(transport, stream)? {
+        // There is more, or will be soon: who sends so much may wait for room.
+        received += size;
+        if received >= MOST_AT_ONCE || !may_go_on(transport, stream) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a transport may receive again before anybody else has a turn.
+fn may_go_on(transport: &Transport<'_>, stream: &Stream) -> bool {
+    if stream.closing.get() || stream.paused.get() {
+        return false;
+    }
+    let owner = transport.getattr(intern!(transport.py(), "_loop"));
+    owner.is_ok_and(|owner| is_idle(&owner))
+}
+
+/// Receives once, and tells the protocol what came of it; how much it was, if that was all there was room
+/// for.
+fn once(transport: &Transport<'_>, stream: &Stream) -> PyResult<Option<usize>> {
     let py = transport.py();
-    if stream.is_lost() || stream.sock.with(py, |sock| sock.is_none()) {
-        return Ok(());
+    if stream.is_lost() || !stream.has_sock(py) {
+        return Ok(None);
     }
     // One of None fails as it does in asyncio, instead of leaving the data there for ever.
     let protocol = stream.protocol.get(py).unwrap_or_else(|| py.None());
@@ -24,21 +51,24 @@ pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> 
     if stream.buffered.get() {
         return into_buffer(transport, stream, &protocol);
     }
-    let data = match sys::receive(py, stream.descriptor(py), stream.last()) {
-        Ok(Some(data)) => {
-            stream.set_last(data.as_bytes().len());
-            data
+    let failed = |error| fail(transport, error, DATA_ERROR).map(|()| None);
+    if stream.feeds.get() {
+        match reader::target(&protocol) {
+            Ok(Some(target)) => return into_reader(transport, stream, &target),
+            Ok(None) => {}
+            Err(error) => return failed(error),
         }
-        Ok(None) => return end::at_eof(transport, stream),
-        Err(error) => return refused(transport, &error),
+    }
+    let (data, is_full) = match sys::receive(py, stream.descriptor(py), stream.last()) {
+        Ok(Some(received)) => received,
+        Ok(None) => return end::at_eof(transport, stream).map(|()| None),
+        Err(error) => return refused(transport, &error).map(|()| None),
     };
-    match deliver(stream, &protocol, data) {
-        Ok(()) => Ok(()),
-        Err(error) => fail(
-            transport,
-            error,
-            "Fatal error: protocol.data_received() call failed.",
-        ),
+    let size = data.as_bytes().len();
+    stream.set_last(size);
+    match protocol.call_method1(intern!(py, "data_received"), (data,)) {
+        Ok(_) => Ok(Some(size).filter(|_| is_full)),
+        Err(error) => failed(error),
     }
 }
 
@@ -52,55 +82,56 @@ pub(super) fn watch(transport: &Transport<'_>, fd: RawFd) -> PyResult<()> {
         .map(drop)
 }
 
-fn deliver<'py>(
+/// Receives for a reader of asyncio's, into its own memory.
+fn into_reader(
+    transport: &Transport<'_>,
     stream: &Stream,
-    protocol: &Bound<'py, PyAny>,
-    data: Bound<'py, PyBytes>,
-) -> PyResult<()> {
-    if stream.feeds.get() && reader::feed(protocol, &data)? {
-        return Ok(());
+    target: &reader::Target<'_>,
+) -> PyResult<Option<usize>> {
+    let py = transport.py();
+    let failed = |error| fail(transport, error, DATA_ERROR).map(|()| None);
+    let size = match sys::receive_onto(&target.buffer, stream.descriptor(py)) {
+        Ok(Ok(0)) => return end::at_eof(transport, stream).map(|()| None),
+        Ok(Ok(size)) => size,
+        Ok(Err(error)) => return refused(transport, &error).map(|()| None),
+        Err(error) => return failed(error),
+    };
+    match reader::tell(target) {
+        Ok(()) => Ok(Some(size).filter(|&size| size == sys::MOST)),
+        Err(error) => failed(error),
     }
-    let name = intern!(protocol.py(), "data_received");
-    protocol.call_method1(name, (data,)).map(drop)
 }
 
 fn into_buffer<'py>(
     transport: &Transport<'py>,
     stream: &Stream,
     protocol: &Bound<'py, PyAny>,
-) -> PyResult<()> {
+) -> PyResult<Option<usize>> {
     let py = transport.py();
+    let fail = |error, what| fail(transport, error, what).map(|()| None);
     let buffer = match take_buffer(protocol) {
         Ok(buffer) => buffer,
         Err(error) => {
-            return fail(
-                transport,
-                error,
-                "Fatal error: protocol.get_buffer() call failed.",
-            );
+            return fail(error, "Fatal error: protocol.get_buffer() call failed.");
         }
     };
     // The protocol may have closed the transport, or blocked while somebody else did.
     if stream.is_lost() {
-        return Ok(());
+        return Ok(None);
     }
-    let received = match sys::receive_into(&buffer, || stream.descriptor(py)) {
+    let (received, room) = match sys::receive_into(&buffer, || stream.descriptor(py)) {
         Ok(received) => received,
-        Err(error) => return fail(transport, error, READ_ERROR),
+        Err(error) => return fail(error, READ_ERROR),
     };
     drop(buffer);
     let received = match received {
-        Ok(0) => return end::at_eof(transport, stream),
+        Ok(0) => return end::at_eof(transport, stream).map(|()| None),
         Ok(received) => received,
-        Err(error) => return refused(transport, &error),
+        Err(error) => return refused(transport, &error).map(|()| None),
     };
     match protocol.call_method1(intern!(py, "buffer_updated"), (received,)) {
-        Ok(_) => Ok(()),
-        Err(error) => fail(
-            transport,
-            error,
-            "Fatal error: protocol.buffer_updated() call failed.",
-        ),
+        Ok(_) => Ok(Some(received).filter(|_| received == room)),
+        Err(error) => fail(error, "Fatal error: protocol.buffer_updated() call failed."),
     }
 }
 

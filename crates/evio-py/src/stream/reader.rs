@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyNotImplementedError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyType, PyWeakrefReference};
+use pyo3::types::{PyByteArray, PyType, PyWeakrefReference};
 
 use super::sys;
 use crate::cell::{Once, intern};
@@ -67,23 +67,28 @@ pub(super) fn may_feed(protocol: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(originals.is_some_and(|originals| protocol.get_type().is(&originals.protocol)))
 }
 
-/// Gives data to the reader of a protocol; `false` if that is for Python to do, and nothing has happened.
-pub(super) fn feed(protocol: &Bound<'_, PyAny>, data: &Bound<'_, PyBytes>) -> PyResult<bool> {
+/// A reader of asyncio's, and where it keeps what was received.
+pub(super) struct Target<'py> {
+    reader: Bound<'py, PyAny>,
+    pub(super) buffer: Bound<'py, PyByteArray>,
+}
+
+/// The reader that a protocol feeds; `None` if what comes is for Python to see.
+pub(super) fn target<'py>(protocol: &Bound<'py, PyAny>) -> PyResult<Option<Target<'py>>> {
     let py = protocol.py();
     let Some(originals) = originals(py)? else {
-        return Ok(false);
+        return Ok(None);
     };
     let name = intern!(py, "data_received");
     if !sys::has_method(protocol, name, originals.data_received.bind(py))? {
-        return Ok(false);
+        return Ok(None);
     }
     let reader = protocol.getattr(intern!(py, "_stream_reader_wr"))?;
     let Ok(reader) = reader.cast_exact::<PyWeakrefReference>() else {
-        return Ok(false);
+        return Ok(None);
     };
     let Some(reader) = reader.upgrade() else {
-        // Nobody reads.
-        return Ok(true);
+        return Ok(None);
     };
     if !reader.get_type().is(&originals.reader)
         || !sys::has_method(
@@ -98,16 +103,19 @@ pub(super) fn feed(protocol: &Bound<'_, PyAny>, data: &Bound<'_, PyBytes>) -> Py
         )?
         || reader.getattr(intern!(py, "_eof"))?.is_truthy()?
     {
-        return Ok(false);
+        return Ok(None);
     }
     let buffer = reader.getattr(intern!(py, "_buffer"))?;
-    let Ok(buffer) = buffer.cast_exact::<PyByteArray>() else {
-        return Ok(false);
+    let Ok(buffer) = buffer.cast_into_exact::<PyByteArray>() else {
+        return Ok(None);
     };
-    sys::extend(buffer, data.as_bytes())?;
-    wake(&reader)?;
-    pause_if_full(&reader, buffer)?;
-    Ok(true)
+    Ok(Some(Target { reader, buffer }))
+}
+
+/// Tells a reader of what has come.
+pub(super) fn tell(target: &Target<'_>) -> PyResult<()> {
+    wake(&target.reader)?;
+    pause_if_full(&target.reader, &target.buffer)
 }
 
 fn wake(reader: &Bound<'_, PyAny>) -> PyResult<()> {

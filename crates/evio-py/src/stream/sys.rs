@@ -2,11 +2,9 @@
 //! transport keeps its fields.
 
 use std::cell::UnsafeCell;
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
-#[cfg(target_os = "linux")]
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::PyClass;
@@ -20,8 +18,14 @@ use super::{Stream, StreamCore, write};
 use crate::address::Address;
 use crate::cell::{GilCell, Once, intern};
 
+mod connection;
+
+#[cfg(target_os = "linux")]
+pub(crate) use connection::accept;
+pub(crate) use connection::{audit, connect, connected, own_address, peer_address, set_nodelay};
+
 /// What is received at once, in bytes, at most.
-const MOST: usize = 256 * 1024;
+pub(crate) const MOST: usize = 256 * 1024;
 
 /// From this size on, in bytes, it is dearer to copy data than to shorten a `bytes` that was too long.
 const LARGE: usize = 8 * 1024;
@@ -58,17 +62,23 @@ fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     }
 }
 
-/// Receives what is there, or `None` at the end of the stream, of which the last data had a certain
-/// length.
+/// Receives what is there, and whether it was all there was room for; or `None` at the end of the stream,
+/// of which the last data had a certain length.
 pub(super) fn receive(
     py: Python<'_>,
     fd: RawFd,
     last: usize,
-) -> io::Result<Option<Bound<'_, PyBytes>>> {
-    if last >= LARGE {
-        return receive_large(py, fd, (last + 1).next_power_of_two().min(MOST));
-    }
-    receive_small(py, fd, MOST)
+) -> io::Result<Option<(Bound<'_, PyBytes>, bool)>> {
+    let (data, room) = if last >= LARGE {
+        let room = (last + 1).next_power_of_two().min(MOST);
+        (receive_large(py, fd, room)?, room)
+    } else {
+        (receive_small(py, fd, MOST)?, MOST)
+    };
+    Ok(data.map(|data| {
+        let is_full = data.as_bytes().len() == room;
+        (data, is_full)
+    }))
 }
 
 /// Receives up to so many bytes, [`MOST`] at most, and copies them.
@@ -78,6 +88,26 @@ fn receive_small(py: Python<'_>, fd: RawFd, size: usize) -> io::Result<Option<Bo
     let data = outcome.map(|size| Some(PyBytes::new(py, &memory[..size])).filter(|_| size != 0));
     MEMORY.replace(py, memory);
     data
+}
+
+/// Receives what is there to the end of a bytearray.
+///
+/// # Errors
+///
+/// Outside, that the bytearray cannot become longer.
+pub(super) fn receive_onto(
+    array: &Bound<'_, PyByteArray>,
+    fd: RawFd,
+) -> PyResult<io::Result<usize>> {
+    let py = array.py();
+    let mut memory = take_memory(py);
+    let received = receive_to(fd, &mut memory);
+    let extended = match &received {
+        Ok(size) if *size > 0 => extend(array, &memory[..*size]),
+        _ => Ok(()),
+    };
+    MEMORY.replace(py, memory);
+    extended.map(|()| received)
 }
 
 unsafe extern "C" {
@@ -137,7 +167,8 @@ fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::recv(fd, start, size, libc::MSG_DONTWAIT) })
 }
 
-/// Receives into the memory of an object, which may run Python code before it gives that.
+/// Receives into the memory of an object, which may run Python code before it gives that; how much, and
+/// for how much there was room.
 ///
 /// # Errors
 ///
@@ -145,9 +176,10 @@ fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
 pub(crate) fn receive_into(
     buffer: &Bound<'_, PyAny>,
     descriptor: impl FnOnce() -> RawFd,
-) -> PyResult<io::Result<usize>> {
+) -> PyResult<(io::Result<usize>, usize)> {
     let mut view = View::with(buffer, ffi::PyBUF_WRITABLE)?;
-    Ok(receive_to(descriptor(), view.bytes_mut()))
+    let memory = view.bytes_mut();
+    Ok((receive_to(descriptor(), memory), memory.len()))
 }
 
 /// Whether an object has memory to receive into.
@@ -162,13 +194,34 @@ pub(crate) fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::send(fd, start, data.len(), SEND_FLAGS) })
 }
 
-/// Receives a datagram, and notes its address.
+/// Receives a datagram of up to so many bytes, [`MOST`] at most, and notes its address.
 pub(crate) fn receive_from<'py>(
     py: Python<'py>,
     fd: RawFd,
+    size: usize,
     address: &mut Address,
 ) -> io::Result<Bound<'py, PyBytes>> {
     let mut memory = take_memory(py);
+    let received = receive_from_to(fd, &mut memory[..size], address);
+    let data = received.map(|size| PyBytes::new(py, &memory[..size]));
+    MEMORY.replace(py, memory);
+    data
+}
+
+/// Receives a datagram of up to so many bytes into the memory of an object, as [`receive_into`] does.
+pub(crate) fn receive_from_into(
+    buffer: &Bound<'_, PyAny>,
+    size: usize,
+    descriptor: impl FnOnce() -> RawFd,
+    address: &mut Address,
+) -> PyResult<io::Result<usize>> {
+    let mut view = View::with(buffer, ffi::PyBUF_WRITABLE)?;
+    let memory = view.bytes_mut();
+    let size = size.min(memory.len());
+    Ok(receive_from_to(descriptor(), &mut memory[..size], address))
+}
+
+fn receive_from_to(fd: RawFd, memory: &mut [u8], address: &mut Address) -> io::Result<usize> {
     let (start, size) = (memory.as_mut_ptr().cast::<c_void>(), memory.len());
     let mut length = 0;
     let received = retry(|| {
@@ -179,9 +232,7 @@ pub(crate) fn receive_from<'py>(
         unsafe { libc::recvfrom(fd, start, size, libc::MSG_DONTWAIT, room, &raw mut length) }
     });
     address.set_length(length as usize);
-    let data = received.map(|size| PyBytes::new(py, &memory[..size]));
-    MEMORY.replace(py, memory);
-    data
+    received
 }
 
 /// Sends a datagram to an address.
@@ -191,26 +242,6 @@ pub(crate) fn send_to(fd: RawFd, data: &[u8], address: &Address) -> io::Result<u
     let (to, length) = (to.as_ptr().cast(), to.len() as libc::socklen_t);
     // SAFETY: the memory of both is readable and as long as the call says; the kernel checks the number.
     retry(|| unsafe { libc::sendto(fd, start, data.len(), SEND_FLAGS, to, length) })
-}
-
-/// Tells audit hooks what a socket's `sendto()` would.
-pub(crate) fn audit_sendto(sock: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<()> {
-    unsafe extern "C" {
-        fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
-    }
-    // SAFETY: attached; there are as many live objects as the format says.
-    let refused = unsafe {
-        PySys_Audit(
-            c"socket.sendto".as_ptr(),
-            c"OO".as_ptr(),
-            sock.as_ptr(),
-            to.as_ptr(),
-        )
-    } != 0;
-    if refused {
-        return Err(PyErr::take(sock.py()).expect("CPython sets an exception when it fails"));
-    }
-    Ok(())
 }
 
 /// Sends what the socket takes of several pieces.
@@ -453,59 +484,9 @@ pub(crate) fn kind(sock: &Bound<'_, PyAny>) -> (c_int, c_int, c_int) {
     (sock.family, sock.kind, sock.protocol)
 }
 
-/// Has a TCP socket send at once what is small, too.
-pub(super) fn set_nodelay(sock: &Bound<'_, PyAny>) -> io::Result<()> {
-    let (family, kind, protocol) = kind(sock);
-    let is_internet = family == libc::AF_INET || family == libc::AF_INET6;
-    if !is_internet || kind != libc::SOCK_STREAM || protocol != libc::IPPROTO_TCP {
-        return Ok(());
-    }
-    let on: c_int = 1;
-    let (start, size) = ((&raw const on).cast(), size_of::<c_int>());
-    // SAFETY: the option is a number of this size, which is read; the kernel checks the descriptor.
-    let returned = unsafe {
-        libc::setsockopt(
-            descriptor(sock),
-            libc::IPPROTO_TCP,
-            libc::TCP_NODELAY,
-            start,
-            size as libc::socklen_t,
-        )
-    };
-    count(returned as isize).map(drop)
-}
-
-/// The address to which a socket is bound.
-pub(super) fn own_address(fd: RawFd, address: &mut Address) -> io::Result<()> {
-    let room = address.room();
-    let mut length = room.len() as libc::socklen_t;
-    let room = room.as_mut_ptr().cast::<libc::sockaddr>();
-    // SAFETY: the room is writable and as long as the call says; the kernel checks the number.
-    count(unsafe { libc::getsockname(fd, room, &raw mut length) } as isize)?;
-    address.set_length(length as usize);
-    Ok(())
-}
-
-/// Accepts a connection, which does not block, and notes whose it is.
-#[cfg(target_os = "linux")]
-pub(crate) fn accept(fd: RawFd, address: &mut Address) -> io::Result<OwnedFd> {
-    let room = address.room();
-    let mut length = room.len() as libc::socklen_t;
-    let room = room.as_mut_ptr().cast::<libc::sockaddr>();
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: the room is writable and as long as the call says; the kernel checks the number.
-    let accepted = retry(|| unsafe { libc::accept4(fd, room, &raw mut length, flags) } as isize)?;
-    address.set_length(length as usize);
-    let accepted =
-        RawFd::try_from(accepted).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
-    // SAFETY: it is new, and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(accepted) })
-}
-
 /// Whether a transport may call the system for a socket: it is CPython's, and has no methods of the
 /// program's that would be passed over.
-#[pyfunction]
-pub(crate) fn can_stream(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(super) fn can_stream(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
     static METHODS: Once<Methods> = Once::new();
     let names = ["recv", "recv_into", "send", "sendmsg", "fileno"];
     can_call(sock, &METHODS, &names)

@@ -179,7 +179,7 @@ pub(super) fn send_queued(transport: &Transport<'_>, stream: &Stream) -> PyResul
             lose.call1((py.None(),))?;
         }
     } else if stream.eof.get() {
-        if let Some(sock) = stream.sock.get(py) {
+        if let Some(sock) = stream.sock(py) {
             sock.call_method1(py, intern!(py, "shutdown"), (libc::SHUT_WR,))?;
         }
     }
