@@ -183,7 +183,7 @@ impl Step {
         if let Some(turn) = Turn::of(handle)? {
             PARKED.fetch_add(1, Ordering::Relaxed);
             drop(self.replace_turn(py, Some(turn)));
-        } else if self.watch.with(py, |key| key.is_some()) {
+        } else if self.running.with(py, |running| running.watch.is_some()) {
             if let Some(turn) = Turn::of_any(handle)? {
                 turn.read_on(py)?;
             }
