@@ -15,7 +15,9 @@ from ends import LARGE, Recorder, both, run, until  # noqa: F401
 from eventlet_asyncio import _tls
 from programs import certificates  # noqa: F401
 
-IS_OURS = sys.version_info >= (3, 11)
+pytestmark = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="before 3.11 all of it is asyncio's"
+)
 
 
 class Buffered(Recorder, asyncio.BufferedProtocol):
@@ -113,7 +115,6 @@ def test_several_records_that_come_at_once_are_one_piece(both, certificates):
     assert both(main) == []
 
 
-@pytest.mark.skipif(not IS_OURS, reason="before 3.11 all of it is asyncio's")
 def test_it_is_ours():
     async def main():
         loop = asyncio.get_running_loop()
@@ -297,7 +298,7 @@ def test_start_tls(both, certificates, again):
             ends[1].write(data)
             await until(lambda: client.data == data)  # noqa: B023
             client.data = server.data = b""
-        if IS_OURS and isinstance(loop, eventlet_asyncio.EventLoop):
+        if isinstance(loop, eventlet_asyncio.EventLoop):
             assert type(ends[0]) is _tls.SSLTransport
         assert ends[0].get_extra_info("cipher")
         ends[0].close()
