@@ -256,6 +256,26 @@ pub(crate) fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
         .is_truthy()
 }
 
+/// The value of a task or future of asyncio's C code that has one.
+pub(crate) fn value<'py>(future: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    static FUTURE: Once<Py<PyAny>> = Once::new();
+    let py = future.py();
+    let own = FUTURE.get_or_try_init(py, || {
+        py.import("_asyncio")?.getattr("Future").map(Bound::unbind)
+    })?;
+    let class = future.get_type();
+    if !class.is(&layout(py)?.class) && !class.is(own) {
+        return Ok(None);
+    }
+    let finished = future
+        .getattr(intern!(py, "_state"))?
+        .eq(intern!(py, "FINISHED"))?;
+    if !finished || !future.getattr(intern!(py, "_exception"))?.is_none() {
+        return Ok(None);
+    }
+    future.getattr(intern!(py, "_result")).map(Some)
+}
+
 /// Has a callback of ours called when a future is done; it sees no context variables.
 pub(crate) fn add_done_callback(
     future: &Bound<'_, PyAny>,
