@@ -334,6 +334,9 @@ fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
                 Err(error) => fail(driver, error),
             }
         }
+        if caller.is_none() {
+            step::put_away(py)?;
+        }
         // The place of one that was sent is free.
         let sent = caller.is_some();
         let kept = this.idle.with(py, |idle| {
@@ -343,11 +346,26 @@ fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
             }
             room
         });
-        let Some(next) = caller.or_else(|| this.greenlet(py)).filter(|_| kept) else {
+        if !kept {
+            return Ok(());
+        }
+        let next = caller.or_else(|| next_after_callbacks(driver));
+        let Some(next) = next.or_else(|| this.greenlet(py)) else {
             return Ok(());
         };
         greenlet::switch(next.bind(py))?;
     }
+}
+
+/// The green thread that goes on after the callbacks, where the hub need not be asked.
+fn next_after_callbacks(driver: &Bound<'_, Driver>) -> Option<Greenlet> {
+    let py = driver.py();
+    let this = driver.get();
+    let (hub, core) = (this.hub(py)?, this.core(py)?);
+    if this.failure.with(py, |failure| failure.is_some()) {
+        return None;
+    }
+    HubCore::next_after_callbacks(hub.bind(py), core.bind(py)).map(Bound::unbind)
 }
 
 /// Does what a carrier was switched to for; answers who waits for it, if not the hub.

@@ -17,10 +17,12 @@ use crate::driver::Driver;
 use crate::green_wait::GreenWait;
 use crate::greenlet::{self, Greenlet};
 use crate::handle::{Handle, Outcome};
+use crate::hooks::Hooks;
 use crate::hub::{self, HubCore};
 use crate::identity::Identity;
 use crate::{block_check, clock, context as contexts, descent, driver, task};
 
+mod activate;
 mod errand;
 mod restore;
 mod turn;
@@ -79,6 +81,8 @@ pub(crate) fn any_displaced() -> bool {
 pub(crate) struct Step {
     driver: GilCell<Option<Py<Driver>>>,
     core: GilCell<Option<Py<LoopCore>>>,
+    /// Those of that loop, if the step has needed them.
+    hooks: GilCell<Option<Hooks>>,
     greenlet: GilCell<Option<Greenlet>>,
     /// The callback that runs.
     handle: GilCell<Option<Py<Handle>>>,
@@ -315,6 +319,7 @@ impl Step {
             Self {
                 driver: GilCell::new(Some(driver.clone().unbind())),
                 core: GilCell::new(None),
+                hooks: GilCell::new(None),
                 greenlet: GilCell::new(None),
                 handle: GilCell::new(None),
                 context: GilCell::new(None),
@@ -393,7 +398,7 @@ impl Step {
     /// Puts the identity away that is installed for this step.
     fn take_off(&self, py: Python<'_>) -> PyResult<Option<Identity>> {
         let core = self.core.get(py);
-        core.map(|core| Identity::put_away(py, core.into_any()))
+        core.map(|core| Identity::put_away(py, core.into_any(), self.busy.get()))
             .transpose()
     }
 
@@ -520,33 +525,6 @@ impl Step {
         )?;
         Ok(outcome)
     }
-
-    /// Installs the loop's identity for this step, unless it is installed already.
-    fn activate(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
-        let py = slf.py();
-        let same = |own: &mut Option<Py<LoopCore>>| own.as_ref().is_some_and(|own| own.is(core));
-        if any_active() && ACTIVE.with(|slot| slot.holds(slf)) && slf.get().core.with(py, same) {
-            return Ok(());
-        }
-        if let Some(step) = active(py) {
-            let this = step.bind(py).get();
-            let same_loop = this.core.with(py, |active| {
-                active.as_ref().is_some_and(|active| active.is(core))
-            });
-            if same_loop && (step.is(slf) || !this.busy.get()) {
-                if !step.is(slf) {
-                    drop(slf.get().core.replace(py, Some(core.clone().unbind())));
-                    set_active(slf.clone().unbind());
-                }
-                return Ok(());
-            }
-            put_away(py)?;
-        }
-        drop(slf.get().core.replace(py, Some(core.clone().unbind())));
-        Identity::of_loop(py, core.clone().into_any().unbind())?.install(py)?;
-        set_active(slf.clone().unbind());
-        Ok(())
-    }
 }
 
 #[pymethods]
@@ -654,6 +632,11 @@ impl Step {
         if let Some(core) = self.core.peek() {
             visit.call(&*core)?;
         }
+        if let Some(hooks) = self.hooks.peek() {
+            hooks
+                .as_ref()
+                .map_or(Ok(()), |hooks| hooks.traverse(&visit))?;
+        }
         if let Some(saved) = self.saved.peek() {
             if let Some(identity) = saved.as_ref() {
                 identity.traverse(&visit)?;
@@ -681,7 +664,7 @@ impl Step {
 
     fn __clear__(&self, py: Python<'_>) {
         drop(self.driver.take(py));
-        drop(self.core.take(py));
+        drop((self.core.take(py), self.hooks.take(py)));
         drop(self.greenlet.take(py));
         drop((self.handle.take(py), self.context.take(py)));
         self.end_turn(py);

@@ -149,31 +149,22 @@ pub(crate) fn start<'py>(
     running_loop: &Bound<'py, PyAny>,
     context: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static NAMES: Once<Py<PyTuple>> = Once::new();
+    // A copy of a dictionary with all keys is made sooner than a dictionary.
+    static OPTIONS: Once<Py<PyDict>> = Once::new();
     let py = coroutine.py();
-    let names = NAMES.get_or_try_init(py, || {
-        let names = [
-            intern!(py, "loop"),
-            intern!(py, "context"),
-            intern!(py, "eager_start"),
-        ];
-        PyTuple::new(py, names).map(Bound::unbind)
+    let (loop_key, context_key) = (intern!(py, "loop"), intern!(py, "context"));
+    let options = OPTIONS.get_or_try_init(py, || {
+        let options = PyDict::new(py);
+        options.set_item(loop_key, py.None())?;
+        options.set_item(context_key, py.None())?;
+        options.set_item(intern!(py, "eager_start"), true)?;
+        PyResult::Ok(options.unbind())
     })?;
+    let options = options.bind(py).copy()?;
+    options.set_item(loop_key, running_loop)?;
+    options.set_item(context_key, context)?;
     let class = layout(py)?.class.bind(py);
-    // SAFETY: four live objects, of which the last three belong to the names; null comes with an
-    // exception set.
-    unsafe {
-        let arguments = [
-            coroutine.as_ptr(),
-            running_loop.as_ptr(),
-            context.as_ptr(),
-            ffi::Py_True(),
-        ];
-        Bound::from_owned_ptr_or_err(
-            py,
-            ffi::PyObject_Vectorcall(class.as_ptr(), arguments.as_ptr(), 1, names.as_ptr()),
-        )
-    }
+    class.call((coroutine,), Some(&options))
 }
 
 /// An object of a class of asyncio's, for a loop: a future, or the task of a coroutine.
