@@ -9,8 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell, Once, intern};
-use crate::crossing::Crossing;
+use crate::cell::{Flag, GilCell, intern};
 use crate::driver::Driver;
 use crate::fast::waker;
 use crate::files::Files;
@@ -193,41 +192,6 @@ impl LoopCore {
             return Err(errors::closed_loop());
         }
         Ok(())
-    }
-
-    /// Whether a callback only wakes a greenlet, which is done already: that one goes on in this turn
-    /// where its wake overtakes no other callback.
-    fn wakes_at_once(
-        slf: &Bound<'_, Self>,
-        callback: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-    ) -> PyResult<bool> {
-        let waker = callback.cast_exact::<waker::Waker>().ok();
-        let crossing = callback.cast_exact::<Crossing>().ok();
-        if waker.is_none() && crossing.is_none() {
-            return Ok(false);
-        }
-        let later = |engine: &mut Engine<Job>| engine.has_later_callbacks();
-        if slf.get().engine(slf.py(), later) != Some(false) {
-            return Ok(false);
-        }
-        match (waker, crossing) {
-            (Some(waker), _) => waker::Waker::wake(waker).map(|()| true),
-            (None, Some(crossing)) => crossing.get().settles_at_once(args),
-            (None, None) => Ok(false),
-        }
-    }
-
-    /// Whether the loop is one of ours and of no class of the program's, which may do more.
-    pub(crate) fn is_plain(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        static CLASS: Once<Py<PyAny>> = Once::new();
-        let py = slf.py();
-        let class = CLASS.get_or_try_init(py, || {
-            py.import("eventlet_asyncio.loop")?
-                .getattr("EventLoop")
-                .map(Bound::unbind)
-        })?;
-        Ok(slf.get_type().is(class))
     }
 
     /// The checks of asyncio's debug mode.
@@ -417,7 +381,7 @@ impl LoopCore {
             Self::check_debug(slf, callback, "call_soon")?;
         }
         let handle = Bound::new(slf.py(), Handle::new(slf, callback, args, context)?)?;
-        if Self::wakes_at_once(slf, callback, args)? {
+        if waker::wakes_at_once(slf, callback, args)? {
             return Ok(handle);
         }
         Self::push(slf, handle.clone())?;

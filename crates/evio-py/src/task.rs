@@ -203,6 +203,18 @@ pub(crate) fn make_future<'py>(running_loop: &Bound<'py, PyAny>) -> PyResult<Bou
     make(&class, None, running_loop)
 }
 
+/// Whether a loop is one of ours and of no class of the program's, which may do more.
+pub(crate) fn is_plain_loop(core: &Bound<'_, LoopCore>) -> PyResult<bool> {
+    static CLASS: Once<Py<PyAny>> = Once::new();
+    let py = core.py();
+    let class = CLASS.get_or_try_init(py, || {
+        py.import("eventlet_asyncio.loop")?
+            .getattr("EventLoop")
+            .map(Bound::unbind)
+    })?;
+    Ok(core.get_type().is(class))
+}
+
 /// `loop.create_task()`: natively where no factory makes the task and nobody wants to know where it
 /// was made.
 pub(crate) fn create<'py>(

@@ -148,7 +148,7 @@ fn start<'py>(
 /// Whether a task of this loop is nothing but a task of asyncio's.
 fn makes_plain_tasks(core: &Bound<'_, LoopCore>) -> PyResult<bool> {
     let py = core.py();
-    Ok(LoopCore::is_plain(core)?
+    Ok(task::is_plain_loop(core)?
         && !core.get().debug()
         && !core.get().is_closed()
         && core.getattr(intern!(py, "_task_factory"))?.is_none())

@@ -144,7 +144,7 @@ fn ensure_future<'py>(
     let py = awaitable.py();
     if task::is_coroutine(awaitable) {
         return match running_loop.cast::<LoopCore>() {
-            Ok(core) if LoopCore::is_plain(core)? => task::create(core, awaitable, None, None),
+            Ok(core) if task::is_plain_loop(core)? => task::create(core, awaitable, None, None),
             _ => running_loop.call_method1(intern!(py, "create_task"), (awaitable,)),
         };
     }

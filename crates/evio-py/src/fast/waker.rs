@@ -1,10 +1,13 @@
 //! What wakes one greenlet, once, when it is called back.
 
-use evio_loop::TimerKey;
+use evio_loop::{Engine, TimerKey};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::GilCell;
+use crate::core::LoopCore;
+use crate::crossing::Crossing;
 use crate::greenlet::Greenlet;
 use crate::hub::HubCore;
 use crate::job::Job;
@@ -57,6 +60,29 @@ impl Waker {
             _ => None,
         };
         drop((greenlet, awaited, job, hub));
+    }
+}
+
+/// Whether a callback only wakes a greenlet, which is done already: that one goes on in this turn
+/// where its wake overtakes no other callback.
+pub(crate) fn wakes_at_once(
+    core: &Bound<'_, LoopCore>,
+    callback: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+) -> PyResult<bool> {
+    let waker = callback.cast_exact::<Waker>().ok();
+    let crossing = callback.cast_exact::<Crossing>().ok();
+    if waker.is_none() && crossing.is_none() {
+        return Ok(false);
+    }
+    let later = |engine: &mut Engine<Job>| engine.has_later_callbacks();
+    if core.get().engine(core.py(), later) != Some(false) {
+        return Ok(false);
+    }
+    match (waker, crossing) {
+        (Some(waker), _) => Waker::wake(waker).map(|()| true),
+        (None, Some(crossing)) => crossing.get().settles_at_once(args),
+        (None, None) => Ok(false),
     }
 }
 
