@@ -407,3 +407,23 @@ def test_the_green_thread_of_a_future_is_in_no_circle(hub):
         assert result() is None
     finally:
         gc.enable()
+
+
+def test_a_green_thread_that_a_callback_woke_is_freed_when_it_has_ended(hub):
+    """The carrier that switched to it goes on to wait for callbacks, and does not hold it."""
+
+    def awaits():
+        await_(asyncio.sleep(0))
+        return weakref.ref(greenlet.getcurrent())
+
+    gc.collect()
+    gc.disable()
+    try:
+        green = eventlet.spawn(awaits)
+        known = green.wait()
+        assert known() is green
+        del green
+        eventlet.sleep(0)
+        assert known() is None
+    finally:
+        gc.enable()

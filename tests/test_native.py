@@ -11,10 +11,11 @@ import weakref
 import eventlet
 import pytest
 from eventlet import greenthread, hubs
+from eventlet.event import Event
 from eventlet.hubs import trampoline
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from eventlet_asyncio import _evio
+from eventlet_asyncio import _evio, future_to_greenlet
 
 BOTH = pytest.mark.parametrize("spawn", ["spawn", "spawn_n"])
 
@@ -158,6 +159,87 @@ def test_a_main_of_a_subclass_is_called():
     hubs.get_hub().schedule_call_global(0, green.switch, int, ("7",), {})
     assert green.wait() == 7
     assert mains == [green]
+
+
+async def _three():
+    return 3
+
+
+@pytest.mark.parametrize("name", ["send", "wait", "_do_send"])
+@pytest.mark.parametrize("start", [lambda: eventlet.spawn(int, 3), lambda: future_to_greenlet(_three())])
+def test_a_method_of_event_that_the_program_puts_there_is_called(monkeypatch, name, start):
+    own = getattr(Event, name)
+
+    def method(self, *args):
+        calls.append(name)
+        return own(self, *args)
+
+    calls = []
+    monkeypatch.setattr(Event, name, method)
+    assert start().wait() == 3
+    assert calls == [name]
+
+
+@pytest.mark.parametrize("name", ["__init__", "reset"])
+def test_so_is_one_that_makes_the_event_of_a_green_thread(monkeypatch, name):
+    own = getattr(Event, name)
+
+    def method(self):
+        calls.append(name)
+        own(self)
+
+    calls = []
+    monkeypatch.setattr(Event, name, method)
+    assert eventlet.spawn(int, 3).wait() == 3
+    assert calls == [name]
+
+
+def test_an_event_is_as_eventlet_makes_it():
+    green = eventlet.spawn(int)
+    assert type(green._exit_event) is Event
+    assert vars(green._exit_event) == vars(Event())
+    green.wait()
+    with pytest.raises(AssertionError, match="re-send"):
+        green._exit_event.send(1)
+
+
+def test_the_hub_lists_what_an_event_was_sent_for_who_waits(hub):
+    event = Event()
+    green = eventlet.spawn(event.wait)
+    eventlet.sleep(0)
+    event.send(5)
+    ((_, timer),) = hub.timers
+    assert timer.tpl == (event._do_send, (5, None, green), {})
+    assert green.wait() == 5
+
+
+def test_the_hub_lists_a_future_green_thread_that_is_to_begin(hub):
+    green = future_to_greenlet(_three())
+    assert not green
+    ((_, timer),) = hub.timers
+    assert timer.tpl == (green._begin, (), {})
+    assert green.wait() == 3
+
+
+def test_who_waits_for_an_event_and_is_killed_is_not_woken(hub):
+    event = Event()
+    green = eventlet.spawn(event.wait)
+    eventlet.sleep(0)
+    event.send(5)
+    green.kill()
+    eventlet.sleep(0)
+    assert green.dead
+    assert not event._waiters
+
+
+def test_an_exception_that_an_event_was_sent_reaches_all_who_wait():
+    event = Event()
+    greens = [eventlet.spawn(event.wait) for _ in range(3)]
+    eventlet.sleep(0)
+    event.send_exception(ValueError("sent"))
+    for green in greens:
+        with pytest.raises(ValueError, match="sent"):
+            green.wait()
 
 
 def test_a_timeout_is_raised_where_the_greenlet_blocks():

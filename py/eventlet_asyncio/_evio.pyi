@@ -22,15 +22,15 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
-    "CallbackRun", "Crossing", "Driver", "FdListener", "ForeignLoop", "GreenAwait", "GreenWait", "Guard", "Handle",
-    "Datagram", "DatagramCore", "HubCore", "LoopCore", "Peer", "SocketCall", "Step", "Transports", "Stream", "StreamCore", "Timer", "TimerHandle", "Waker", "Watch", "__version__",
-    "abandon_step", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "cache_stack_chunks",
-    "accept_connections", "call_soon_method", "can_datagram", "cancel_timeout", "ensure_free", "check_block", "count_done", "current_step", "discharge", "end_thread", "enlist",
-    "enter_timeout", "exchange", "exit_timeout", "first_for_permit", "get_ident", "go_on", "hub_of_thread",
-    "hub_to_wait_in", "init_green_thread", "init_timeout", "is_here", "join_event", "leave_semaphore", "method", "open_stream", "owner", "park",
-    "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "spawn",
-    "spawn_n", "start_timeout", "switch_carrier", "take_permit", "take_permit_or_join", "take_permit_or_rejoin",
-    "trampoline", "unpark", "wake", "wake_for_permit", "write_method",
+    "abandon_step", "accept_connections", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "begin_future_green_thread",
+    "cache_stack_chunks", "call_soon_method", "CallbackRun", "can_datagram", "cancel_timeout", "check_block", "count_done", "Crossing", "current_step",
+    "Datagram", "DatagramCore", "discharge", "Driver", "end_thread", "enlist", "ensure_free", "enter_timeout", "exchange", "exit_timeout", "FdListener",
+    "first_for_permit", "ForeignLoop", "get_ident", "go_on", "GreenAwait", "GreenWait", "Guard", "Handle", "hub_of_thread", "hub_to_wait_in", "HubCore",
+    "init_future_green_thread", "init_green_thread", "init_timeout", "is_here", "join_event", "leave_semaphore", "LoopCore", "method", "open_stream", "owner",
+    "park", "Peer", "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "sock_accept", "sock_connect",
+    "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "SocketCall", "spawn", "spawn_n", "start_timeout",
+    "Step", "Stream", "StreamCore", "switch_carrier", "take_permit", "take_permit_or_join", "take_permit_or_rejoin", "Timer", "TimerHandle", "trampoline",
+    "Transports", "unpark", "wait_for_event", "wake", "wake_for_permit", "Waker", "Watch", "write_method", "__version__",
 ]
 
 __version__: str
@@ -52,25 +52,19 @@ def owner() -> asyncio.Task[Any] | CallbackRun | greenlet:
 
 def get_ident(gr: greenlet | None = None) -> int:
     """A number for the running task or green thread, or for the greenlet that is given."""
-
 def set_block_check(check: Callable[[object, bool], object] | None) -> None:
     """Have a function called before each green block, with whom blocks and whether that is in a step."""
-
 def check_block() -> None:
     """Raise what stands against a green block of the running greenlet, if anything does."""
 
 def park() -> Step | None:
     """Park the running step, if any, with its identity, before its greenlet blocks in a hub that is not ours."""
-
 def reserve_wakeup() -> None:
     """Have descriptors to spare, which a forked child that can open none gives to its pollers."""
-
 def restore(carrier: greenlet) -> None:
     """Give a step its identity back before something is thrown at its carrier."""
-
 def go_on() -> None:
     """Give the running greenlet its own identity, or none, after a switch that was no green block."""
-
 def unpark(step: Step) -> None:
     """Make a parked step, whose greenlet goes on, the running one again."""
 
@@ -79,7 +73,6 @@ def call_soon_method(class_: type, /) -> Any:
 
 def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
     """`eventlet.spawn`: have a green thread run the function when its turn comes."""
-
 def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet:
     """`eventlet.spawn_n`: as `spawn`, with a plain greenlet, whose result nobody can ask for."""
 
@@ -106,6 +99,14 @@ def trampoline(
     own greenlet would block, and unless exactly one of *read* and *write* is true.
     """
 
+def wait_for_event(event: object, /) -> Any:
+    """`Event.wait()`, without a frame of Python's where the method is the one that our hub has put there."""
+def init_future_green_thread(
+    green: Any, awaitable: Any, running_loop: Any, autostart: bool, autocancel: bool, autokill: bool, /
+) -> None:
+    """`FutureGreenThread.__init__`, and that of its base."""
+def begin_future_green_thread(green: Any, /) -> None:
+    """The hub has come to a FutureGreenThread, which asks for its result."""
 def init_green_thread(green: GreenThread, /, parent: greenlet) -> None:
     """`GreenThread.__init__`."""
 def init_timeout(
@@ -560,8 +561,8 @@ class Crossing:
     def of_green_thread(green: GreenThread) -> Crossing:
         """That of a green thread, which is made if there is none."""
 
-    def __call__(self, green: GreenThread) -> None:
-        """The green thread has ended: what it has linked."""
+    def __call__(self, ended: GreenThread | asyncio.Future[Any]) -> None:
+        """The green thread has ended: what it has linked; or the future for which one stands."""
 
     def begin(self) -> None:
         """Do what is due after the crossing was made."""
@@ -595,6 +596,10 @@ class Crossing:
 
     def done(self) -> bool:
         """Whether there is an outcome."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the hub has come to the green thread that stands for the source."""
 
     def result(self) -> Any:
         """Return or raise what every awaiter sees.

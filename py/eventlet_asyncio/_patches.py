@@ -11,7 +11,7 @@ import pkgutil
 import sys
 import types
 
-from eventlet import greenthread, patcher
+from eventlet import event, greenthread, patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
 from eventlet_asyncio import _anyio, _evio, _primitives
@@ -84,6 +84,16 @@ def own_main():
     """eventlet's GreenThread.main, or None where the program has put its own there."""
     main = vars(greenthread.GreenThread)["main"]
     return main if _is_of(main, greenthread) else None
+
+
+def own_event():
+    """eventlet's Event, and the methods that it has here; None for one in whose place the program has its own."""
+    methods = vars(event.Event)
+    init, reset, do_send = (
+        methods[name] if _is_of(methods[name], event) else None
+        for name in ("__init__", "reset", "_do_send")
+    )
+    return event.Event, (init, reset, _primitives.wait, _primitives.send, do_send)
 
 
 def _with_native(function, native):

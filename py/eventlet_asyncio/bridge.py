@@ -7,14 +7,12 @@ machine in Rust, `_evio.Crossing`. This module feeds it what happens and does wh
 import asyncio
 import functools
 import inspect
-from types import CoroutineType
 
 import greenlet
 from eventlet import greenthread
 from eventlet.greenthread import GreenThread
 
 from eventlet_asyncio import _evio
-from eventlet_asyncio._homes import wait_there
 from eventlet_asyncio._sides import (
     check_awaitable,
     check_loop,
@@ -29,62 +27,19 @@ from eventlet_asyncio._sides import (
 class FutureGreenThread(GreenThread):
     """A green thread whose result is that of an awaitable; made by future_to_greenlet()."""
 
+    future = None
+
     def __init__(self, awaitable, loop, autostart, autocancel, autokill):
-        hub = get_hub()
-        super().__init__(hub.greenlet)
-        self._awaitable = awaitable
-        self._loop = loop
-        self.future = None
-        self._crossing = _evio.Crossing(
-            self._start_future,
-            self._cancel_future,
-            self._drop_awaitable,
-            autostart=autostart,
-            end_source=autocancel,
-            end_awaiters=autokill,
-        )
-        self._crossing.begin()
-        self._has_begun = False
-        hub.schedule_call_global(0, self._begin)
+        # Also what GreenThread.__init__() does.
+        _evio.init_future_green_thread(self, awaitable, loop, autostart, autocancel, autokill)
 
     def _begin(self):
-        self._has_begun = True
-        self._crossing.add_awaiter(self._finish)
+        _evio.begin_future_green_thread(self)
 
-    def _finish(self):
-        if not self._exit_funcs:
-            try:
-                result = self._crossing.result()
-            except BaseException:
-                pass
-            else:
-                # In place of its own main, so that it is in no circle.
-                self.run = _nothing
-                self._exit_event.send(result)
-                return
-        # Links may block greenly, and an exception comes out in the hub as any green thread's.
-        get_hub().schedule_call_global(0, self.switch, self._crossing.result, (), {})
-
-    def _start_future(self):
-        awaitable, self._awaitable = self._awaitable, None
-        if isinstance(awaitable, CoroutineType):
-            self.future = self._loop.create_task(awaitable)
-        else:
-            self.future = asyncio.ensure_future(awaitable, loop=self._loop)
-        if self.future is not awaitable:
-            # A green thread that is left waiting at the end of the program is no news.
-            self.future._log_destroy_pending = False
-        wait_there(self.future, self._loop)
-        self._crossing.started()
-        self.future.add_done_callback(self._crossing.settle)
-
-    def _cancel_future(self):
-        self.future.cancel()
-
-    def _drop_awaitable(self):
-        awaitable, self._awaitable = self._awaitable, None
-        if inspect.iscoroutine(awaitable):
-            awaitable.close()
+    def wait(self):
+        """Block until the awaitable is done, and return its result."""
+        future = self.future  # Seen in this frame by who asks what is waited for.
+        return _evio.wait_for_event(self._exit_event)
 
     # It has the life of a green thread, and runs as one only at its end, if at all.
 
@@ -93,7 +48,7 @@ class FutureGreenThread(GreenThread):
         return self._exit_event.ready() and not super().__bool__()
 
     def __bool__(self):
-        return self._has_begun and not self.dead
+        return self._crossing.begun and not self.dead
 
     def main(self, function, args, kwargs):
         if function == self._crossing.result:

@@ -4,7 +4,7 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 mod lazy;
 
@@ -80,6 +80,22 @@ pub(crate) fn attribute<'py>(
             return Err(PyErr::take(py).expect("CPython sets an exception when it fails"));
         }
         Ok(Bound::from_owned_ptr_or_opt(py, result))
+    }
+}
+
+/// A new object of a class, without its `__init__`.
+pub(crate) fn instance<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let (py, args) = (class.py(), PyTuple::empty(class.py()));
+    let class = class.as_type_ptr();
+    // SAFETY: a live class, and a tuple of arguments; null comes with an exception set.
+    unsafe {
+        match (*class).tp_new {
+            Some(new) => {
+                let object = new(class, args.as_ptr(), std::ptr::null_mut());
+                Bound::from_owned_ptr_or_err(py, object)
+            }
+            None => Err(PyTypeError::new_err("objects of the class cannot be made")),
+        }
     }
 }
 

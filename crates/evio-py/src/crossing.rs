@@ -8,9 +8,10 @@ use evio_bridge::{
 use pyo3::prelude::*;
 use pyo3::{PyErr, PyTraverseError, PyVisit};
 
-use crate::cell::{GilCell, intern};
+use crate::cell::{Flag, GilCell, intern};
+use crate::fast::future::{self, Awaited};
 use crate::green_await::GreenAwait;
-use crate::{context, greenlet, primitives};
+use crate::{context, greenlet, primitives, task};
 
 type Object = Py<PyAny>;
 
@@ -24,12 +25,16 @@ enum Source {
     },
     /// A green thread, which starts by itself, until it has ended.
     Green(Object),
+    /// What a green thread stands for.
+    Future(Box<Awaited>),
 }
 
 /// How one who awaits is woken.
 pub(crate) enum Wake {
     Call(Object),
     Await(Py<GreenAwait>),
+    /// By the end of a green thread that stands for a future.
+    Finish(Object),
 }
 
 impl Wake {
@@ -37,6 +42,7 @@ impl Wake {
         match self {
             Self::Call(callback) => callback.call0(py).map(drop),
             Self::Await(waiting) => GreenAwait::wake(waiting.bind(py)),
+            Self::Finish(green) => future::finish(green.bind(py)),
         }
     }
 }
@@ -52,6 +58,7 @@ pub(crate) struct Crossing {
     /// In the order of their arrival, in which they are woken.
     awaiters: GilCell<VecDeque<(AwaiterId, Wake)>>,
     cancellation: GilCell<Option<Object>>,
+    begun: Flag,
 }
 
 /// Names one who awaits a crossing.
@@ -75,7 +82,18 @@ impl Crossing {
             source: GilCell::new(Some(source)),
             awaiters: GilCell::new(VecDeque::new()),
             cancellation: GilCell::new(None),
+            begun: Flag::new(false),
         }
+    }
+
+    /// That of a green thread that stands for a future, which is yet to be made.
+    pub(crate) fn of_future(awaited: Awaited, policy: Policy) -> Self {
+        Self::create(Source::Future(Box::new(awaited)), policy)
+    }
+
+    /// Notes that the hub has come to the green thread that stands for a future.
+    pub(crate) fn set_begun(&self) {
+        self.begun.set(true);
     }
 
     /// The green thread that is awaited, until it has ended.
@@ -133,10 +151,13 @@ impl Crossing {
         enum Told {
             Call(Object),
             Kill(Object),
+            Start(Awaited),
+            Cancel(Object),
+            Close(Option<Object>),
         }
         let told = self
             .source
-            .with(py, |source| match (source.as_ref()?, action) {
+            .with(py, |source| match (source.as_mut()?, action) {
                 (Source::Calls { start, .. }, Action::Start) => {
                     Some(Told::Call(start.clone_ref(py)))
                 }
@@ -146,6 +167,11 @@ impl Crossing {
                 (Source::Calls { drop, .. }, _) => Some(Told::Call(drop.clone_ref(py))),
                 (Source::Green(_), Action::Start) => None,
                 (Source::Green(green), _) => Some(Told::Kill(green.clone_ref(py))),
+                (Source::Future(awaited), Action::Start) => Some(Told::Start(awaited.take(py))),
+                (Source::Future(awaited), Action::EndSource) => {
+                    Some(Told::Cancel(awaited.green.clone_ref(py)))
+                }
+                (Source::Future(awaited), _) => Some(Told::Close(awaited.awaitable.take())),
             });
         match told {
             None => Ok(()),
@@ -154,6 +180,10 @@ impl Crossing {
                 .import("eventlet_asyncio.bridge")?
                 .call_method1("kill_soon", (green,))
                 .map(drop),
+            Some(Told::Start(awaited)) => future::start(awaited, py),
+            Some(Told::Cancel(green)) => future::cancel(green.bind(py)),
+            Some(Told::Close(Some(awaitable))) => future::close(awaitable.bind(py)),
+            Some(Told::Close(None)) => Ok(()),
         }
     }
 
@@ -174,6 +204,28 @@ impl Crossing {
         let acted = self.act(py);
         self.part_from_source(py);
         acted
+    }
+
+    /// Settles it in the middle of the step in which its future gets a value, whose callback this is;
+    /// `false` where another time is the right one.
+    pub(crate) fn settles_at_once(&self, future: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = future.py();
+        let of_future = |source: &mut Option<Source>| matches!(source, Some(Source::Future(_)));
+        if !self.source.with(py, of_future) {
+            return Ok(false);
+        }
+        match task::value(future)? {
+            Some(value) => self.returned(py, value.unbind()).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// The value that every awaiter sees, if it is one.
+    pub(crate) fn value(&self, py: Python<'_>) -> Option<Object> {
+        self.machine.with(py, |machine| match machine.outcome() {
+            Some(Outcome::Value(value)) => Some(value.clone_ref(py)),
+            _ => None,
+        })
     }
 
     /// At the end, since each of the two knows the other.
@@ -225,10 +277,13 @@ impl Crossing {
         Ok(crossing)
     }
 
-    /// The green thread that is awaited has ended.
+    /// The green thread that is awaited has ended, or the future for which one stands.
     fn __call__(slf: &Bound<'_, Self>, green: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
+        if !greenlet::is_greenlet(green) {
+            return this.settle(green);
+        }
         let event = green.getattr(intern!(py, "_exit_event"))?;
         if event.getattr(intern!(py, "_exc"))?.is_none() {
             let value = event.getattr(intern!(py, "_result"))?;
@@ -244,12 +299,12 @@ impl Crossing {
     }
 
     /// Does what is due after the crossing was made.
-    fn begin(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn begin(&self, py: Python<'_>) -> PyResult<()> {
         self.act(py)
     }
 
     /// The source takes its first step; `False`: it must not.
-    fn started(&self, py: Python<'_>) -> PyResult<bool> {
+    pub(crate) fn started(&self, py: Python<'_>) -> PyResult<bool> {
         let may = self.machine.with(py, Machine::handle_started);
         self.act(py)?;
         Ok(may)
@@ -314,6 +369,12 @@ impl Crossing {
         self.machine.with(py, |machine| machine.state()) == State::Settled
     }
 
+    /// Whether the hub has come to the green thread that stands for a future.
+    #[getter]
+    fn begun(&self) -> bool {
+        self.begun.get()
+    }
+
     /// How many wait.
     #[getter]
     pub(crate) fn awaiter_count(&self, py: Python<'_>) -> usize {
@@ -368,13 +429,18 @@ impl Crossing {
                     visit.call(drop)?;
                 }
                 Some(Source::Green(green)) => visit.call(green)?,
+                Some(Source::Future(awaited)) => {
+                    visit.call(&awaited.green)?;
+                    visit.call(&awaited.awaitable)?;
+                    visit.call(&awaited.running_loop)?;
+                }
                 None => {}
             }
         }
         if let Some(awaiters) = self.awaiters.peek() {
             for (_, wake) in awaiters.iter() {
                 match wake {
-                    Wake::Call(callback) => visit.call(callback)?,
+                    Wake::Call(callback) | Wake::Finish(callback) => visit.call(callback)?,
                     Wake::Await(waiting) => visit.call(waiting)?,
                 }
             }

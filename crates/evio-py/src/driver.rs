@@ -36,6 +36,8 @@ pub(crate) struct Driver {
     greenlet: GilCell<Option<Greenlet>>,
     caller: GilCell<Option<Greenlet>>,
     idle: GilCell<Vec<Py<Step>>>,
+    /// Whom a carrier has switched to, until somebody else of the driver runs.
+    next: GilCell<Option<Greenlet>>,
     failure: GilCell<Option<Py<PyBaseException>>>,
 }
 
@@ -52,6 +54,7 @@ impl Driver {
                 greenlet: GilCell::new(None),
                 caller: GilCell::new(None),
                 idle: GilCell::new(Vec::new()),
+                next: GilCell::new(None),
                 failure: GilCell::new(None),
             },
         )
@@ -184,7 +187,7 @@ impl Driver {
         if let Some(hub) = self.hub.peek() {
             visit.call(&*hub)?;
         }
-        for cell in [&self.greenlet, &self.caller] {
+        for cell in [&self.greenlet, &self.caller, &self.next] {
             if let Some(greenlet) = cell.peek() {
                 visit.call(&*greenlet)?;
             }
@@ -205,7 +208,7 @@ impl Driver {
         self.set_hub(py, None);
         self.set_greenlet(py, None);
         self.set_caller(py, None);
-        drop(self.failure.take(py));
+        drop((self.failure.take(py), self.next.take(py)));
         self.abandon(py);
     }
 }
@@ -300,6 +303,7 @@ pub(crate) fn start_task<'py>(
         Some(carrier) => greenlet::switch(&carrier).map(drop),
         None => Ok(()),
     };
+    drop(driver.get().next.take(py));
     if let Some(task) = step.get().take_started(py) {
         return Ok(Some((task?.into_bound(py), thrown)));
     }
@@ -334,6 +338,9 @@ fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
                 Err(error) => fail(driver, error),
             }
         }
+        if caller.is_none() {
+            step::put_away(py)?;
+        }
         // The place of one that was sent is free.
         let sent = caller.is_some();
         let kept = this.idle.with(py, |idle| {
@@ -343,11 +350,28 @@ fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
             }
             room
         });
-        let Some(next) = caller.or_else(|| this.greenlet(py)).filter(|_| kept) else {
+        if !kept {
+            return Ok(());
+        }
+        let next = caller.or_else(|| next_after_callbacks(driver));
+        let Some(next) = next.or_else(|| this.greenlet(py)) else {
             return Ok(());
         };
-        greenlet::switch(next.bind(py))?;
+        // Not held by the frame of a carrier that may stay idle for long.
+        drop(this.next.replace(py, Some(next)));
+        greenlet::switch_to_kept(&this.next, py)?;
     }
+}
+
+/// The green thread that goes on after the callbacks, where the hub need not be asked.
+fn next_after_callbacks(driver: &Bound<'_, Driver>) -> Option<Greenlet> {
+    let py = driver.py();
+    let this = driver.get();
+    let (hub, core) = (this.hub(py)?, this.core(py)?);
+    if this.failure.with(py, |failure| failure.is_some()) {
+        return None;
+    }
+    HubCore::next_after_callbacks(hub.bind(py), core.bind(py)).map(Bound::unbind)
 }
 
 /// Does what a carrier was switched to for; answers who waits for it, if not the hub.
@@ -422,7 +446,9 @@ fn run_callback_part(
             }
         };
         if let Some(carrier) = step.get().greenlet(py) {
-            fiber::switch_to(hub, &carrier)?;
+            let outcome = fiber::switch_to(hub, &carrier);
+            drop(this.next.take(py));
+            outcome?;
         }
         this.check_failure(py)?;
         let moved_on = this
@@ -456,7 +482,9 @@ fn run_fiber_part(hub: &Bound<'_, HubCore>, driver: &Bound<'_, Driver>) -> PyRes
             return Ok(());
         };
         hub.get().watch().begin(py);
-        fiber::run(hub, work)?;
+        let outcome = fiber::run(hub, work);
+        drop(this.next.take(py));
+        outcome?;
         step::put_away(py)?;
         this.check_failure(py)?;
     }

@@ -10,8 +10,10 @@ use crate::cell::{Once, intern};
 use crate::hub::{self, HubCore};
 
 pub(crate) mod await_;
+pub(crate) mod event;
 #[allow(unsafe_code)] // A frame of ours in CPython's calls.
 pub(crate) mod floor;
+pub(crate) mod future;
 pub(crate) mod green_thread;
 mod home;
 pub(crate) mod ident;

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::cell::intern;
+use crate::fast::future::begin_future_green_thread;
 use crate::hub::HubCore;
 use crate::job::Job;
 use crate::listener::Listener;
@@ -46,6 +47,17 @@ pub(crate) fn run(hub: &Bound<'_, HubCore>, work: Fiber) -> PyResult<()> {
             let kwargs = kwargs.map(|kwargs| kwargs.bind(py));
             let outcome = greenlet::switch_with(&target, args, kwargs).map(drop);
             squelch(hub, outcome, by_timer, &target)
+        }
+        Fiber::Run(Job::Begin(green)) => {
+            let green = green.into_bound(py);
+            let outcome = hub.get().calling(|| begin_future_green_thread(&green));
+            squelch(hub, outcome, by_timer, &green)
+        }
+        Fiber::Run(Job::Deliver(delivery)) => {
+            let waiter = delivery.waiter(py);
+            // What it brings is kept here until the waiter has switched back.
+            let outcome = hub.get().calling(|| delivery.happen(py));
+            squelch(hub, outcome, by_timer, &waiter)
         }
         Fiber::Run(Job::Timer(timer)) => {
             let timer = timer.into_bound(py);

@@ -8,7 +8,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::cell::{Once, intern};
+use crate::cell::{GilCell, Once, intern};
 use crate::descent;
 
 /// A reference to a greenlet of any class.
@@ -197,6 +197,25 @@ pub(crate) fn switch_bare<'py>(greenlet: &Bound<'py, PyAny>) -> Brought<'py> {
             (api(py).switch)(greenlet.as_ptr(), ptr::null_mut(), ptr::null_mut()),
         )
     })
+}
+
+/// Switches to the greenlet in a cell, which alone holds it: the frame that waits here does not.
+pub(crate) fn switch_to_kept<'py>(
+    cell: &GilCell<Option<Greenlet>>,
+    py: Python<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let target = cell.with(py, |kept| kept.as_ref().map_or(ptr::null_mut(), Py::as_ptr));
+    if target.is_null() {
+        return Ok(py.None().into_bound(py));
+    }
+    // SAFETY: a greenlet that the cell holds, which nobody empties before the greenlet runs; greenlet
+    // then holds it. The rest is as above.
+    unsafe {
+        Bound::from_owned_ptr_or_err(
+            py,
+            (api(py).switch)(target, ptr::null_mut(), ptr::null_mut()),
+        )
+    }
 }
 
 /// Switches to a greenlet with arguments: those of its function when it has not started.

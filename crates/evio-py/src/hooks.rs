@@ -69,6 +69,13 @@ impl Hooks {
         }
     }
 
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self {
+            first_iteration: self.first_iteration.as_ref().map(|hook| hook.clone_ref(py)),
+            finalizer: self.finalizer.as_ref().map(|hook| hook.clone_ref(py)),
+        }
+    }
+
     /// Makes these the hooks of the running thread, and hands out those before.
     pub(crate) fn exchange(self, py: Python<'_>) -> PyResult<Self> {
         match place(py)? {

@@ -230,7 +230,7 @@ impl ForeignLoop {
         };
         HubCore::ensure_greenlet(hub.bind(py))?;
         let hub = hub.bind(py).getattr(intern!(py, "greenlet"))?;
-        let identity = Identity::put_away(py, this.running_loop.clone_ref(py))?;
+        let identity = Identity::put_away(py, this.running_loop.clone_ref(py), true)?;
         let caller = greenlet::current(py)?.unbind();
         drop(this.caller.replace(py, Some(caller)));
         let outcome = greenlet::switch(&hub);

@@ -54,17 +54,21 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// The identity of code that a loop runs outside any task.
-    pub(crate) fn of_loop(py: Python<'_>, running_loop: Py<PyAny>) -> PyResult<Self> {
-        let object = running_loop.bind(py);
-        let hooks = Hooks::new(
-            object.getattr(intern!(py, "_asyncgen_firstiter_hook"))?,
-            object.getattr(intern!(py, "_asyncgen_finalizer_hook"))?,
-        );
-        Ok(Self {
+    pub(crate) fn of_loop(running_loop: Py<PyAny>, hooks: Hooks) -> Self {
+        Self {
             running_loop,
             task: None,
             hooks,
-        })
+        }
+    }
+
+    /// The hooks that a loop has for asynchronous generators.
+    pub(crate) fn hooks_of(running_loop: &Bound<'_, PyAny>) -> PyResult<Hooks> {
+        let py = running_loop.py();
+        Ok(Hooks::new(
+            running_loop.getattr(intern!(py, "_asyncgen_firstiter_hook"))?,
+            running_loop.getattr(intern!(py, "_asyncgen_finalizer_hook"))?,
+        ))
     }
 
     /// Makes this the identity of the running code, which must have none.
@@ -82,9 +86,19 @@ impl Identity {
     }
 
     /// Puts the identity that a loop gave the running code away, leaving it without one.
-    pub(crate) fn put_away(py: Python<'_>, running_loop: Py<PyAny>) -> PyResult<Self> {
+    ///
+    /// Between two callbacks there is no task to look for.
+    pub(crate) fn put_away(
+        py: Python<'_>,
+        running_loop: Py<PyAny>,
+        in_callback: bool,
+    ) -> PyResult<Self> {
         let api = api(py)?;
-        let task = Self::current_task(py, &running_loop)?.map(Bound::unbind);
+        let task = if in_callback {
+            Self::current_task(py, &running_loop)?.map(Bound::unbind)
+        } else {
+            None
+        };
         if task.is_some() {
             match &api.tasks {
                 Tasks::Table(table) => table.bind(py).del_item(&running_loop)?,

@@ -5,6 +5,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::intern;
+use crate::fast::event::Delivery;
 use crate::greenlet::Greenlet;
 use crate::handle::Handle;
 use crate::listener::Listener;
@@ -17,6 +18,10 @@ pub(crate) enum Job {
     Wake(Greenlet),
     /// A green thread to start.
     Start(Box<Start>),
+    /// A green thread that stands for a future, to begin.
+    Begin(Greenlet),
+    /// What an Event was sent, for one who waits for it.
+    Deliver(Box<Delivery>),
     /// A call that eventlet scheduled.
     Timer(Py<GreenTimer>),
     /// A timer object of eventlet's own class.
@@ -40,6 +45,9 @@ pub(crate) enum Shown {
     Timer(Py<PyAny>),
     /// The switch that eventlet would have a timer object for.
     Switch(Start),
+    /// Another call for which it would have one.
+    Begin(Greenlet),
+    Deliver(Delivery),
 }
 
 impl Shown {
@@ -48,6 +56,16 @@ impl Shown {
         let start = match self {
             Self::Timer(timer) => return Ok(timer.into_bound(py)),
             Self::Switch(start) => start,
+            Self::Begin(green) => {
+                let begin = green.getattr(py, intern!(py, "_begin"))?;
+                let call = (begin, PyTuple::empty(py), PyDict::new(py));
+                return Ok(call.into_pyobject(py)?.into_any());
+            }
+            Self::Deliver(delivery) => {
+                let (callback, args) = delivery.call(py)?;
+                let call = (callback, args, PyDict::new(py)).into_pyobject(py)?;
+                return Ok(call.into_any());
+            }
         };
         let switch = start.target.getattr(py, intern!(py, "switch"))?;
         let kwargs = start.kwargs.unwrap_or_else(|| PyDict::new(py).unbind());
@@ -61,6 +79,8 @@ impl Job {
         let start = match self {
             Self::Timer(timer) => return Some(Shown::Timer(timer.clone_ref(py).into_any())),
             Self::EventletTimer(timer) => return Some(Shown::Timer(timer.clone_ref(py))),
+            Self::Begin(green) => return Some(Shown::Begin(green.clone_ref(py))),
+            Self::Deliver(delivery) => return Some(Shown::Deliver(delivery.clone_ref(py))),
             Self::Wake(target) => Start {
                 target: target.clone_ref(py),
                 args: PyTuple::empty(py).unbind(),
@@ -79,7 +99,10 @@ impl Job {
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Handle(handle) => visit.call(handle),
-            Self::Wake(object) | Self::EventletTimer(object) => visit.call(object),
+            Self::Wake(object) | Self::Begin(object) | Self::EventletTimer(object) => {
+                visit.call(object)
+            }
+            Self::Deliver(delivery) => delivery.traverse(visit),
             Self::Start(start) => {
                 visit.call(&start.target)?;
                 visit.call(&start.args)?;

@@ -81,6 +81,10 @@ mod _evio {
     #[pymodule_export]
     use crate::fast::await_::await_;
     #[pymodule_export]
+    use crate::fast::event::wait_for_event;
+    #[pymodule_export]
+    use crate::fast::future::{begin_future_green_thread, init_future_green_thread};
+    #[pymodule_export]
     use crate::fast::green_thread::{init_green_thread, spawn, spawn_n};
     #[pymodule_export]
     use crate::fast::ident::get_ident;

@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PySet, PyString, PyTuple};
 
 use crate::cell::{GilCell, Once, intern};
 use crate::crossing::Crossing;
+use crate::fast::event;
 use crate::{context, threads};
 
 /// How soon a guard looks again whether another thread is done.
@@ -26,7 +27,6 @@ struct Names {
     counter: Py<PyString>,
     waiters: Py<PyString>,
     do_acquire: Py<PyString>,
-    do_send: Py<PyString>,
     result: Py<PyString>,
     exception: Py<PyString>,
     unfinished: Py<PyString>,
@@ -52,7 +52,6 @@ impl Names {
                 counter: name("counter"),
                 waiters: name("_waiters"),
                 do_acquire: name("_do_acquire"),
-                do_send: name("_do_send"),
                 result: name("_result"),
                 exception: name("_exc"),
                 unfinished: name("unfinished_tasks"),
@@ -87,6 +86,38 @@ pub(crate) fn join_event(event: &Bound<'_, PyAny>, waiter: &Bound<'_, PyAny>) ->
     Ok(true)
 }
 
+/// Has an Event as it is when it was just made.
+pub(crate) fn reset(event: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = event.py();
+    let names = Names::get(py)?;
+    event.setattr(&names.waiters, PySet::empty(py)?)?;
+    event.setattr(&names.result, &names.unsent)?;
+    event.setattr(&names.exception, py.None())
+}
+
+/// What an Event was sent, unless it was an exception.
+pub(crate) fn result_of<'py>(event: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let names = Names::get(event.py())?;
+    if !event.getattr(&names.exception)?.is_none() {
+        return Ok(None);
+    }
+    let result = event.getattr(&names.result)?;
+    Ok(Some(result).filter(|result| !result.is(&names.unsent)))
+}
+
+/// Whether somebody waits for an Event.
+pub(crate) fn waits_for(event: &Bound<'_, PyAny>, waiter: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let names = Names::get(event.py())?;
+    event.getattr(&names.waiters)?.contains(waiter)
+}
+
+/// Unregisters who has waited for an Event.
+pub(crate) fn leave_event(event: &Bound<'_, PyAny>, waiter: &Bound<'_, PyAny>) -> PyResult<()> {
+    let names = Names::get(event.py())?;
+    let waiters = event.getattr(&names.waiters)?.cast_into::<PySet>()?;
+    waiters.discard(waiter).map(drop)
+}
+
 fn settle<'py>(
     event: &Bound<'py, PyAny>,
     result: &Bound<'py, PyAny>,
@@ -114,11 +145,9 @@ fn notify<'py>(
     if waiters.is_empty() {
         return Ok(());
     }
-    let callback = event.getattr(&names.do_send)?;
     // A copy: calls below may let other threads change the set.
     for waiter in waiters.as_any().try_iter()?.collect::<PyResult<Vec<_>>>()? {
-        let args = (result, exception, &waiter).into_pyobject(py)?;
-        if !threads::wake(&waiter, &callback, args)? {
+        if !event::wake(event, result, exception, &waiter)? {
             waiters.discard(waiter)?;
         }
     }
@@ -414,9 +443,7 @@ fn new_links<'py>(green: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 pub(crate) fn conclude(green: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = green.py();
     let names = Names::get(py)?;
-    green
-        .getattr(&names.event)?
-        .call_method1(intern!(py, "send"), (result,))?;
+    event::send(&green.getattr(&names.event)?, result)?;
     let links = green.getattr(&names.links)?;
     if let Some(crossing) = only_crossing(&links)? {
         links.call_method0(&names.popleft)?;

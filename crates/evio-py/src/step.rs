@@ -17,6 +17,7 @@ use crate::driver::Driver;
 use crate::green_wait::GreenWait;
 use crate::greenlet::{self, Greenlet};
 use crate::handle::Handle;
+use crate::hooks::Hooks;
 use crate::hub::{self, HubCore};
 use crate::identity::Identity;
 use crate::{block_check, clock, descent, driver, task};
@@ -94,6 +95,8 @@ struct Running {
 pub(crate) struct Step {
     driver: GilCell<Option<Py<Driver>>>,
     core: GilCell<Option<Py<LoopCore>>>,
+    /// Those of that loop, if the step has needed them.
+    hooks: GilCell<Option<Hooks>>,
     greenlet: GilCell<Option<Greenlet>>,
     running: GilCell<Running>,
     turn: GilCell<Option<turn::Turn>>,
@@ -333,6 +336,7 @@ impl Step {
             Self {
                 driver: GilCell::new(Some(driver.clone().unbind())),
                 core: GilCell::new(None),
+                hooks: GilCell::new(None),
                 greenlet: GilCell::new(None),
                 running: GilCell::new(Running::default()),
                 turn: GilCell::new(None),
@@ -407,7 +411,7 @@ impl Step {
     /// Puts the identity away that is installed for this step.
     fn take_off(&self, py: Python<'_>) -> PyResult<Option<Identity>> {
         let core = self.core.get(py);
-        core.map(|core| Identity::put_away(py, core.into_any()))
+        core.map(|core| Identity::put_away(py, core.into_any(), self.busy.get()))
             .transpose()
     }
 
@@ -524,6 +528,11 @@ impl Step {
         if let Some(core) = self.core.peek() {
             visit.call(&*core)?;
         }
+        if let Some(hooks) = self.hooks.peek() {
+            hooks
+                .as_ref()
+                .map_or(Ok(()), |hooks| hooks.traverse(&visit))?;
+        }
         if let Some(saved) = self.saved.peek() {
             if let Some(identity) = saved.as_ref() {
                 identity.traverse(&visit)?;
@@ -551,7 +560,7 @@ impl Step {
 
     fn __clear__(&self, py: Python<'_>) {
         drop(self.driver.take(py));
-        drop(self.core.take(py));
+        drop((self.core.take(py), self.hooks.take(py)));
         drop(self.greenlet.take(py));
         drop(self.running.take(py));
         self.end_turn(py);

@@ -149,31 +149,22 @@ pub(crate) fn start<'py>(
     running_loop: &Bound<'py, PyAny>,
     context: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static NAMES: Once<Py<PyTuple>> = Once::new();
+    // A copy of a dictionary with all keys is made sooner than a dictionary.
+    static OPTIONS: Once<Py<PyDict>> = Once::new();
     let py = coroutine.py();
-    let names = NAMES.get_or_try_init(py, || {
-        let names = [
-            intern!(py, "loop"),
-            intern!(py, "context"),
-            intern!(py, "eager_start"),
-        ];
-        PyTuple::new(py, names).map(Bound::unbind)
+    let (loop_key, context_key) = (intern!(py, "loop"), intern!(py, "context"));
+    let options = OPTIONS.get_or_try_init(py, || {
+        let options = PyDict::new(py);
+        options.set_item(loop_key, py.None())?;
+        options.set_item(context_key, py.None())?;
+        options.set_item(intern!(py, "eager_start"), true)?;
+        PyResult::Ok(options.unbind())
     })?;
+    let options = options.bind(py).copy()?;
+    options.set_item(loop_key, running_loop)?;
+    options.set_item(context_key, context)?;
     let class = layout(py)?.class.bind(py);
-    // SAFETY: four live objects, of which the last three belong to the names; null comes with an
-    // exception set.
-    unsafe {
-        let arguments = [
-            coroutine.as_ptr(),
-            running_loop.as_ptr(),
-            context.as_ptr(),
-            ffi::Py_True(),
-        ];
-        Bound::from_owned_ptr_or_err(
-            py,
-            ffi::PyObject_Vectorcall(class.as_ptr(), arguments.as_ptr(), 1, names.as_ptr()),
-        )
-    }
+    class.call((coroutine,), Some(&options))
 }
 
 /// An object of a class of asyncio's, for a loop: a future, or the task of a coroutine.
@@ -210,6 +201,18 @@ pub(crate) fn make_future<'py>(running_loop: &Bound<'py, PyAny>) -> PyResult<Bou
     // Looked up each time, as asyncio does: a program may replace it.
     let class = futures.bind(py).getattr(intern!(py, "Future"))?;
     make(&class, None, running_loop)
+}
+
+/// Whether a loop is one of ours and of no class of the program's, which may do more.
+pub(crate) fn is_plain_loop(core: &Bound<'_, LoopCore>) -> PyResult<bool> {
+    static CLASS: Once<Py<PyAny>> = Once::new();
+    let py = core.py();
+    let class = CLASS.get_or_try_init(py, || {
+        py.import("eventlet_asyncio.loop")?
+            .getattr("EventLoop")
+            .map(Bound::unbind)
+    })?;
+    Ok(core.get_type().is(class))
 }
 
 /// `loop.create_task()`: natively where no factory makes the task and nobody wants to know where it
@@ -254,6 +257,26 @@ pub(crate) fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
     future
         .call_method0(intern!(future.py(), "done"))?
         .is_truthy()
+}
+
+/// The value of a task or future of asyncio's C code that has one.
+pub(crate) fn value<'py>(future: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    static FUTURE: Once<Py<PyAny>> = Once::new();
+    let py = future.py();
+    let own = FUTURE.get_or_try_init(py, || {
+        py.import("_asyncio")?.getattr("Future").map(Bound::unbind)
+    })?;
+    let class = future.get_type();
+    if !class.is(&layout(py)?.class) && !class.is(own) {
+        return Ok(None);
+    }
+    let finished = future
+        .getattr(intern!(py, "_state"))?
+        .eq(intern!(py, "FINISHED"))?;
+    if !finished || !future.getattr(intern!(py, "_exception"))?.is_none() {
+        return Ok(None);
+    }
+    future.getattr(intern!(py, "_result")).map(Some)
 }
 
 /// Has a callback of ours called when a future is done; it sees no context variables.

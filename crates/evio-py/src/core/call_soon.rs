@@ -3,7 +3,6 @@
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use evio_loop::Engine;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
@@ -12,9 +11,8 @@ use pyo3::types::{PyTuple, PyType};
 
 use super::LoopCore;
 use crate::cell::{GilCell, intern};
-use crate::fast::waker::Waker;
+use crate::fast::waker::Wakes;
 use crate::handle::{Args, Handle};
-use crate::job::Job;
 
 /// The table entry of the method that [`call_soon_method`] makes.
 struct Definition(UnsafeCell<ffi::PyMethodDef>);
@@ -175,25 +173,15 @@ impl LoopCore {
                 return Err(error);
             }
         }
+        let waker = Wakes::of(callback, &args);
         let handle = Handle::create(slf, callback, args, context)?;
-        if Self::wakes_at_once(slf, callback)? {
-            return Ok(handle);
+        if let Some(waker) = waker {
+            if Python::attach(|_| waker.wakes_at_once(slf))? {
+                return Ok(handle);
+            }
         }
         Self::push(slf, handle.clone())?;
         Ok(handle)
-    }
-
-    /// Whether a callback only wakes a greenlet, which is done already: that one goes on in this turn
-    /// where its wake overtakes no other callback.
-    fn wakes_at_once(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let Ok(waker) = callback.cast_exact::<Waker>() else {
-            return Ok(false);
-        };
-        let later = |engine: &mut Engine<Job>| engine.has_later_callbacks();
-        if slf.get().engine(slf.py(), later) != Some(false) {
-            return Ok(false);
-        }
-        Python::attach(|_| Waker::wake(waker)).map(|()| true)
     }
 
     #[cold]

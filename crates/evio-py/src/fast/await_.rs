@@ -148,14 +148,8 @@ fn start<'py>(
 
 /// Whether a task of this loop is nothing but a task of asyncio's.
 fn makes_plain_tasks(core: &Bound<'_, LoopCore>) -> PyResult<bool> {
-    static CLASS: Once<Py<PyAny>> = Once::new();
     let py = core.py();
-    let class = CLASS.get_or_try_init(py, || {
-        py.import("eventlet_asyncio.loop")?
-            .getattr("EventLoop")
-            .map(Bound::unbind)
-    })?;
-    Ok(core.get_type().is(class)
+    Ok(task::is_plain_loop(core)?
         && !core.get().debug()
         && !core.get().is_closed()
         && core.getattr(intern!(py, "_task_factory"))?.is_none())

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyTuple};
 
-use super::{Original, floor, home, hub_of_thread, with_first};
+use super::{Original, event, floor, home, hub_of_thread, with_first};
 use crate::cell::{Once, intern};
 use crate::hub::HubCore;
 use crate::job::{Job, Start};
@@ -60,13 +60,10 @@ pub(crate) fn init_green_thread(
     green: &Bound<'_, PyAny>,
     parent: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    static EVENT: Once<Py<PyModule>> = Once::new();
     let py = green.py();
     greenlet::init(green, &floor::below_main(green)?, parent)?;
     home::give(green)?;
-    let event = EVENT.get_or_try_init(py, || py.import("eventlet.event").map(Bound::unbind))?;
-    let event = event.bind(py).getattr(intern!(py, "Event"))?.call0()?;
-    green.setattr(intern!(py, "_exit_event"), event)?;
+    green.setattr(intern!(py, "_exit_event"), event::new(py)?)?;
     green.setattr(intern!(py, "_resolving_links"), false)?;
     green.setattr(intern!(py, "_exit_funcs"), py.None())
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 
-use crate::cell::intern;
+use crate::cell::{Once, intern};
 use crate::hub::{self, HubCore};
 use crate::{context, greenlet, identity};
 
@@ -35,6 +35,24 @@ fn noted<'py>(green: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> 
 /// Whether a greenlet's home may be another than its hub's loop.
 pub(super) fn may_be_elsewhere(green: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(ANY.load(Ordering::Relaxed) && noted(green)?.is_some())
+}
+
+/// Has a future that green code waits for be done before its loop ends, if that is not the hub's.
+pub(super) fn wait_there(
+    future: &Bound<'_, PyAny>,
+    running_loop: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    static WAIT_THERE: Once<Py<PyAny>> = Once::new();
+    if is_hubs_own(running_loop)? {
+        return Ok(());
+    }
+    let py = future.py();
+    let wait_there = WAIT_THERE.get_or_try_init(py, || {
+        py.import("eventlet_asyncio._homes")?
+            .getattr("wait_there")
+            .map(Bound::unbind)
+    })?;
+    wait_there.bind(py).call1((future, running_loop)).map(drop)
 }
 
 fn is_hubs_own(running: &Bound<'_, PyAny>) -> PyResult<bool> {

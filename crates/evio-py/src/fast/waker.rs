@@ -1,11 +1,14 @@
 //! What wakes one greenlet, once, when it is called back.
 
-use evio_loop::TimerKey;
+use evio_loop::{Engine, TimerKey};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::GilCell;
+use crate::core::LoopCore;
+use crate::crossing::Crossing;
 use crate::greenlet::Greenlet;
+use crate::handle::Args;
 use crate::hub::HubCore;
 use crate::job::Job;
 
@@ -57,6 +60,40 @@ impl Waker {
             _ => None,
         };
         drop((greenlet, awaited, job, hub));
+    }
+}
+
+/// A callback that does no more than to wake who waits, with what it is called with.
+pub(crate) enum Wakes<'py> {
+    Greenlet(Bound<'py, Waker>),
+    Awaiters(Bound<'py, Crossing>, Bound<'py, PyAny>),
+}
+
+impl<'py> Wakes<'py> {
+    #[inline]
+    pub(crate) fn of(callback: &Bound<'py, PyAny>, args: &Args) -> Option<Self> {
+        if let Ok(waker) = callback.cast_exact::<Waker>() {
+            return Some(Self::Greenlet(waker.clone()));
+        }
+        match (callback.cast_exact::<Crossing>(), args) {
+            (Ok(crossing), Args::One(future)) => {
+                let future = future.bind(callback.py()).clone();
+                Some(Self::Awaiters(crossing.clone(), future))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is done already: who waits goes on in this turn where that overtakes no other callback.
+    pub(crate) fn wakes_at_once(&self, core: &Bound<'_, LoopCore>) -> PyResult<bool> {
+        let later = |engine: &mut Engine<Job>| engine.has_later_callbacks();
+        if core.get().engine(core.py(), later) != Some(false) {
+            return Ok(false);
+        }
+        match self {
+            Self::Greenlet(waker) => Waker::wake(waker).map(|()| true),
+            Self::Awaiters(crossing, future) => crossing.get().settles_at_once(future),
+        }
     }
 }
 

@@ -111,15 +111,9 @@ impl HubCore {
         core: &Bound<'py, LoopCore>,
     ) -> Option<Bound<'py, PyAny>> {
         let py = slf.py();
-        let this = slf.get();
-        if this.is_stopping()
-            || this.is_calling()
-            || this.watch().is_watched()
-            || core.get().is_stopping()
-        {
+        if !Self::may_be_passed(slf, core) {
             return None;
         }
-        let is_wake = |job: &Job| matches!(job, Job::Wake(_));
         let engine = core.get();
         let mut next = engine.engine(py, |engine| engine.next_fiber_if(is_wake));
         if let Some(None) = next {
@@ -130,10 +124,33 @@ impl HubCore {
                     .then(|| engine.next_fiber_if(is_wake))?
             });
         }
-        match next.flatten() {
-            Some(Job::Wake(next)) => Some(next.into_bound(py)),
-            _ => None,
+        woken(py, next.flatten())
+    }
+
+    /// The green thread whose turn it is after the callbacks of a turn, where the hub has nothing else
+    /// to do before it.
+    pub(crate) fn next_after_callbacks<'py>(
+        slf: &Bound<'py, Self>,
+        core: &Bound<'py, LoopCore>,
+    ) -> Option<Bound<'py, PyAny>> {
+        let py = slf.py();
+        if !Self::may_be_passed(slf, core) {
+            return None;
         }
+        let next = core
+            .get()
+            .engine(py, |engine| engine.next_fiber_if(is_wake))
+            .flatten();
+        woken(py, next).filter(|next| !greenlet::is_dead(next))
+    }
+
+    /// Whether the hub has no business of its own between two green threads.
+    fn may_be_passed(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> bool {
+        let this = slf.get();
+        !this.is_stopping()
+            && !this.is_calling()
+            && !this.watch().is_watched()
+            && !core.get().is_stopping()
     }
 
     /// A green thread returns to the hub at its end, whoever made it; greenlets of a step do not.
@@ -166,5 +183,16 @@ impl HubCore {
         let driver = slf.get().driver(py);
         driver.bind(py).get().set_greenlet(py, Some(new.unbind()));
         driver.bind(py).get().dismiss(py)
+    }
+}
+
+fn is_wake(job: &Job) -> bool {
+    matches!(job, Job::Wake(_))
+}
+
+fn woken(py: Python<'_>, job: Option<Job>) -> Option<Bound<'_, PyAny>> {
+    match job {
+        Some(Job::Wake(next)) => Some(next.into_bound(py)),
+        _ => None,
     }
 }

@@ -9,6 +9,7 @@ use super::{Step, active, put_away, set_active};
 use crate::cell::intern;
 use crate::core::{Callback, LoopCore};
 use crate::handle::{Handle, Outcome};
+use crate::hooks::Hooks;
 use crate::identity::Identity;
 use crate::{clock, context as contexts};
 
@@ -188,16 +189,39 @@ impl Step {
             });
             if same_loop && (step.is(slf) || !this.busy.get()) {
                 if !step.is(slf) {
-                    drop(slf.get().core.replace(py, Some(core.clone().unbind())));
+                    let other = slf.get().core.replace(py, Some(core.clone().unbind()));
+                    if !other.is_some_and(|other| other.is(core)) {
+                        drop(slf.get().hooks.take(py));
+                    }
                     set_active(slf.clone().unbind());
                 }
                 return Ok(());
             }
             put_away(py)?;
         }
+        let running_loop = core.clone().into_any();
+        let hooks = Self::hooks_for(slf, core)?;
         drop(slf.get().core.replace(py, Some(core.clone().unbind())));
-        Identity::of_loop(py, core.clone().into_any().unbind())?.install(py)?;
+        Identity::of_loop(running_loop.unbind(), hooks).install(py)?;
         set_active(slf.clone().unbind());
         Ok(())
+    }
+
+    /// The hooks of a loop: those that are known already, if it is the step's.
+    fn hooks_for(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<Hooks> {
+        let py = slf.py();
+        let this = slf.get();
+        let same = |own: &mut Option<Py<LoopCore>>| own.as_ref().is_some_and(|own| own.is(core));
+        if this.core.with(py, same) {
+            let known = this
+                .hooks
+                .with(py, |hooks| hooks.as_ref().map(|hooks| hooks.clone_ref(py)));
+            if let Some(hooks) = known {
+                return Ok(hooks);
+            }
+        }
+        let hooks = Identity::hooks_of(core.as_any())?;
+        drop(this.hooks.replace(py, Some(hooks.clone_ref(py))));
+        Ok(hooks)
     }
 }
