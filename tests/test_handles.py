@@ -275,7 +275,7 @@ def test_a_cancel_in_debug_mode_keeps_what_the_repr_says(loop):
     assert source[-1].name == "test_a_cancel_in_debug_mode_keeps_what_the_repr_says"
     before = repr(handle)
     handle.cancel()
-    assert "print(12)" in before and repr(handle) == before
+    assert "print(" in before and repr(handle) == before
     assert handle._source_traceback is source
     loop.set_debug(False)
     assert loop.call_soon(print)._source_traceback is None

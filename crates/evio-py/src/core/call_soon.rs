@@ -73,7 +73,8 @@ unsafe extern "C" fn call_soon(
     match catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(panicked) {
         Ok(handle) => handle.into_ptr(),
         Err(error) => {
-            error.restore(core.py());
+            // What an exception is made of has to know.
+            Python::attach(|py| error.restore(py));
             std::ptr::null_mut()
         }
     }
