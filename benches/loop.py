@@ -135,6 +135,7 @@ def rows():
         2_000,
         {"uvloop": 1, "asyncio": 1},
         unit="kB",
+        quick=2_000,
         countable=False,
         peers=("rloop",),
     )

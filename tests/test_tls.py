@@ -118,12 +118,12 @@ def test_several_records_that_come_at_once_are_one_piece(both, certificates):
 def test_it_is_ours():
     async def main():
         loop = asyncio.get_running_loop()
-        protocol = _tls.SSLProtocol(loop, Recorder(), ssl.create_default_context(), None)
+        protocol = _tls.protocol_class(loop, Recorder(), ssl.create_default_context(), None)
         # The buffer is for those who ask for one.
         assert len(protocol._ssl_buffer) == 0
         assert len(protocol.get_buffer(-1)) == asyncio.sslproto.SSLProtocol.max_size
         assert len(protocol.get_buffer(100)) == asyncio.sslproto.SSLProtocol.max_size
-        assert type(protocol._app_transport) is _tls.SSLTransport
+        assert type(protocol._app_transport) is _tls._SSLTransport
         protocol._app_transport._closed = True
         with pytest.raises(RuntimeError, match="Creating _SSLProtocolTransport twice"):
             protocol._app_transport = None
@@ -299,7 +299,7 @@ def test_start_tls(both, certificates, again):
             await until(lambda: client.data == data)  # noqa: B023
             client.data = server.data = b""
         if isinstance(loop, eventlet_asyncio.EventLoop):
-            assert type(ends[0]) is _tls.SSLTransport
+            assert type(ends[0]) is _tls._SSLTransport
         assert ends[0].get_extra_info("cipher")
         ends[0].close()
         if again:

@@ -23,7 +23,52 @@ from eventlet_asyncio._evio import (
 )
 
 
-class SocketMethods(asyncio.SelectorEventLoop):
+if sys.version_info >= (3, 11):
+
+    class _DatagramMethods(asyncio.SelectorEventLoop):
+        """Those for datagrams, which asyncio has from 3.11 on."""
+
+        async def sock_recvfrom(self, sock, bufsize):
+            """Receive a datagram and its address; see asyncio.loop.sock_recvfrom."""
+            call = sock_recvfrom(self, sock, bufsize)
+            if type(call) is tuple:
+                return call
+            if call is NotImplemented:
+                return await super().sock_recvfrom(sock, bufsize)
+            try:
+                return await call.future
+            finally:
+                call.close()
+
+        async def sock_recvfrom_into(self, sock, buf, nbytes=0):
+            """Receive a datagram into a buffer; see asyncio.loop.sock_recvfrom_into."""
+            call = sock_recvfrom_into(self, sock, buf, nbytes)
+            if type(call) is tuple:
+                return call
+            if call is NotImplemented:
+                return await super().sock_recvfrom_into(sock, buf, nbytes)
+            try:
+                return await call.future
+            finally:
+                call.close()
+
+        async def sock_sendto(self, sock, data, address):
+            """Send a datagram to an address; see asyncio.loop.sock_sendto."""
+            call = sock_sendto(self, sock, data, address)
+            if type(call) is int:
+                return call
+            if call is NotImplemented:
+                return await super().sock_sendto(sock, data, address)
+            try:
+                return await call.future
+            finally:
+                call.close()
+
+else:
+    _DatagramMethods = asyncio.SelectorEventLoop
+
+
+class SocketMethods(_DatagramMethods):
     """Calls the system at once, and waits only where the socket is not ready."""
 
     #: The method that makes transports of what is accepted here, if it is not a program's own.
@@ -88,44 +133,6 @@ class SocketMethods(asyncio.SelectorEventLoop):
             return await call.future
         finally:
             call.close()
-
-    if sys.version_info >= (3, 11):
-
-        async def sock_recvfrom(self, sock, bufsize):
-            """Receive a datagram and its address; see asyncio.loop.sock_recvfrom."""
-            call = sock_recvfrom(self, sock, bufsize)
-            if type(call) is tuple:
-                return call
-            if call is NotImplemented:
-                return await super().sock_recvfrom(sock, bufsize)
-            try:
-                return await call.future
-            finally:
-                call.close()
-
-        async def sock_recvfrom_into(self, sock, buf, nbytes=0):
-            """Receive a datagram into a buffer; see asyncio.loop.sock_recvfrom_into."""
-            call = sock_recvfrom_into(self, sock, buf, nbytes)
-            if type(call) is tuple:
-                return call
-            if call is NotImplemented:
-                return await super().sock_recvfrom_into(sock, buf, nbytes)
-            try:
-                return await call.future
-            finally:
-                call.close()
-
-        async def sock_sendto(self, sock, data, address):
-            """Send a datagram to an address; see asyncio.loop.sock_sendto."""
-            call = sock_sendto(self, sock, data, address)
-            if type(call) is int:
-                return call
-            if call is NotImplemented:
-                return await super().sock_sendto(sock, data, address)
-            try:
-                return await call.future
-            finally:
-                call.close()
 
     def _accept_connection(
         self, protocol_factory, sock, sslcontext=None, server=None, backlog=100, *timeouts

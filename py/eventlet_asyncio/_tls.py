@@ -6,7 +6,7 @@ All else is inherited: handshakes, shutdowns, flow control, and whatever is not 
 import sys
 from asyncio import sslproto
 
-SSLProtocol = sslproto.SSLProtocol
+protocol_class = sslproto.SSLProtocol
 
 # Before 3.11 that is another one, and what it is later is not known yet.
 if (3, 11) <= sys.version_info < (3, 14):
@@ -15,7 +15,7 @@ if (3, 11) <= sys.version_info < (3, 14):
     # What a record holds at most, in bytes.
     _RECORD = 16384
 
-    class SSLTransport(sslproto._SSLProtocolTransport):
+    class _SSLTransport(sslproto._SSLProtocolTransport):
         """What a program writes to."""
 
         def write(self, data):
@@ -48,7 +48,7 @@ if (3, 11) <= sys.version_info < (3, 14):
             # A record holds no more.
             tls._write_appdata((memoryview(data)[count:],))
 
-    class SSLProtocol(sslproto.SSLProtocol):
+    class _SSLProtocol(sslproto.SSLProtocol):
         """What stands between the transport of a socket and the program's protocol."""
 
         #: Has the native transport call data_received(), though this is a BufferedProtocol.
@@ -65,7 +65,7 @@ if (3, 11) <= sys.version_info < (3, 14):
 
         def _get_app_transport(self):
             if self._app_transport is None and not self._app_transport_created:
-                self._app_transport = SSLTransport(self._loop, self)
+                self._app_transport = _SSLTransport(self._loop, self)
                 self._app_transport_created = True
             return super()._get_app_transport()
 
@@ -131,6 +131,8 @@ if (3, 11) <= sys.version_info < (3, 14):
     _Object = sslproto.ssl.SSLObject
     _METHODS = (_Object.read, _Object.write)
 
+    protocol_class = _SSLProtocol
+
     def _native_of(sslobj):
         if type(sslobj) is _Object and (_Object.read, _Object.write) == _METHODS:
             return sslobj._sslobj
@@ -147,8 +149,8 @@ if (3, 11) <= sys.version_info < (3, 14):
         lower = tls._transport
         if lower is None or lower.get_protocol() is not tls:
             return
-        transport.__class__ = SSLTransport
-        tls.__class__ = SSLProtocol
+        transport.__class__ = _SSLTransport
+        tls.__class__ = _SSLProtocol
         tls._native = _native_of(tls._sslobj)
         lower.set_protocol(tls)
         # Who needs it makes another.

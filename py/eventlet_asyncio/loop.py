@@ -226,7 +226,7 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         server=None,
         **timeouts,
     ):
-        ssl_protocol = _tls.SSLProtocol(
+        ssl_protocol = _tls.protocol_class(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)

@@ -1,0 +1,8 @@
+"""TLS: the standard library's protocol, with a single frame where data comes and one where it goes. Private."""
+
+from typing import Any
+
+protocol_class: type[Any]
+
+def adopt(transport: Any) -> None:
+    """Have a transport that start_tls() has made be one of ours, where ours are known."""
