@@ -50,9 +50,10 @@ fn find(py: Python<'_>) -> PyResult<Option<Places>> {
         let words = std::slice::from_raw_parts(context.as_ptr().cast::<usize>(), size as usize);
         (words, ffi::PyThreadState_Get().cast::<usize>())
     };
-    // It was never entered and has no weak references: all else is null.
+    // It was never entered and has no weak references: all else is 0, but for what follows a number of
+    // 32 bits in its word, which CPython does not set.
     let header = size_of::<ffi::PyObject>() / size_of::<usize>();
-    let Some(variables) = only(header..words.len(), |place| words[place] != 0) else {
+    let Some(variables) = only(header..words.len(), |place| words[place] as u32 != 0) else {
         return Ok(None);
     };
     // SAFETY: the word is no number, as those of a new context are 0.
