@@ -459,3 +459,16 @@ def test_what_is_freed_with_a_handle_may_block_greenly():
 
     eventlet_asyncio.run(main())
     assert sorted(map(str, log)) == [*map(str, range(10)), *["blocked"] * 10]
+
+
+def test_a_handle_shows_its_arguments_as_asyncios_does(loop):
+    other = asyncio.SelectorEventLoop()
+    for is_debug in (False, True):
+        shown = []
+        for each in (loop, other):
+            each.set_debug(is_debug)
+            handle = each.call_soon(print, "argument")
+            shown.append(repr(handle).split(" created at ")[0])
+            handle.cancel()
+        assert shown[0] == shown[1]
+    other.close()

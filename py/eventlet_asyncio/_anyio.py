@@ -64,8 +64,24 @@ class WorkerThreads(_OfModule):
             self._set(module, name, value)
 
 
-class Runs(_OfModule):
+class Runs:
     """Has anyio.run() take green code for what it is, though the task that made it, or called it, is anyio's."""
+
+    def __init__(self, make_events):
+        self._parts = [_Question(), _Runner(make_events)]
+        self.places = [place for part in self._parts for place in part.places]
+
+    def apply(self):
+        for part in self._parts:
+            part.apply()
+
+    def undo(self):
+        for part in self._parts:
+            part.undo()
+
+
+class _Question(_OfModule):
+    """What anyio asks before a run."""
 
     module = "anyio._core._eventloop"
     places = [(module, "current_async_library")]
@@ -84,8 +100,8 @@ class Runs(_OfModule):
         self._set(module, "current_async_library", current_async_library)
 
 
-class Runner(_OfModule):
-    """The same for the runner that anyio brings for Python 3.10."""
+class _Runner(_OfModule):
+    """What is asked by the runner that anyio brings for Python 3.10."""
 
     module = "anyio._backends._asyncio"
     places = [(module, "events")]

@@ -128,7 +128,10 @@ def ensure_future(awaitable, loop):
         else:
             return loop.create_task(awaitable, context=context), _nothing
     copy = context.copy()
-    task = copy.run(loop.create_task, _capture(awaitable, captured := []))
+    capture = _capture(awaitable, captured := [])
+    # The task is known by what it runs.
+    capture.__name__, capture.__qualname__ = awaitable.__name__, awaitable.__qualname__
+    task = copy.run(loop.create_task, capture)
     return task, functools.partial(_copy_back, awaitable, captured)
 
 

@@ -490,7 +490,7 @@ TABLE = (
     ORIGINAL_MODULES,
     Policy(),
     _anyio.WorkerThreads(),
-    _anyio.Runs(),
+    _anyio.Runs(lambda: EventsOfRunners(asyncio.events)),
     Attribute([("threading", "main_thread")], _main_thread),
     SLEEP,
     SPAWN,
@@ -505,7 +505,6 @@ TABLE = (
         lambda: EventsOfTasks(asyncio.events),
     ),
     Attribute([("asyncio.runners", "events")], lambda: EventsOfRunners(asyncio.events)),
-    _anyio.Runner(lambda: EventsOfRunners(asyncio.events)),
     Attribute([("eventlet.hubs.hub:BaseHub", "switch")], _switch),
     Methods(
         "eventlet.timeout:Timeout",

@@ -23,6 +23,24 @@ pub(crate) use state::Args;
 use state::{Begun, Call, Context, Native, State};
 pub(crate) use timer::TimerHandle;
 
+/// A call as asyncio shows it: later versions tell its arguments in debug mode only.
+fn shown_call<'py>(
+    callback: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    is_debug: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = callback.py();
+    let show = py
+        .import("asyncio.format_helpers")?
+        .getattr("_format_callback_source")?;
+    let options = PyDict::new(py);
+    let known = show.getattr("__kwdefaults__")?;
+    if !known.is_none() && known.contains("debug")? {
+        options.set_item("debug", is_debug)?;
+    }
+    show.call((callback, args), Some(&options))
+}
+
 /// What a callback raised, and what was called.
 pub(crate) struct Failure {
     error: PyErr,
@@ -275,9 +293,8 @@ impl Handle {
             return Err(error);
         };
         let args = args.into_tuple(py)?;
-        let source = py
-            .import("asyncio.format_helpers")?
-            .call_method1("_format_callback_source", (callback, args))?;
+        let is_debug = owner.bind(py).get().debug();
+        let source = shown_call(callback.bind(py), &args, is_debug)?;
         let report = PyDict::new(py);
         report.set_item("message", format!("Exception in callback {source}"))?;
         report.set_item("exception", error.into_value(py))?;
@@ -299,10 +316,9 @@ impl Handle {
             info.push("cancelled".to_owned());
         }
         if let Some((callback, args)) = this.call_shown(py)? {
-            let source = py
-                .import("asyncio.format_helpers")?
-                .call_method1("_format_callback_source", (callback, args))?;
-            info.push(source.to_string());
+            let owner = this.owner(py);
+            let is_debug = owner.is_some_and(|owner| owner.bind(py).get().debug());
+            info.push(shown_call(&callback, &args, is_debug)?.to_string());
         }
         if let Some(source) = this.source_traceback(py) {
             let frame = source.bind(py).get_item(-1)?;
