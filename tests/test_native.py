@@ -175,8 +175,9 @@ def test_a_method_of_event_that_the_program_puts_there_is_called(monkeypatch, na
         return own(self, *args)
 
     calls = []
-    monkeypatch.setattr(Event, name, method)
-    assert start().wait() == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(Event, name, method)
+        assert start().wait() == 3
     assert calls == [name]
 
 
@@ -189,8 +190,9 @@ def test_so_is_one_that_makes_the_event_of_a_green_thread(monkeypatch, name):
         own(self)
 
     calls = []
-    monkeypatch.setattr(Event, name, method)
-    assert eventlet.spawn(int, 3).wait() == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(Event, name, method)
+        assert eventlet.spawn(int, 3).wait() == 3
     assert calls == [name]
 
 
