@@ -275,7 +275,8 @@ def test_a_cancel_in_debug_mode_keeps_what_the_repr_says(loop):
     assert source[-1].name == "test_a_cancel_in_debug_mode_keeps_what_the_repr_says"
     before = repr(handle)
     handle.cancel()
-    assert "print(" in before and repr(handle) == before
+    assert "print(" in before
+    assert repr(handle) == before.replace("<Handle ", "<Handle cancelled ")
     assert handle._source_traceback is source
     loop.set_debug(False)
     assert loop.call_soon(print)._source_traceback is None
@@ -472,3 +473,23 @@ def test_a_handle_shows_its_arguments_as_asyncios_does(loop):
             handle.cancel()
         assert shown[0] == shown[1]
     other.close()
+
+
+@pytest.mark.parametrize("as_callback", [False, True])
+def test_a_long_chain_of_handles_is_freed(loop, as_callback):
+    chain = [None]
+
+    def tick(previous, left):
+        if left:
+            # A callable that is a method of the handle before, or that as the only argument.
+            handle = loop.call_soon(chain[0].cancel) if as_callback else loop.call_soon(bool, chain[0])
+            chain[0] = handle
+
+    chain[0] = loop.call_soon(bool, None)
+    for left in range(200_000):
+        tick(chain, left + 1)
+    if not as_callback:
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    loop.close()
+    del chain[0]

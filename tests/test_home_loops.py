@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import sys
 import weakref
 
 import eventlet
+import greenlet
 import pytest
 from eventlet import hubs
 
@@ -190,3 +192,77 @@ def test_what_green_code_begins_while_its_home_shuts_down_is_cancelled(hub, wait
     loop.close()
     eventlet.sleep(0.01)
     assert seen == ["cancelled", "cancelled", hub.loop]
+
+
+def run_as_asyncio_does(loop, main, shutdown=None):
+    """asyncio.run() on a given loop, with something to wait for before it is closed."""
+    try:
+        loop.run_until_complete(main)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        if shutdown is not None:
+            loop.run_until_complete(shutdown)
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("wait", [await_, lambda coroutine: future_to_greenlet(coroutine).wait()])
+def test_who_awaits_first_while_the_home_shuts_down_does_so_elsewhere(hub, wait):
+    seen = []
+
+    def green():
+        eventlet.sleep(0.02)
+        seen.append(wait(running_loop()))
+
+    async def main():
+        eventlet.spawn(green)
+        await asyncio.sleep(0)
+
+    run_as_asyncio_does(asyncio.SelectorEventLoop(), main(), asyncio.sleep(0.05))
+    eventlet.sleep(0.01)
+    assert seen == [hub.loop]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 brought eager tasks")
+@pytest.mark.parametrize("wait", [await_, lambda coroutine: future_to_greenlet(coroutine).wait()])
+def test_a_home_with_eager_tasks_is_the_running_loop_from_the_first_step_on(hub, wait):
+    async def at_once():
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        async with asyncio.timeout(60), asyncio.Lock():
+            await asyncio.sleep(0)
+        assert asyncio.current_task() is task
+        return loop
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        assert await eventlet.spawn(lambda: wait(at_once())) is loop
+
+    on_stdlib(main())
+
+
+def test_who_waits_on_a_loop_that_was_closed_can_be_killed(hub):
+    loop = asyncio.SelectorEventLoop()
+    made = []
+
+    async def main():
+        made.append(future_to_greenlet(asyncio.sleep(60)))
+        made.append(eventlet.spawn(lambda: await_(asyncio.sleep(60))))
+        await asyncio.sleep(0.01)
+
+    loop.run_until_complete(main())
+    loop.close()
+    for green in made:
+        green.kill()
+        with eventlet.Timeout(5), pytest.raises(greenlet.GreenletExit):
+            raise green.wait() or greenlet.GreenletExit
+
+
+def test_our_loop_runs_after_a_foreign_one_that_hosted_the_hub(hub):
+    async def main():
+        await asyncio.sleep(0.001)
+        return await eventlet.spawn(lambda: 4)
+
+    assert on_stdlib(main()) == 4
+    assert eventlet_asyncio.run(main()) == 4
+    assert on_stdlib(main()) == 4
+    assert asyncio.run(main()) == 4

@@ -284,3 +284,14 @@ def test_the_kill_of_a_green_thread_that_has_ended_does_nothing(host):
         assert await green == "ended"
 
     host(main)
+
+
+def test_a_green_thread_of_a_future_that_is_switched_to_early_hangs_nobody(hub, capfd):
+    async def slow():
+        await asyncio.sleep(0.01)
+        return 5
+
+    green = future_to_greenlet(slow())
+    eventlet.spawn_n(green.switch)
+    with eventlet.Timeout(5):
+        assert green.wait() == 5

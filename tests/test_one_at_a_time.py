@@ -307,3 +307,55 @@ def test_what_a_child_process_says_comes_one_at_a_time(hub):
         assert "1\n" in events and "exited" in events
 
     assert run(main) == []
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_what_a_reader_is_fed_by_code_that_blocks_stays_in_order(hub, certificates, tls):
+    class Reader(asyncio.StreamReader):
+        def feed_data(self, data):
+            if data.startswith(b"0"):
+                eventlet.sleep(0.05)
+            super().feed_data(data)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        server_side, client_side = certificates if tls else (None, None)
+        reader = Reader()
+        server = await loop.create_server(
+            lambda: asyncio.StreamReaderProtocol(reader), "127.0.0.1", 0, ssl=server_side
+        )
+        port = server.sockets[0].getsockname()[1]
+        _, writer = await asyncio.open_connection(
+            "localhost", port, family=socket.AF_INET, ssl=client_side
+        )
+        for number in range(4):
+            writer.write(b"%d" % number)
+            await asyncio.sleep(0.01)
+        writer.close()
+        heard = await reader.read()
+        server.close()
+        return heard
+
+    assert eventlet_asyncio.run(asyncio.wait_for(main(), 20)) == b"0123"
+
+
+def test_a_pipe_that_feeds_a_reader_may_block(hub):
+    class Reader(asyncio.StreamReader):
+        def feed_data(self, data):
+            super().feed_data(data)
+            eventlet.sleep(0.01)
+
+    async def main():
+        reader, (there, here) = Reader(), os.pipe()
+        with os.fdopen(here, "wb", 0) as end:
+            pipe = os.fdopen(there, "rb", 0)
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reader), pipe
+            )
+            end.write(b"one\n")
+            assert await reader.readline() == b"one\n"
+            end.write(b"two\n")
+            assert await reader.readline() == b"two\n"
+        transport.close()
+
+    assert run(main) == []

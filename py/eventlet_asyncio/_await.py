@@ -13,7 +13,7 @@ import sys
 import greenlet
 
 from eventlet_asyncio import _evio, _steps, green_blocks
-from eventlet_asyncio._homes import wait_there
+from eventlet_asyncio._homes import create_task, wait_there
 from eventlet_asyncio._sides import (
     Wakeup,
     check_awaitable,
@@ -82,7 +82,7 @@ def _wait_until_done(future, crossing=None):
     with Wakeup() as wakeup:
         if not future.done():
             future.add_done_callback(wakeup)
-        while not future.done():
+        while not (future.done() or (crossing is not None and crossing.done())):
             try:
                 wakeup.wait()
             except BaseException as exception:
@@ -93,7 +93,16 @@ def _wait_until_done(future, crossing=None):
 
 
 def _interrupted_crossing(future):
-    crossing = _evio.Crossing(future.cancel, future.cancel, future.cancel)
+    def cancel():
+        try:
+            future.cancel()
+        except RuntimeError:
+            if not asyncio.futures._get_loop(future).is_closed():
+                raise
+            # Nothing cleans up there any more.
+            crossing.cancelled()
+
+    crossing = _evio.Crossing(cancel, cancel, cancel)
     crossing.started()
     return crossing
 
@@ -101,8 +110,14 @@ def _interrupted_crossing(future):
 def _outcome(future, crossing):
     if crossing is None:
         return future.result()
-    crossing.settle(future)
+    if not crossing.done():
+        crossing.settle(future)
     return crossing.result()
+
+
+def _create_task(loop, coroutine, **options):
+    create = loop.create_task if isinstance(loop, _evio.LoopCore) else functools.partial(create_task, loop)
+    return create(coroutine, **options)
 
 
 _MISSING = object()
@@ -126,12 +141,12 @@ def ensure_future(awaitable, loop):
             # Green code inside Context.run(): entered here, so no task can enter it too.
             pass
         else:
-            return loop.create_task(awaitable, context=context), _nothing
+            return _create_task(loop, awaitable, context=context), _nothing
     copy = context.copy()
     capture = _capture(awaitable, captured := [])
     # The task is known by what it runs.
     capture.__name__, capture.__qualname__ = awaitable.__name__, awaitable.__qualname__
-    task = copy.run(loop.create_task, capture)
+    task = copy.run(_create_task, loop, capture)
     return task, functools.partial(_copy_back, awaitable, captured)
 
 

@@ -24,19 +24,31 @@ def loop_of_our_hub():
     return hub.loop if isinstance(hub, _evio.HubCore) else None
 
 
+def look_after(loop):
+    """What sees to the ends of a loop that is a home; None for a hub's own, which ends with the hub."""
+    hub = getattr(hubs._threadlocal, "hub", None)
+    is_hubs_own = loop in (getattr(hub, "loop", None), getattr(hub, "_eventlet_asyncio_loop", None))
+    loop._eventlet_asyncio_ends = None if is_hubs_own else _Ends(loop)
+    return loop._eventlet_asyncio_ends
+
+
 def wait_there(future, loop):
     """Has a future that green code waits for be done before its loop ends, if that is not the hub's."""
-    hub = getattr(hubs._threadlocal, "hub", None)
-    if loop is not getattr(hub, "loop", None) and loop is not getattr(hub, "_eventlet_asyncio_loop", None):
-        ends = getattr(loop, "_eventlet_asyncio_ends", None)
-        if ends is None:
-            ends = loop._eventlet_asyncio_ends = _Ends(loop)
+    ends = loop._eventlet_asyncio_ends if hasattr(loop, "_eventlet_asyncio_ends") else look_after(loop)
+    if ends is not None:
         ends.add(future)
 
 
 def _has_ended(loop):
     ends = getattr(loop, "_eventlet_asyncio_ends", None)
     return ends is not None and ends.are_over
+
+
+def create_task(loop, coroutine, **options):
+    """A task of a loop that is not ours, whose first step does not run here, in green code."""
+    if loop.get_task_factory() is None:
+        return loop.create_task(coroutine, **options)
+    return asyncio.Task(coroutine, loop=loop, **options)
 
 
 class _Ends:
@@ -47,10 +59,11 @@ class _Ends:
     """
 
     def __init__(self, loop):
-        self.are_over = False
         self._futures = set()
-        self._generator = self._until_shutdown()
-        loop.call_soon(self._begin)
+        self.are_over = loop.is_closed() or getattr(loop, "_asyncgens_shutdown_called", False)
+        if not self.are_over:
+            self._generator = self._until_shutdown()
+            loop.call_soon(self._begin)
 
     def add(self, future):
         self._futures.add(future)

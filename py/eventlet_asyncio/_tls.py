@@ -161,3 +161,20 @@ else:
 
     def adopt(transport):
         """Leave a transport that start_tls() has made as it is."""
+
+
+def tells_of_connection(protocol):
+    """Whether the running code was called by a protocol of TLS to be told of the connection."""
+    made = getattr(protocol, "_on_handshake_complete", None)
+    frame = sys._getframe()
+    while made is not None and frame is not None:
+        caller = frame.f_back
+        if (
+            frame.f_code.co_name == "connection_made"
+            and caller is not None
+            and caller.f_code is made.__code__
+            and caller.f_locals.get("self") is protocol
+        ):
+            return True
+        frame = caller
+    return False

@@ -527,10 +527,19 @@ fn begin_turn(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> PyResul
         let parked = parked?;
         polled?;
         py.check_signals()?;
-        if !matches!(parked, Parked::Until(Waited::Suspended)) {
+        if !matches!(parked, Parked::Until(Waited::Suspended)) || !drives(driver, core)? {
             return Ok(());
         }
     }
+}
+
+/// Whether a loop is still the one that a driver runs: while it was suspended, another may have come.
+fn drives(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> PyResult<bool> {
+    let py = driver.py();
+    Ok(match driver.get().hub(py) {
+        Some(hub) => HubCore::core(hub.bind(py))?.is(core),
+        None => driver.get().core(py).is_some_and(|own| own.is(core)),
+    })
 }
 
 /// What came of leaving a wait to the host.

@@ -188,9 +188,9 @@ impl Handle {
         mem::forget(old);
     }
 
-    /// Makes it refer to nothing.
-    fn empty(&self, py: Python<'_>) {
-        self.state.take(py).release(py);
+    /// What it refers to, and now does no more.
+    fn take_state(&self, py: Python<'_>) -> State {
+        self.state.take(py)
     }
 
     fn owner(&self, py: Python<'_>) -> Option<Py<LoopCore>> {
@@ -342,6 +342,7 @@ impl Handle {
         if this.is_cancelled() {
             return Ok(());
         }
+        this.cancelled.set(true);
         if this.is_debug(py) {
             // The callback is about to be dropped: keep what the repr would say of it.
             let info = slf.repr()?.to_string();
@@ -350,7 +351,6 @@ impl Handle {
                 debug.repr = Some(info);
             });
         }
-        this.cancelled.set(true);
         drop(this.state.with(py, |state| state.call.take()));
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::core::LoopCore;
 use crate::crossing::{Crossing, Wake};
 use crate::hub::{self, HubCore};
 use crate::job::Job;
-use crate::{context, task, trace};
+use crate::{context, greenlet, task, trace};
 
 /// What a green thread stands for, until that has ended.
 pub(crate) struct Awaited {
@@ -146,7 +146,8 @@ fn ensure_future<'py>(
     if task::is_coroutine(awaitable) {
         return match running_loop.cast::<LoopCore>() {
             Ok(core) if task::is_plain_loop(core)? => task::create(core, awaitable, None, None),
-            _ => running_loop.call_method1(intern!(py, "create_task"), (awaitable,)),
+            Ok(_) => running_loop.call_method1(intern!(py, "create_task"), (awaitable,)),
+            Err(_) => make_elsewhere(py)?.call1((running_loop, awaitable)),
         };
     }
     let ensure_future = ENSURE_FUTURE.get_or_try_init(py, || {
@@ -159,11 +160,31 @@ fn ensure_future<'py>(
     ensure_future.bind(py).call((awaitable,), Some(&options))
 }
 
+fn make_elsewhere(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static MAKE: Once<Py<PyAny>> = Once::new();
+    let make = MAKE.get_or_try_init(py, || {
+        py.import("eventlet_asyncio._homes")?
+            .getattr("create_task")
+            .map(Bound::unbind)
+    })?;
+    Ok(make.bind(py))
+}
+
 /// Cancels the future of a green thread.
 pub(crate) fn cancel(green: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = green.py();
     let future = green.getattr(intern!(py, "future"))?;
-    future.call_method0(intern!(py, "cancel")).map(drop)
+    match future.call_method0(intern!(py, "cancel")) {
+        Err(_) if has_closed_loop(&future)? => crossing_of(green)?.get().cancelled(py, None),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// Whether the loop of a future was closed, so that nothing cleans up there any more.
+fn has_closed_loop(future: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = future.py();
+    let owner = future.call_method0(intern!(py, "get_loop"))?;
+    owner.call_method0(intern!(py, "is_closed"))?.is_truthy()
 }
 
 /// Does away with what was never started.
@@ -186,9 +207,14 @@ pub(crate) fn finish(green: &Bound<'_, PyAny>) -> PyResult<()> {
                     .getattr("_nothing")
                     .map(Bound::unbind)
             })?;
-            // In place of its own main, so that it is in no circle.
-            green.setattr(intern!(py, "run"), nothing)?;
             let exit = green.getattr(intern!(py, "_exit_event"))?;
+            if !greenlet::has_started(green) {
+                // In place of its own main, so that it is in no circle.
+                green.setattr(intern!(py, "run"), nothing)?;
+            } else if exit.call_method0(intern!(py, "ready"))?.is_truthy()? {
+                // The program has switched to it, which ended it.
+                return Ok(());
+            }
             return event::send(&exit, value.bind(py));
         }
     }

@@ -24,6 +24,10 @@ pub(super) fn give(green: &Bound<'_, PyAny>) -> PyResult<()> {
     };
     let Some(home) = home else { return Ok(()) };
     ANY.store(true, Ordering::Relaxed);
+    if context::attribute(&home, intern!(py, "_eventlet_asyncio_ends"))?.is_none() {
+        // What awaits there first may do so when the loop is ending already.
+        homes(py)?.call_method1(intern!(py, "look_after"), (&home,))?;
+    }
     green.setattr(intern!(py, "_eventlet_asyncio_home"), home)
 }
 
@@ -42,17 +46,22 @@ pub(super) fn wait_there(
     future: &Bound<'_, PyAny>,
     running_loop: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    static WAIT_THERE: Once<Py<PyAny>> = Once::new();
     if is_hubs_own(running_loop)? {
         return Ok(());
     }
     let py = future.py();
-    let wait_there = WAIT_THERE.get_or_try_init(py, || {
-        py.import("eventlet_asyncio._homes")?
-            .getattr("wait_there")
-            .map(Bound::unbind)
+    let wait_there = intern!(py, "wait_there");
+    homes(py)?
+        .call_method1(wait_there, (future, running_loop))
+        .map(drop)
+}
+
+fn homes(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
+    static HOMES: Once<Py<PyModule>> = Once::new();
+    let homes = HOMES.get_or_try_init(py, || {
+        py.import("eventlet_asyncio._homes").map(Bound::unbind)
     })?;
-    wait_there.bind(py).call1((future, running_loop)).map(drop)
+    Ok(homes.bind(py))
 }
 
 fn is_hubs_own(running: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -4,7 +4,7 @@
 //! are some hundreds: a loop would have it do so for ever. What is kept is not made again.
 
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -96,7 +96,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
             ffi::PyObject_ClearWeakRefs(object);
         }
         let handle = Borrowed::from_ptr(py, object).cast_unchecked::<Handle>();
-        handle.get().empty(py);
+        end(py, handle.get());
         let kept = POOL.with(py, |pool| {
             let room = pool.0.len() < KEPT;
             if room {
@@ -108,6 +108,31 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
             free(py, object);
         }
     }
+}
+
+/// How many handles may end within the end of one another: each takes some of the stack.
+const DEEPEST: usize = 50;
+
+/// How many handles are ending.
+static DEPTH: AtomicUsize = AtomicUsize::new(0);
+
+/// What handles referred to that ended too deep, to be let go of further up.
+static LEFT: GilCell<Vec<State>> = GilCell::new(Vec::new());
+
+/// Lets go of what a handle refers to, which may be the last reference to another handle.
+#[inline]
+fn end(py: Python<'_>, handle: &Handle) {
+    let state = handle.take_state(py);
+    if DEPTH.load(Ordering::Relaxed) >= DEEPEST {
+        LEFT.with(py, |left| left.push(state));
+        return;
+    }
+    DEPTH.fetch_add(1, Ordering::Relaxed);
+    state.release(py);
+    while let Some(state) = LEFT.with(py, Vec::pop) {
+        state.release(py);
+    }
+    DEPTH.fetch_sub(1, Ordering::Relaxed);
 }
 
 #[cold]

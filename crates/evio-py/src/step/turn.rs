@@ -145,13 +145,19 @@ impl Turn {
         }
     }
 
-    /// Has a transport that feeds a reader go on doing so. Inside of TLS a connection is made while what
-    /// was received is read, and neither the rest of it nor more would come before the callback returns.
+    /// Has a transport that feeds a reader go on doing so while the program is told of the connection:
+    /// inside of TLS that is when something was received, and neither the rest of it nor more would come
+    /// before the callback returns.
     fn read_on(&self, py: Python<'_>) -> PyResult<()> {
         let (Some(transport), Some(protocol)) = (&self.transport, &self.protocol) else {
             return Ok(());
         };
         let (transport, protocol) = (transport.bind(py), protocol.bind(py));
+        let tls = py.import("eventlet_asyncio._tls")?;
+        let tells = tls.call_method1("tells_of_connection", (protocol,))?;
+        if !tells.is_truthy()? {
+            return Ok(());
+        }
         let fd = transport.getattr(intern!(py, "_sock_fd"))?;
         let ready = transport.getattr(intern!(py, "_read_ready"))?;
         transport.call_method1(intern!(py, "_add_reader"), (fd, ready))?;
