@@ -33,9 +33,6 @@ class _OfModule:
             sys.meta_path.remove(self._finder)
         self._change_known(module)
 
-    def _change_known(self, module):
-        raise NotImplementedError
-
     def _set(self, owner, name, value):
         self._saved.append((owner, name, getattr(owner, name)))
         setattr(owner, name, value)

@@ -115,11 +115,6 @@ def _outcome(future, crossing):
     return crossing.result()
 
 
-def _create_task(loop, coroutine, **options):
-    create = loop.create_task if isinstance(loop, _evio.LoopCore) else functools.partial(create_task, loop)
-    return create(coroutine, **options)
-
-
 _MISSING = object()
 
 
@@ -141,12 +136,12 @@ def ensure_future(awaitable, loop):
             # Green code inside Context.run(): entered here, so no task can enter it too.
             pass
         else:
-            return _create_task(loop, awaitable, context=context), _nothing
+            return create_task(loop, awaitable, context=context), _nothing
     copy = context.copy()
     capture = _capture(awaitable, captured := [])
     # The task is known by what it runs.
     capture.__name__, capture.__qualname__ = awaitable.__name__, awaitable.__qualname__
-    task = copy.run(_create_task, loop, capture)
+    task = copy.run(create_task, loop, capture)
     return task, functools.partial(_copy_back, awaitable, captured)
 
 

@@ -45,8 +45,8 @@ def _has_ended(loop):
 
 
 def create_task(loop, coroutine, **options):
-    """A task of a loop that is not ours, whose first step does not run here, in green code."""
-    if loop.get_task_factory() is None:
+    """A task of a loop, whose first step does not run here, in green code, unless the loop is ours and sees to it."""
+    if isinstance(loop, _evio.LoopCore) or loop.get_task_factory() is None:
         return loop.create_task(coroutine, **options)
     return asyncio.Task(coroutine, loop=loop, **options)
 

@@ -561,10 +561,7 @@ pub(crate) fn sock_recv<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = owner.py();
     let methods = methods(py)?;
-    let size = match size.cast_exact::<PyInt>() {
-        Ok(size) => size.extract().unwrap_or(0),
-        Err(_) => 0,
-    };
+    let size = plain_size(size).unwrap_or(0);
     if size == 0 || size > MODEST || !is_plain(sock, methods, &methods.receive)? {
         return not_here(py);
     }
@@ -611,6 +608,11 @@ pub(crate) fn sock_sendall<'py>(
     drop(view);
     let view = PyMemoryView::from(data)?.unbind();
     SocketCall::begin(owner, sock, Direction::Write, Work::Send(view, sent))
+}
+
+/// A number of bytes, if that is what it mostly is.
+fn plain_size(size: &Bound<'_, PyAny>) -> Option<usize> {
+    size.cast_exact::<PyInt>().ok()?.extract().ok()
 }
 
 /// The memory of data, if that is what it mostly is.

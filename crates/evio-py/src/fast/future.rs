@@ -146,8 +146,7 @@ fn ensure_future<'py>(
     if task::is_coroutine(awaitable) {
         return match running_loop.cast::<LoopCore>() {
             Ok(core) if task::is_plain_loop(core)? => task::create(core, awaitable, None, None),
-            Ok(_) => running_loop.call_method1(intern!(py, "create_task"), (awaitable,)),
-            Err(_) => make_elsewhere(py)?.call1((running_loop, awaitable)),
+            _ => home::create_task(running_loop, awaitable),
         };
     }
     let ensure_future = ENSURE_FUTURE.get_or_try_init(py, || {
@@ -158,16 +157,6 @@ fn ensure_future<'py>(
     let options = PyDict::new(py);
     options.set_item(intern!(py, "loop"), running_loop)?;
     ensure_future.bind(py).call((awaitable,), Some(&options))
-}
-
-fn make_elsewhere(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static MAKE: Once<Py<PyAny>> = Once::new();
-    let make = MAKE.get_or_try_init(py, || {
-        py.import("eventlet_asyncio._homes")?
-            .getattr("create_task")
-            .map(Bound::unbind)
-    })?;
-    Ok(make.bind(py))
 }
 
 /// Cancels the future of a green thread.

@@ -56,6 +56,15 @@ pub(super) fn wait_there(
         .map(drop)
 }
 
+/// A task of a loop that green code makes.
+pub(super) fn create_task<'py>(
+    running_loop: &Bound<'py, PyAny>,
+    coroutine: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = coroutine.py();
+    homes(py)?.call_method1(intern!(py, "create_task"), (running_loop, coroutine))
+}
+
 fn homes(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     static HOMES: Once<Py<PyModule>> = Once::new();
     let homes = HOMES.get_or_try_init(py, || {

@@ -2,9 +2,11 @@
 
 use evio_loop::Direction;
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyMemoryView};
+use pyo3::types::PyMemoryView;
 
-use super::{SocketCall, Work, is_plain, is_under_way, methods, not_here, plain_view, start};
+use super::{
+    SocketCall, Work, is_plain, is_under_way, methods, not_here, plain_size, plain_view, start,
+};
 use crate::address::{self, Address};
 use crate::core::LoopCore;
 use crate::stream::{os_error, sys};
@@ -45,10 +47,7 @@ pub(crate) fn sock_recvfrom<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = owner.py();
     let methods = methods(py)?;
-    let size = match size.cast_exact::<PyInt>() {
-        Ok(size) => size.extract().unwrap_or(0),
-        Err(_) => 0,
-    };
+    let size = plain_size(size).unwrap_or(0);
     if size == 0
         || size > sys::MOST
         || !is_plain(sock, methods, &methods.receive_from)?
@@ -75,16 +74,12 @@ pub(crate) fn sock_recvfrom_into<'py>(
     {
         return not_here(py);
     }
-    let size: Option<usize> = size
-        .cast_exact::<PyInt>()
-        .ok()
-        .and_then(|size| size.extract().ok());
     let Some(view) = plain_view(buffer)? else {
         return not_here(py);
     };
     let room = view.bytes().len();
     drop(view);
-    let size = match size {
+    let size = match plain_size(size) {
         Some(0) => room,
         Some(size) if size <= room => size,
         _ => return not_here(py),
