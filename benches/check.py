@@ -28,7 +28,9 @@ HOT = (
     "hub.timeout",
     "hub.echo",
     "bridge.await",
+    "bridge.await-thread",
     "loop.protocol-1kb",
+    "loop.call-soon-chain",
 )
 COMMITTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instructions.json")
 # The part by which a count may rise.

@@ -27,14 +27,14 @@ class Counter:
         self.reason = unusable() or compile_counter(self._library)
 
     def fill(self, suite, row, record):
-        """Counts for us and for those with an aim; the C program is none of Python's."""
-        contenders = [each for each in (harness.SUBJECT, *row.aims) if each in record["samples"]]
-        for turn, contender in enumerate(contenders):
+        """System calls of all; instructions of us and of those with an aim, but for C's."""
+        judged = {harness.SUBJECT, *row.aims} - {"c"}
+        for turn, contender in enumerate(record["samples"]):
             try:
                 if self._strace:
                     calls = self.system_calls(suite, row, contender, turn)
                     record["calls"][contender] = calls
-                if not self.reason and contender != "c":
+                if not self.reason and contender in judged:
                     count = self.instructions(suite, row, contender, turn)
                     record["instructions"][contender] = count
             except harness.Failure as failure:
