@@ -148,7 +148,7 @@ fn suites(
                 workspace.path(&format!("tests/requirements-{eventlet}.txt")),
             ];
             if eventlet == "latest" {
-                // Programs on the loop, which have nothing to do with the release of eventlet.
+                // Programs on the loop and the hub, of which one release of eventlet is enough.
                 requirements.push(workspace.path("tests/requirements-programs.txt"));
             }
             let recipe = Recipe {
