@@ -172,12 +172,17 @@ fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
 ///
 /// # Errors
 ///
-/// Outside, that the object has no memory to write to.
+/// Outside, that the object has no memory to write to: the one that `socket.recv_into()` raises.
 pub(crate) fn receive_into(
     buffer: &Bound<'_, PyAny>,
     descriptor: impl FnOnce() -> RawFd,
 ) -> PyResult<(io::Result<usize>, usize)> {
-    let mut view = View::with(buffer, ffi::PyBUF_WRITABLE)?;
+    let Ok(mut view) = View::with(buffer, ffi::PyBUF_WRITABLE) else {
+        return Err(PyTypeError::new_err(format!(
+            "recv_into() argument 1 must be read-write bytes-like object, not {}",
+            buffer.get_type().name()?
+        )));
+    };
     let memory = view.bytes_mut();
     Ok((receive_to(descriptor(), memory), memory.len()))
 }
