@@ -1,11 +1,14 @@
 """Whoever waits for a loop or a hub, the bridge works: the kernel, our hub, another hub, another loop."""
 
 import asyncio
+import gc
 import socket
+import weakref
 
 import eventlet
 import greenlet
 import pytest
+import uvloop
 from eventlet import event, hubs
 from eventlet.asyncio import spawn_for_awaitable
 from eventlet.green import socket as green_socket
@@ -505,3 +508,19 @@ def test_a_green_thread_that_yields_lets_a_loop_that_is_not_ours_run(foreign, hu
 
     foreign.run_until_complete(main())
     assert 0 < len(yields) < most, "the loop waited for the last yield"
+
+
+@pytest.mark.parametrize("make", [asyncio.SelectorEventLoop, uvloop.new_event_loop], ids=["stdlib", "uvloop"])
+def test_a_loop_that_hosted_the_hub_is_free_when_it_is_closed(make, hub):
+    async def main():
+        # With a deadline that is still to come when the loop stops.
+        eventlet.spawn_after(60, green_slow, "later")
+        return await greenlet_to_future(eventlet.spawn(green_slow, "done"))
+
+    loop = make()
+    assert loop.run_until_complete(main()) == "done"
+    loop.close()
+    freed = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert freed() is None
