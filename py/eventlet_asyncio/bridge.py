@@ -80,7 +80,13 @@ class FutureGreenThread(GreenThread):
         interrupt(self._crossing, exception_of(throw_args))
         # As every throw, this one leaves who calls it.
         hub = get_hub()
-        return None if greenlet.getcurrent() is hub.greenlet else hub.greenlet.switch()
+        if greenlet.getcurrent() is hub.greenlet:
+            return None
+        _evio.leave_for(hub.greenlet)
+        try:
+            return hub.greenlet.switch()
+        finally:
+            _evio.go_on()
 
     def kill(self, *throw_args):
         """Kill the green thread: the awaitable is cancelled, and wait() returns after its cleanup."""
