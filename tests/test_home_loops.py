@@ -46,8 +46,6 @@ def by_pool(function):
 
 
 def by_plain_greenlet(function):
-    # The call that makes the hub is still eventlet's.
-    hubs.get_hub()
     done = eventlet.Event()
     eventlet.spawn_n(lambda: done.send(function()))
     return eventlet.spawn(done.wait)

@@ -1,12 +1,15 @@
 """Whoever waits for a loop or a hub, the bridge works: the kernel, our hub, another hub, another loop."""
 
 import asyncio
+import gc
 import socket
+import weakref
 
 import eventlet
 import greenlet
 import pytest
-from eventlet import event, hubs
+import uvloop
+from eventlet import event, greenthread, hubs
 from eventlet.asyncio import spawn_for_awaitable
 from eventlet.green import socket as green_socket
 
@@ -22,6 +25,10 @@ async def slow(value, seconds=0.001):
 def green_slow(value, seconds=0.001):
     eventlet.sleep(seconds)
     return value
+
+
+def by_future(function, *args):
+    return future_to_greenlet(sync_to_async(function)(*args))
 
 
 # A hub, ours or not, hosts the loop.
@@ -242,6 +249,60 @@ def test_a_kill_by_async_code_keeps_who_is_who(host):
         assert identity() == mine
 
     assert host(main) == [True] * 6
+
+
+def killed_before_it_begins(green):
+    greenthread.kill(green)
+
+
+def killed_while_it_waits(green):
+    eventlet.sleep(0)
+    greenthread.kill(green)
+
+
+def thrown_at(green):
+    eventlet.hubs.get_hub().schedule_call_global(0, greenlet.getcurrent().switch)
+    green.throw(LookupError())
+
+
+def switched_to(green):
+    eventlet.hubs.get_hub().schedule_call_global(0, greenlet.getcurrent().switch)
+    green.switch(eventlet.sleep, (0,), {})
+
+
+STRIKES = [
+    (strike, spawn)
+    for strike in (killed_before_it_begins, killed_while_it_waits)
+    for spawn in (eventlet.spawn, eventlet.spawn_n, by_future)
+]
+
+
+# Of plain greenlets the methods are greenlet's own, and know nothing of this.
+@pytest.mark.parametrize(("strike", "spawn"), [*STRIKES, (thrown_at, eventlet.spawn), (switched_to, eventlet.spawn)])
+def test_what_a_callback_strikes_leaves_no_running_loop_to_who_runs_then(on_hub, spawn, strike):
+    seen, after = [], []
+
+    def looks(*_):
+        seen.append(asyncio._get_running_loop())
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        struck = spawn(eventlet.sleep, 60)
+
+        def callback():
+            eventlet.spawn(looks)
+            eventlet.spawn_n(looks)
+            eventlet.hubs.get_hub().schedule_call_global(0, looks)
+            strike(struck)
+            after.append((asyncio.get_running_loop() is loop, asyncio.current_task()))
+
+        loop.call_soon(callback)
+        while not after or len(seen) < 3:
+            await asyncio.sleep(0.001)
+
+    on_hub(lambda: eventlet.spawn(eventlet_asyncio.run, main()).wait())
+    assert seen == [None] * 3
+    assert after == [(True, None)]
 
 
 # A loop of ours hosts the hub, which may be made while the loop runs.
@@ -505,3 +566,19 @@ def test_a_green_thread_that_yields_lets_a_loop_that_is_not_ours_run(foreign, hu
 
     foreign.run_until_complete(main())
     assert 0 < len(yields) < most, "the loop waited for the last yield"
+
+
+@pytest.mark.parametrize("make", [asyncio.SelectorEventLoop, uvloop.new_event_loop], ids=["stdlib", "uvloop"])
+def test_a_loop_that_hosted_the_hub_is_free_when_it_is_closed(make, hub):
+    async def main():
+        # With a deadline that is still to come when the loop stops.
+        eventlet.spawn_after(60, green_slow, "later")
+        return await greenlet_to_future(eventlet.spawn(green_slow, "done"))
+
+    loop = make()
+    assert loop.run_until_complete(main()) == "done"
+    loop.close()
+    freed = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert freed() is None

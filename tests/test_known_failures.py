@@ -6,17 +6,20 @@ their own. test_known_failures_elsewhere.py does the same for other projects.
 
 import asyncio
 import contextvars
+import os
 import random
+import socket
 import threading
 
 import aiohttp
 import eventlet
 import pytest
-from eventlet import debug, semaphore, wsgi
+from eventlet import debug, hubs, semaphore, wsgi
 from eventlet.green import socket as green_socket
+from eventlet.greenio import GreenSocket
 
 import eventlet_asyncio
-from eventlet_asyncio import await_
+from eventlet_asyncio import await_, use_hub
 from tests.patched import PATCHED, patched, program
 
 
@@ -171,6 +174,86 @@ def test_several_green_threads_may_read_one_connection_where_that_is_allowed(hub
     assert reader.wait() == b""
     far.close()
     listener.close()
+
+
+@pytest.fixture
+def several_readers(hub):
+    """Several green threads may wait for one descriptor."""
+    debug.hub_prevent_multiple_readers(False)
+    yield
+    debug.hub_prevent_multiple_readers(True)
+
+
+def test_a_pipe_is_a_lock_for_the_green_threads_of_several_threads(several_readers):
+    """eventlet 874: in the asyncio hub one of the waiters takes the place of another, which waits for ever."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    held, most, counted = 0, 0, []
+
+    def acquire():
+        while True:
+            try:
+                return os.read(reading, 1)
+            except BlockingIOError:
+                hubs.trampoline(reading, read=True)
+
+    def count():
+        nonlocal held, most
+        for _ in range(20):
+            acquire()
+            held += 1
+            most = max(most, held)
+            eventlet.sleep(0)
+            counted.append(None)
+            held -= 1
+            os.write(writing, b"-")
+
+    def body():
+        use_hub()
+        for green in [eventlet.spawn(count) for _ in range(5)]:
+            green.wait()
+
+    threads = [threading.Thread(target=body) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    os.write(writing, b"-")
+    body()
+    for thread in threads:
+        thread.join()
+    os.close(reading)
+    os.close(writing)
+    assert len(counted) == 4 * 5 * 20
+    assert most == 1
+
+
+def test_several_green_threads_write_to_one_socket_that_is_full(several_readers):
+    """eventlet 874: a socket to which all log is written by whoever has something to say."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    near.setblocking(False)
+    lines = [b"%d-%d" % (who, number) for who in range(10) for number in range(100)]
+
+    def log(who):
+        for number in range(100):
+            line = b"%d-%d" % (who, number)
+            while True:
+                try:
+                    near.send(line)
+                    break
+                except BlockingIOError:
+                    hubs.trampoline(near, write=True)
+
+    def read():
+        return [green_far.recv(100) for _ in lines]
+
+    green_far = GreenSocket(far)
+    writers = [eventlet.spawn(log, who) for who in range(10)]
+    eventlet.sleep(0)
+    reader = eventlet.spawn(read)
+    for writer in writers:
+        writer.wait()
+    assert sorted(reader.wait()) == sorted(lines)
+    near.close()
+    green_far.close()
 
 
 @patched

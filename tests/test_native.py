@@ -15,7 +15,7 @@ from eventlet.event import Event
 from eventlet.hubs import trampoline
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from eventlet_asyncio import _evio, future_to_greenlet
+from eventlet_asyncio import _evio, await_, future_to_greenlet, greenlet_to_future
 
 BOTH = pytest.mark.parametrize("spawn", ["spawn", "spawn_n"])
 
@@ -163,6 +163,59 @@ def test_a_main_of_a_subclass_is_called():
 
 async def _three():
     return 3
+
+
+async def _that_of(green):
+    return await green
+
+
+def _by_linked_future(green):
+    future = greenlet_to_future(green)
+    green.link(lambda _: None)
+    return future
+
+
+@pytest.mark.parametrize("how", [_that_of, greenlet_to_future, _by_linked_future])
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_wait_of_a_subclass_tells_who_awaits_the_result(how, raises):
+    class Doubling(greenthread.GreenThread):
+        def wait(self):
+            doubled = 2 * super().wait()
+            if raises:
+                raise LookupError(doubled)
+            return doubled
+
+    green = Doubling(hubs.get_hub().greenlet)
+    hubs.get_hub().schedule_call_global(0, green.switch, int, ("7",), {})
+    if raises:
+        with pytest.raises(LookupError, match="14"):
+            await_(how(green))
+    else:
+        assert await_(how(green)) == 14
+
+
+@pytest.mark.parametrize("how", [_that_of, greenlet_to_future])
+def test_so_does_one_that_a_green_thread_has_for_itself(how):
+    green = eventlet.spawn(int, 3)
+    green.wait = lambda: 4
+    assert await_(how(green)) == 4
+
+
+@pytest.mark.parametrize("how", [lambda green: green.wait(), lambda green: await_(green)])
+@pytest.mark.parametrize("start", [lambda: eventlet.spawn(int, 3), lambda: future_to_greenlet(_three())])
+def test_a_wait_that_the_program_puts_there_is_called(monkeypatch, how, start):
+    own = greenthread.GreenThread.wait
+
+    def wait(self):
+        waits.append(self)
+        return 2 * own(self)
+
+    waits = []
+    with monkeypatch.context() as patch:
+        patch.setattr(greenthread.GreenThread, "wait", wait)
+        green = start()
+        assert how(green) == 6
+        assert set(waits) == {green}
 
 
 @pytest.mark.parametrize("name", ["send", "wait", "_do_send"])

@@ -408,7 +408,9 @@ def test_the_buffer_is_let_go_before_the_protocol_is_told():
     [
         (b"", "protocol.get_buffer() call failed.", RuntimeError),
         (None, "protocol.get_buffer() call failed.", TypeError),
-        (b"constant", "Fatal read error on socket transport", BufferError),
+        (b"constant", "Fatal read error on socket transport", TypeError),
+        (memoryview(bytearray(8))[::2], "Fatal read error on socket transport", TypeError),
+        ([1], "Fatal read error on socket transport", TypeError),
     ],
 )
 def test_a_buffer_of_no_use_ends_the_connection(buffer, what, error):

@@ -25,7 +25,7 @@ __all__ = [
     "abandon_step", "accept_connections", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "begin_future_green_thread", "cache_stack_chunks", "call_soon_method", "CallbackRun", "can_datagram", "cancel_timeout",
     "check_block", "count_done", "Crossing", "current_step", "Datagram", "DatagramCore", "discharge", "Driver", "end_thread", "enlist", "ensure_free", "enter_timeout", "exchange", "exit_timeout", "FdListener", "first_for_permit",
     "ForeignLoop", "get_ident", "go_on", "GreenAwait", "GreenWait", "Guard", "Handle", "hub_of_thread", "hub_to_wait_in", "HubCore", "init_future_green_thread", "init_green_thread", "init_timeout", "is_here", "join_event",
-    "leave_semaphore", "LoopCore", "method", "open_stream", "owner", "park", "Peer", "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv",
+    "leave_semaphore", "leave_for", "LoopCore", "method", "open_stream", "owner", "park", "Peer", "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv",
     "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "SocketCall", "spawn", "spawn_n", "start_timeout", "Step", "Stream", "StreamCore", "switch_carrier", "take_permit", "take_permit_or_join",
     "take_permit_or_rejoin", "Timer", "TimerHandle", "trampoline", "Transports", "unpark", "wait_for_event", "wake", "wake_for_permit", "Waker", "Watch", "write_method", "__version__",
 ]
@@ -46,7 +46,6 @@ def end_thread() -> None:
 
 def owner() -> asyncio.Task[Any] | CallbackRun | greenlet:
     """Whom green code takes for the running green thread."""
-
 def get_ident(gr: greenlet | None = None) -> int:
     """A number for the running task or green thread, or for the greenlet that is given."""
 def set_block_check(check: Callable[[object, bool], object] | None) -> None:
@@ -62,6 +61,8 @@ def restore(carrier: greenlet) -> None:
     """Give a step its identity back before something is thrown at its carrier."""
 def go_on() -> None:
     """Give the running greenlet its own identity, or none, after a switch that was no green block."""
+def leave_for(target: greenlet) -> None:
+    """Leave the running step without its identity before a switch to a greenlet that is not part of it."""
 def unpark(step: Step) -> None:
     """Make a parked step, whose greenlet goes on, the running one again."""
 
@@ -695,6 +696,5 @@ class Driver:
 @final
 class ForeignLoop:
     """A loop that is not ours as the host of a hub: it watches one descriptor and one deadline."""
-
     def __call__(self, *_args: Any, **_kwargs: Any) -> None:
         """Run the hub's turns until it waits, or looks at its descriptors."""

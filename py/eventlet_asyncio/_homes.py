@@ -5,6 +5,7 @@ where it is not the hub's own. A loop that has ended is no home, and the hub's t
 """
 
 import asyncio
+import weakref
 
 import greenlet
 from eventlet import hubs
@@ -15,6 +16,8 @@ from eventlet_asyncio import _evio
 def noted_home():
     """The home that was noted for the running greenlet, while it lasts."""
     loop = getattr(greenlet.getcurrent(), "_eventlet_asyncio_home", None)
+    if isinstance(loop, weakref.ref):
+        loop = loop()
     return loop if loop is not None and loop.is_running() and not _has_ended(loop) else None
 
 

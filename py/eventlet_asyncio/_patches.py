@@ -86,6 +86,12 @@ def own_main():
     return main if _is_of(main, greenthread) else None
 
 
+def own_wait():
+    """eventlet's GreenThread.wait, or None where the program has put its own there."""
+    wait = vars(greenthread.GreenThread)["wait"]
+    return wait if _is_of(wait, greenthread) else None
+
+
 def own_event():
     """eventlet's Event, and the methods that it has here; None for one in whose place the program has its own."""
     methods = vars(event.Event)

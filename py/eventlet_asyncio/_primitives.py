@@ -637,6 +637,9 @@ _cancel = _as_it_is(greenthread.cancel)
 def kill(g, *throw_args):
     """Raise an exception in a green thread; in another OS thread, as soon as that thread's hub can."""
     if _evio.is_here(g):
+        if not isinstance(g, greenthread.GreenThread):
+            # Whose throw() does so, after its links were called.
+            _evio.leave_for(g)
         _threads.kill_here(_kill, g, *throw_args)
     elif not g.dead:
         _evio.wake(g, _kill, g, *throw_args)
@@ -653,9 +656,13 @@ def cancel(g, *throw_args):
 @_replaces("eventlet.greenthread:GreenThread", "throw")
 def throw(self, *throw_args):
     """Raise an exception in the green thread; in another OS thread, as soon as its hub can."""
-    if _evio.is_here(self) or not _evio.wake(self, greenlet.throw, self, *throw_args):
+    if not _evio.is_here(self) and _evio.wake(self, greenlet.throw, self, *throw_args):
+        return None
+    _evio.leave_for(self)
+    try:
         return greenlet.throw(self, *throw_args)
-    return None
+    finally:
+        _evio.go_on()
 
 
 @_replaces("eventlet.greenthread:GreenThread", "link")
@@ -684,17 +691,3 @@ def resolve_links(self):
         finally:
             # What is linked from here on, by another thread, is found by the outer loop.
             self._resolving_links = False
-
-
-# The end of a thread
-
-
-def pass_on(timers):
-    """See to it that what a hub was about to wake, as its thread ended, is not missed by others."""
-    for timer in timers:
-        callback, *_ = getattr(timer, "tpl", (None,))
-        waited_for = getattr(callback, "__self__", None)
-        if isinstance(waited_for, semaphore.Semaphore):
-            _evio.wake_for_permit(waited_for)
-        elif isinstance(waited_for, queue.LightQueue):
-            waited_for._schedule_unlock()

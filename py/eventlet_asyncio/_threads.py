@@ -5,7 +5,7 @@ import sys
 import weakref
 
 import greenlet
-from eventlet import greenthread, hubs, patcher
+from eventlet import greenthread, hubs, patcher, queue, semaphore
 from eventlet.hubs import asyncio as asyncio_hub
 
 from eventlet_asyncio import _evio, _stdlib
@@ -162,3 +162,14 @@ def call_in_foreign(hub, here, callback, args):
         # Closed: the thread has ended.
         return False
     return True
+
+
+def pass_on(timers):
+    """See to it that what a hub was about to wake, as its thread ended, is not missed by others."""
+    for timer in timers:
+        callback, *_ = getattr(timer, "tpl", (None,))
+        waited_for = getattr(callback, "__self__", None)
+        if isinstance(waited_for, semaphore.Semaphore):
+            _evio.wake_for_permit(waited_for)
+        elif isinstance(waited_for, queue.LightQueue):
+            waited_for._schedule_unlock()

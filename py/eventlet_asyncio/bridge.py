@@ -12,7 +12,7 @@ import greenlet
 from eventlet import greenthread
 from eventlet.greenthread import GreenThread
 
-from eventlet_asyncio import _evio
+from eventlet_asyncio import _evio, _patches
 from eventlet_asyncio._sides import (
     check_awaitable,
     check_loop,
@@ -22,6 +22,9 @@ from eventlet_asyncio._sides import (
     interrupt,
     loop_of,
 )
+
+
+_own_wait = _patches.own_wait()
 
 
 class FutureGreenThread(GreenThread):
@@ -39,6 +42,8 @@ class FutureGreenThread(GreenThread):
     def wait(self):
         """Block until the awaitable is done, and return its result."""
         future = self.future  # Seen in this frame by who asks what is waited for.
+        if GreenThread.wait is not _own_wait:
+            return super().wait()
         return _evio.wait_for_event(self._exit_event)
 
     # It has the life of a green thread, and runs as one only at its end, if at all.
@@ -75,7 +80,13 @@ class FutureGreenThread(GreenThread):
         interrupt(self._crossing, exception_of(throw_args))
         # As every throw, this one leaves who calls it.
         hub = get_hub()
-        return None if greenlet.getcurrent() is hub.greenlet else hub.greenlet.switch()
+        if greenlet.getcurrent() is hub.greenlet:
+            return None
+        _evio.leave_for(hub.greenlet)
+        try:
+            return hub.greenlet.switch()
+        finally:
+            _evio.go_on()
 
     def kill(self, *throw_args):
         """Kill the green thread: the awaitable is cancelled, and wait() returns after its cleanup."""

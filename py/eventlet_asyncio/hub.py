@@ -13,7 +13,7 @@ from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.hubs import hub as base
 from eventlet.hubs import timer
 
-from eventlet_asyncio import _evio, _patches, _primitives, _threads
+from eventlet_asyncio import _evio, _patches, _threads
 from eventlet_asyncio.loop import EventLoop
 
 
@@ -117,7 +117,7 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         own = self._detach()
         if own is not None and not sys.is_finalizing():
             if timers:
-                _primitives.pass_on(timers)
+                _threads.pass_on(timers)
             own._owner = None
             own._close_without_thread()
 

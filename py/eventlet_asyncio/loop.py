@@ -2,41 +2,20 @@
 
 What is hot is native: scheduling, timers, readiness and running (`_evio.LoopCore`), what stream
 transports receive and send (`_transports`), and sockets of the program's (`_sockets`). The rest is
-inherited from asyncio.SelectorEventLoop, whose selector and self-pipe are never made. The
-inherited methods that expect them find here:
-
-    _selector        a view of the engine's watchers, for the transports' reprs
-    _ready,          the empty containers of asyncio.BaseEventLoop; the engine has its own
-    _scheduled
+inherited from asyncio.SelectorEventLoop, whose queues, selector and self-pipe are never made. The
+inherited methods that expect them find what `_inherited` has in their places.
 """
 
 import asyncio
 import os
-import selectors
 import sys
 import types
 import weakref
 from asyncio import base_events, coroutines, events
 
-from eventlet_asyncio import _evio, _signals, _sockets, _stdlib, _tls, _transports
+from eventlet_asyncio import _evio, _inherited, _signals, _sockets, _stdlib, _tls, _transports
 
 _loops = weakref.WeakSet()
-
-
-class _SelectorView:
-    """What transports ask of a selector: whether it watches a descriptor."""
-
-    def __init__(self, loop):
-        self._loop = weakref.ref(loop)
-
-    def get_key(self, file):
-        loop = self._loop()
-        fd = file if isinstance(file, int) else file.fileno()
-        reader, writer = (None, None) if loop is None else loop._watchers(fd)
-        if reader is None and writer is None:
-            raise KeyError(f"{file!r} is not registered")
-        events = (selectors.EVENT_READ if reader else 0) | (selectors.EVENT_WRITE if writer else 0)
-        return selectors.SelectorKey(file, fd, events, (reader, writer))
 
 
 class _TaskFactory:
@@ -65,12 +44,18 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     #: The hub whose own loop this is: it ends with that hub and cannot be closed before.
     _owner = None
 
+    _scheduled = _inherited.Scheduled()
+
+    #: asyncio's own way to end a wait finds nothing to do: whatever adds work has done so.
+    _csock = None
+
     # For the end of a loop whose making was interrupted.
     _signal_handlers = ()
 
     def __init__(self):
         base_events.BaseEventLoop.__init__(self)
-        self._selector = _SelectorView(self)
+        self._ready = _inherited.Ready(self)
+        self._selector = _inherited.Selector(self)
         self._internal_fds = 1  # The engine's waker.
         self._pid = os.getpid()
         self._transports = _sockets.Transports()
@@ -169,6 +154,9 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         self._release()
         self._internal_fds = 0
         self._selector = None
+
+    def _close_self_pipe(self):
+        """asyncio's own close() asks for it; the engine's waker goes with the engine."""
 
     def add_signal_handler(self, sig, callback, *args):
         """Call back when a signal arrives; see asyncio.loop.add_signal_handler."""

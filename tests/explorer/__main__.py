@@ -47,12 +47,12 @@ def main():
 def show(case):
     print(case, interpret.source_of(case.root), sep="\n")
     try:
-        run = explore.explore(case)
+        trace = explore.explore(case)
     except explore.Failure as failure:
         trace = "\n".join(" ".join(map(str, each)) for each in failure.trace)
         print(trace, failure.text, sep="\n")
         return 1
-    for each in run.trace:
+    for each in trace:
         print(*each)
     return 0
 

@@ -6,7 +6,9 @@ import gc
 import itertools
 import logging
 import os
+import pickle
 import re
+import signal
 import sys
 import traceback
 
@@ -16,7 +18,7 @@ from eventlet import hubs
 
 from eventlet_asyncio import debug
 from tests.explorer import interpret, judge, model, strikes, trees
-from tests.explorer.schedule import Run, outcome, stand_on
+from tests.explorer.schedule import Hub, Run, outcome, running_loop, stand_on
 
 #: How long a program may take, in seconds.
 LIMIT = 10
@@ -65,7 +67,38 @@ class Failure(Exception):
 
 
 def explore(case):
-    """Runs a case and raises Failure, unless everybody has seen what they had to."""
+    """Runs a case and raises Failure, unless everybody has seen what they had to; its trace."""
+    return _explore_alone(case) if trees.GROUNDS[case.ground].alone else _explore(case)
+
+
+def _explore_alone(case):
+    """Does so in a child, as nothing else can stand on that ground in the same process."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(6 * LIMIT)
+            with os.fdopen(writing, "wb") as pipe:
+                try:
+                    told = None, _explore(case)
+                except Failure as failure:
+                    told = failure.text, failure.trace
+                pickle.dump(told, pipe)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    text, trace = pickle.loads(told) if told else ("its process has ended", [])
+    if text is not None:
+        raise Failure(case, text, trace)
+    return trace
+
+
+def _explore(case):
     hub, loop = stand_on(trees.GROUNDS[case.ground].hub)
     _warm_up(case.ground)
     hub.set_timer_exceptions(False)
@@ -88,7 +121,7 @@ def explore(case):
             _abandoned.add(name)
             Run.now = None
             vars(hubs._threadlocal).clear()
-            return run
+            return run.trace
         if hang is not None:
             raise hang
         run.units.clear()
@@ -104,7 +137,7 @@ def explore(case):
         logger.removeHandler(complaints)
         logger.propagate = propagates
         sys.unraisablehook = hook
-    return run
+    return run.trace
 
 
 @functools.cache
@@ -155,7 +188,7 @@ def _look(case, run, end):
         for number, expected in model.expected_ends(case.root).items():
             if expected is not None and judge_.ends.get(number) != expected:
                 raise judge.Fault(f"node {number} must end with {expected}, not {judge_.ends.get(number)}")
-    if asyncio._get_running_loop() is not None or greenlet.getcurrent().parent is not None:
+    if running_loop() is not None or greenlet.getcurrent().parent is not None:
         raise judge.Fault("the main greenlet is not what it was")
     return judge_
 
@@ -181,7 +214,7 @@ def _resources(hub, loop):
     return {
         "tasks": len(asyncio.all_tasks(loop)),
         # Those of eventlet's own stay in their list for a while after they were cancelled.
-        "timers": len(hub.timers) if hasattr(hub, "loop") else 0,
+        "timers": len(hub.timers) if isinstance(hub, Hub) else 0,
         "listeners": len(hub.get_readers()) + len(hub.get_writers()),
         "descriptors": len(os.listdir("/proc/self/fd")),
     }

@@ -12,7 +12,8 @@ import greenlet
 from eventlet import corolocal, event, hubs
 
 from eventlet_asyncio import EventLoop, await_
-from eventlet_asyncio._sides import home_loop
+from eventlet_asyncio._sides import home_loop, on_green_side
+from eventlet_asyncio.hub import Hub
 
 CALLER = contextvars.ContextVar("the node that runs", default=None)
 
@@ -36,7 +37,7 @@ class Run:
         self.units = {}
         self.made = {}
         #: Whether green threads start with a copy of their maker's context.
-        self.copies = hasattr(hubs.get_hub(), "loop")
+        self.copies = isinstance(hubs.get_hub(), Hub)
         Run.now = self
         CALLER.set(None)
 
@@ -90,12 +91,18 @@ def raised_by(limit):
     return limit.exception or limit
 
 
+def running_loop():
+    """The loop that runs here: eventlet's asyncio hub shows its own to green code, too."""
+    loop = asyncio._get_running_loop()
+    return None if loop is None or on_green_side(loop) else loop
+
+
 def running_task():
-    return None if asyncio._get_running_loop() is None else asyncio.current_task()
+    return None if running_loop() is None else asyncio.current_task()
 
 
 def identity():
-    return asyncio._get_running_loop(), running_task(), corolocal.get_ident()
+    return running_loop(), running_task(), corolocal.get_ident()
 
 
 class node:
@@ -111,7 +118,7 @@ class node:
         run = self.run = Run.now
         self.identity = identity()
         self.key = running_task() or greenlet.getcurrent()
-        self.loop = asyncio._get_running_loop()
+        self.loop = running_loop()
         run.note("start", self.number, run.unit(self.key), None if self.loop is None else id(self.loop))
         if CALLER.get() != self.parent and (run.copies or CALLER.get() is not None):
             run.note("fault", f"node {self.number} has the context of node {CALLER.get()}")
@@ -208,7 +215,7 @@ def pause(me, kinds):
                 eventlet.sleep(0)
                 continue
             there = event.Event()
-            loop = asyncio._get_running_loop() or me.run.lasting_loop
+            loop = running_loop() or me.run.lasting_loop
             if kind == "c" and loop is not None:
                 loop.call_soon(there.send)
             else:
@@ -281,7 +288,7 @@ def point(me):
     run.point += 1
     for kind, number, way in run.strikes.get(run.point, ()):
         target = run.alive.get(number)
-        loop = asyncio._get_running_loop() or home_loop()
+        loop = running_loop() or home_loop()
         if not isinstance(loop, EventLoop):
             # Where kill() strikes later, of which the trace would not tell.
             way = "timer"

@@ -75,6 +75,8 @@ class Ground:
     without: dict = field(default_factory=lambda: {"green": (), "async": ()})
     #: Whether tasks may block greenly.
     blocks: bool = True
+    #: Whether each program needs a process of its own.
+    alone: bool = False
 
 
 def _foreign(loop):
@@ -89,6 +91,15 @@ GROUNDS = {
     # asyncio.run() below a task steps aside for another loop under our hub alone.
     "epolls": Ground(hub="epolls", without={"green": ("run",), "async": ()}),
     "poll": Ground(hub="poll", without={"green": ("run",), "async": ()}),
+    # A loop of asyncio's runs in its greenlet for ever: no other can run in that thread.
+    "asyncio-hub": Ground(
+        hub="asyncio",
+        hosts={"green": HOSTS["green"], "async": {"await_": HOSTS["async"]["await_"]}},
+        modes=("",),
+        without={"green": ("run",), "async": ("call",)},
+        blocks=False,
+        alone=True,
+    ),
 }
 
 

@@ -10,6 +10,7 @@ use pyo3::{PyErr, PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, intern};
 use crate::fast::future::{self, Awaited};
+use crate::fast::green_thread;
 use crate::green_await::GreenAwait;
 use crate::{context, greenlet, primitives, task};
 
@@ -284,10 +285,12 @@ impl Crossing {
         if !greenlet::is_greenlet(green) {
             return this.settle(green);
         }
-        let event = green.getattr(intern!(py, "_exit_event"))?;
-        if event.getattr(intern!(py, "_exc"))?.is_none() {
-            let value = event.getattr(intern!(py, "_result"))?;
-            return this.returned(py, value.unbind());
+        if green_thread::has_own_wait(green)? {
+            let event = green.getattr(intern!(py, "_exit_event"))?;
+            if event.getattr(intern!(py, "_exc"))?.is_none() {
+                let value = event.getattr(intern!(py, "_result"))?;
+                return this.returned(py, value.unbind());
+            }
         }
         match green.call_method0(intern!(py, "wait")) {
             Ok(value) => this.returned(py, value.unbind()),

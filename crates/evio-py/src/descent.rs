@@ -112,7 +112,7 @@ pub(crate) fn step_of<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Option<Boun
 }
 
 /// `Carrier.switch`: where a greenlet of a task goes back to the carrier that it knows, it comes to the
-/// one that runs the task now.
+/// one that runs the task now. A hub not ours switches to carriers that way, too.
 #[pyfunction]
 #[pyo3(signature = (carrier, /, *args, **kwargs))]
 pub(crate) fn switch_carrier<'py>(
@@ -122,7 +122,13 @@ pub(crate) fn switch_carrier<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     match returns_to(carrier)? {
         Some(target) => greenlet::switch_with(&target, args, kwargs),
-        None => greenlet::switch_with(carrier, args, kwargs),
+        None => {
+            if step::any_displaced() {
+                // A callback has left it by a switch that was no green block.
+                step::restore_before_switch(carrier)?;
+            }
+            greenlet::switch_with(carrier, args, kwargs)
+        }
     }
 }
 

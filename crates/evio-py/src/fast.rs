@@ -15,7 +15,7 @@ pub(crate) mod event;
 pub(crate) mod floor;
 pub(crate) mod future;
 pub(crate) mod green_thread;
-mod home;
+pub(crate) mod home;
 pub(crate) mod ident;
 pub(crate) mod sleep;
 #[allow(unsafe_code)] // Looks into a socket.

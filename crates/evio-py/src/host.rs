@@ -5,8 +5,9 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use evio_loop::{Host, Waited, Waiter};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, intern};
@@ -100,15 +101,48 @@ impl<'a, 'py> EventletHub<'a, 'py> {
     }
 }
 
+/// Something that is kept alive by others, unless it knows no weak references.
+enum Weak {
+    Reference(Py<PyWeakrefReference>),
+    Object(Py<PyAny>),
+}
+
+impl Weak {
+    fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        match PyWeakrefReference::new(object) {
+            Ok(reference) => Ok(Self::Reference(reference.unbind())),
+            Err(error) if error.is_instance_of::<PyTypeError>(object.py()) => {
+                Ok(Self::Object(object.clone().unbind()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The object, as long as there is one.
+    fn get<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        match self {
+            Self::Reference(reference) => reference.bind(py).upgrade(),
+            Self::Object(object) => Some(object.bind(py).clone()),
+        }
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Reference(reference) => visit.call(reference),
+            Self::Object(object) => visit.call(object),
+        }
+    }
+}
+
 /// An asyncio loop that is not ours and runs in the hub's thread: it watches the engine's descriptor
 /// and deadline, and runs the hub's turns in a callback.
 #[pyclass(frozen, weakref, module = "eventlet_asyncio._evio")]
 pub(crate) struct ForeignLoop {
-    running_loop: Py<PyAny>,
+    running_loop: Weak,
     hub: GilCell<Option<Py<HubCore>>>,
     fd: RawFd,
     caller: GilCell<Option<Greenlet>>,
-    timer: GilCell<Option<Py<PyAny>>>,
+    timer: GilCell<Option<Weak>>,
     called: Flag,
 }
 
@@ -122,7 +156,7 @@ impl ForeignLoop {
         let core = HubCore::core(hub)?;
         let fd = core.get().open_engine(py, |engine| engine.raw_fd())?;
         let this = Self {
-            running_loop: running_loop.clone().unbind(),
+            running_loop: Weak::new(running_loop)?,
             hub: GilCell::new(Some(hub.clone().unbind())),
             fd,
             caller: GilCell::new(None),
@@ -136,13 +170,23 @@ impl ForeignLoop {
 
     /// Whether this is the loop that runs.
     pub(crate) fn is(&self, running_loop: &Bound<'_, PyAny>) -> bool {
-        self.running_loop.is(running_loop)
+        let known = self.running_loop.get(running_loop.py());
+        known.is_some_and(|known| known.is(running_loop))
+    }
+
+    /// The loop, which is there when it runs.
+    fn running_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.running_loop
+            .get(py)
+            .ok_or_else(|| PyRuntimeError::new_err("the loop that hosts the hub is gone"))
     }
 
     /// Gives the hub back; the loop may be running, stopped or closed.
     pub(crate) fn detach(&self, py: Python<'_>) -> PyResult<()> {
         drop(self.hub.take(py));
-        let running_loop = self.running_loop.bind(py);
+        let Some(running_loop) = self.running_loop.get(py) else {
+            return Ok(());
+        };
         if running_loop
             .call_method0(intern!(py, "is_closed"))?
             .is_truthy()?
@@ -160,8 +204,7 @@ impl ForeignLoop {
         if this.caller.with(py, |caller| caller.is_some()) || this.called.replace(true) {
             return Ok(());
         }
-        this.running_loop
-            .bind(py)
+        this.running_loop(py)?
             .call_method1(intern!(py, "call_soon"), (slf,))
             .map(drop)
     }
@@ -191,15 +234,17 @@ impl ForeignLoop {
     }
 
     pub(crate) fn is_running(&self, py: Python<'_>) -> PyResult<bool> {
-        let running_loop = self.running_loop.bind(py);
-        running_loop
-            .call_method0(intern!(py, "is_running"))?
-            .is_truthy()
+        match self.running_loop.get(py) {
+            Some(running_loop) => running_loop
+                .call_method0(intern!(py, "is_running"))?
+                .is_truthy(),
+            None => Ok(false),
+        }
     }
 
     fn cancel_timer(&self, py: Python<'_>) -> PyResult<()> {
-        if let Some(timer) = self.timer.take(py) {
-            timer.call_method0(py, intern!(py, "cancel"))?;
+        if let Some(timer) = self.timer.take(py).and_then(|timer| timer.get(py)) {
+            timer.call_method0(intern!(py, "cancel"))?;
         }
         Ok(())
     }
@@ -210,9 +255,9 @@ impl ForeignLoop {
         this.cancel_timer(py)?;
         if let Some(timeout) = timeout {
             let arguments = (timeout.as_secs_f64(), slf);
-            let running_loop = this.running_loop.bind(py);
+            let running_loop = this.running_loop(py)?;
             let timer = running_loop.call_method1(intern!(py, "call_later"), arguments)?;
-            drop(this.timer.replace(py, Some(timer.unbind())));
+            drop(this.timer.replace(py, Some(Weak::new(&timer)?)));
         }
         Ok(())
     }
@@ -230,7 +275,7 @@ impl ForeignLoop {
         };
         HubCore::ensure_greenlet(hub.bind(py))?;
         let hub = hub.bind(py).getattr(intern!(py, "greenlet"))?;
-        let identity = Identity::put_away(py, this.running_loop.clone_ref(py), true)?;
+        let identity = Identity::put_away(py, this.running_loop(py)?.unbind(), true)?;
         let caller = greenlet::current(py)?.unbind();
         drop(this.caller.replace(py, Some(caller)));
         let outcome = greenlet::switch(&hub);
@@ -241,16 +286,19 @@ impl ForeignLoop {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.running_loop)?;
+        self.running_loop.traverse(&visit)?;
         if let Some(hub) = self.hub.peek() {
             visit.call(&*hub)?;
         }
-        for cell in [&self.caller, &self.timer] {
-            if let Some(object) = cell.peek() {
-                visit.call(&*object)?;
-            }
+        if let Some(caller) = self.caller.peek() {
+            visit.call(&*caller)?;
         }
-        Ok(())
+        match self.timer.peek() {
+            Some(timer) => timer
+                .as_ref()
+                .map_or(Ok(()), |timer| timer.traverse(&visit)),
+            None => Ok(()),
+        }
     }
 
     fn __clear__(&self, py: Python<'_>) {

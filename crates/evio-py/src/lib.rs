@@ -215,6 +215,12 @@ mod _evio {
         crate::step::go_on(&crate::greenlet::current(py)?)
     }
 
+    /// Leaves the running step without an identity before a switch to a greenlet that is not part of it.
+    #[pyfunction]
+    fn leave_for(target: &Bound<'_, PyAny>) -> PyResult<()> {
+        crate::step::leave_for(target)
+    }
+
     /// Makes a parked step, whose greenlet goes on, the running one again.
     #[pyfunction]
     fn unpark(py: Python<'_>, step: Py<Step>) -> PyResult<()> {

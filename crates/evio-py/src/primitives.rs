@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PySet, PyString, PyTuple};
 
 use crate::cell::{GilCell, Once, intern};
 use crate::crossing::Crossing;
-use crate::fast::event;
+use crate::fast::{event, green_thread};
 use crate::{context, threads};
 
 /// How soon a guard looks again whether another thread is done.
@@ -446,8 +446,10 @@ pub(crate) fn conclude(green: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>) -> P
     event::send(&green.getattr(&names.event)?, result)?;
     let links = green.getattr(&names.links)?;
     if let Some(crossing) = only_crossing(&links)? {
-        links.call_method0(&names.popleft)?;
-        crossing.get().returned(py, result.clone().unbind())?;
+        if green_thread::has_own_wait(green)? {
+            links.call_method0(&names.popleft)?;
+            crossing.get().returned(py, result.clone().unbind())?;
+        }
     }
     if links.is_truthy()? {
         green.call_method0(intern!(py, "_resolve_links"))?;

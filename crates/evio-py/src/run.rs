@@ -105,7 +105,12 @@ pub(crate) fn await_end(driver: &Bound<'_, Driver>, first: &Bound<'_, PyAny>) ->
             }
             // Where the hub runs the loop, whoever blocks in it comes by here.
             _ => match driver.get().greenlet(py) {
-                Some(holder) => drop(greenlet::switch(holder.bind(py))?),
+                Some(holder) => {
+                    if step::any_displaced() {
+                        step::restore_before_switch(holder.bind(py))?;
+                    }
+                    drop(greenlet::switch(holder.bind(py))?);
+                }
                 None => return Ok(()),
             },
         }

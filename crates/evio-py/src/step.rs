@@ -28,7 +28,7 @@ mod run;
 mod turn;
 
 pub(crate) use errand::Errand;
-pub(crate) use restore::{go_on, restore_before_switch};
+pub(crate) use restore::{go_on, leave_for, restore_before_switch};
 pub(crate) use turn::any_parked as any_transport_parked;
 
 thread_local! {

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyTuple};
 
 use crate::cell::{GilCell, Once, intern};
-use crate::primitives;
+use crate::{primitives, step};
 
 type Object = *mut ffi::PyObject;
 type Call = unsafe extern "C-unwind" fn(Object, Object, Object) -> Object;
@@ -84,7 +84,8 @@ unsafe fn work_of(green: Object, args: Object) -> Result<Work, Raised> {
                 Bound::from_borrowed_ptr(py, args),
             )
         };
-        let work = match own_work(&green, &args) {
+        // A callback may have switched here by itself, from within a step.
+        let work = match step::leave_for(&green).and_then(|()| own_work(&green, &args)) {
             Ok(Some(work)) => return Ok(work),
             Ok(None) => green.getattr(intern!(py, "main")),
             Err(error) => Err(error),

@@ -68,6 +68,22 @@ pub(crate) fn init_green_thread(
     green.setattr(intern!(py, "_exit_funcs"), py.None())
 }
 
+/// Whether `wait()` of a green thread is eventlet's own, so that what it would give may be taken without it.
+pub(crate) fn has_own_wait(green: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static WAIT: Once<Py<PyAny>> = Once::new();
+    let py = green.py();
+    let name = intern!(py, "wait");
+    let own = WAIT.get_or_try_init(py, || {
+        py.import("eventlet_asyncio._patches")?
+            .call_method0("own_wait")
+            .map(Bound::unbind)
+    })?;
+    if !green.get_type().getattr(name)?.is(own) {
+        return Ok(false);
+    }
+    Ok(!green.getattr(intern!(py, "__dict__"))?.contains(name)?)
+}
+
 fn module(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     static MODULE: Once<Py<PyModule>> = Once::new();
     let module =

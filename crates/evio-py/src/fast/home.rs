@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::cell::{Once, intern};
 use crate::hub::{self, HubCore};
@@ -15,7 +16,7 @@ use crate::{context, greenlet, identity};
 static ANY: AtomicBool = AtomicBool::new(false);
 
 /// Notes the home of a greenlet that the running code has made.
-pub(super) fn give(green: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn give(green: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = green.py();
     let home = match identity::running_loop(py)? {
         Some(running) if is_hubs_own(&running)? => None,
@@ -28,12 +29,23 @@ pub(super) fn give(green: &Bound<'_, PyAny>) -> PyResult<()> {
         // What awaits there first may do so when the loop is ending already.
         homes(py)?.call_method1(intern!(py, "look_after"), (&home,))?;
     }
+    // Which a green thread that lives longer must not keep.
+    let home = match PyWeakrefReference::new(&home) {
+        Ok(reference) => reference.into_any(),
+        Err(_) => home,
+    };
     green.setattr(intern!(py, "_eventlet_asyncio_home"), home)
 }
 
 /// The home that was noted for a greenlet.
 fn noted<'py>(green: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    context::attribute(green, intern!(green.py(), "_eventlet_asyncio_home"))
+    let home = context::attribute(green, intern!(green.py(), "_eventlet_asyncio_home"))?;
+    Ok(
+        home.and_then(|home| match home.cast_into::<PyWeakrefReference>() {
+            Ok(reference) => reference.upgrade(),
+            Err(error) => Some(error.into_inner()),
+        }),
+    )
 }
 
 /// Whether a greenlet's home may be another than its hub's loop.

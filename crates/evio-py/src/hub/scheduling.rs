@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::HubCore;
 use crate::cell::intern;
 use crate::core::LoopCore;
+use crate::fast::home;
 use crate::greenlet::{self, Greenlet};
 use crate::job::Job;
 use crate::timer::{Due, GreenTimer};
@@ -155,7 +156,7 @@ impl HubCore {
     }
 }
 
-/// A green thread that has not started will run in a copy of its maker's context.
+/// A green thread that has not started will run in a copy of its maker's context, and have its maker's home.
 fn give_context(callback: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = callback.py();
     let Some(green) = context::attribute(callback, intern!(py, "__self__"))? else {
@@ -167,6 +168,7 @@ fn give_context(callback: &Bound<'_, PyAny>) -> PyResult<()> {
     let name = intern!(py, "gr_context");
     if green.getattr(name)?.is_none() {
         green.setattr(name, context::copy(py)?)?;
+        home::give(&green)?;
     }
     Ok(())
 }

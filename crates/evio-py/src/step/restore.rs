@@ -26,6 +26,16 @@ pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
+/// Leaves the running step without an identity before a greenlet runs that is not part of it, and that
+/// is no green block: the step has it again by [`go_on`].
+pub(crate) fn leave_for(target: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = target.py();
+    match active(py) {
+        Some(step) if !step.bind(py).get().owns(target)? => put_away(py),
+        _ => Ok(()),
+    }
+}
+
 /// Sees to it that a greenlet which goes on without having blocked greenly has its own identity, or none.
 pub(crate) fn go_on(current: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = current.py();

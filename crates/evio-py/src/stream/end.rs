@@ -88,7 +88,11 @@ fn tell<'py>(
 ) -> PyResult<()> {
     let py = transport.py();
     let connected = transport.getattr(intern!(py, "_protocol_connected"))?;
-    let protocol = stream.protocol.get(py);
+    let mut protocol = stream.protocol.get(py);
+    if protocol.is_none() && stream.has_sock(py) {
+        // One of None fails as it does in asyncio.
+        protocol = Some(py.None());
+    }
     match protocol.filter(|_| connected.is_truthy().unwrap_or(true)) {
         Some(protocol) => protocol
             .call_method1(py, intern!(py, "connection_lost"), (error,))

@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::PyClass;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
@@ -172,12 +172,22 @@ fn receive_to(fd: RawFd, memory: &mut [u8]) -> io::Result<usize> {
 ///
 /// # Errors
 ///
-/// Outside, that the object has no memory to write to.
+/// Outside, that the object has no memory to write to: the one that `socket.recv_into()` raises. What ends a loop
+/// goes through.
 pub(crate) fn receive_into(
     buffer: &Bound<'_, PyAny>,
     descriptor: impl FnOnce() -> RawFd,
 ) -> PyResult<(io::Result<usize>, usize)> {
-    let mut view = View::with(buffer, ffi::PyBUF_WRITABLE)?;
+    let mut view = match View::with(buffer, ffi::PyBUF_WRITABLE) {
+        Ok(view) => view,
+        Err(error) if error.is_instance_of::<PyException>(buffer.py()) => {
+            return Err(PyTypeError::new_err(format!(
+                "recv_into() argument 1 must be read-write bytes-like object, not {}",
+                buffer.get_type().name()?
+            )));
+        }
+        Err(error) => return Err(error),
+    };
     let memory = view.bytes_mut();
     Ok((receive_to(descriptor(), memory), memory.len()))
 }

@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
@@ -91,11 +91,16 @@ pub(super) fn write_lines<'py>(
     pieces: &Bound<'py, PyAny>,
 ) -> PyResult<()> {
     let py = transport.py();
+    let Some(pieces) = pieces_of(pieces, stream)? else {
+        return Ok(());
+    };
+    let views = match views_of(&pieces)? {
+        Ok(views) => views,
+        Err(_) if stream.is_lost() => return warn_of_loss(py, stream),
+        Err(error) => return fail(transport, error, WRITE_ERROR),
+    };
+    // What was looked at may be the program's.
     stream.check_writable(py, "writelines")?;
-    let pieces = pieces.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-    // The iterator may be the program's.
-    stream.check_writable(py, "writelines")?;
-    let views = pieces.iter().map(View::of).collect::<PyResult<Vec<_>>>()?;
     let whole = views.iter().map(|view| view.bytes().len()).sum::<usize>();
     if whole == 0 {
         return Ok(());
@@ -137,6 +142,49 @@ pub(super) fn write_lines<'py>(
     } else {
         maybe_pause(transport)
     }
+}
+
+/// What there is to write, unless it is nothing: from Python 3.12 on asyncio looks whether it may be written
+/// first, and takes whatever is false for nothing. Before that it joins the pieces.
+fn pieces_of<'py>(
+    pieces: &Bound<'py, PyAny>,
+    stream: &Stream,
+) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
+    if cfg!(Py_3_12) {
+        stream.check_writable(pieces.py(), "writelines")?;
+        if !pieces.is_truthy()? {
+            return Ok(None);
+        }
+    }
+    pieces.try_iter()?.collect::<PyResult<Vec<_>>>().map(Some)
+}
+
+/// The memory of each piece.
+///
+/// # Errors
+///
+/// Outside, that one has none. Inside, that the memory of one is in several pieces, by which asyncio's transport,
+/// from Python 3.12 on, loses its connection.
+fn views_of(pieces: &[Bound<'_, PyAny>]) -> PyResult<PyResult<Vec<View>>> {
+    let mut views = Ok(Vec::with_capacity(pieces.len()));
+    for (index, piece) in pieces.iter().enumerate() {
+        match View::of(piece) {
+            Ok(view) => {
+                if let Ok(views) = &mut views {
+                    views.push(view);
+                }
+            }
+            Err(_) if cfg!(not(Py_3_12)) => {
+                return Err(PyTypeError::new_err(format!(
+                    "sequence item {index}: expected a bytes-like object, {} found",
+                    piece.get_type().name()?
+                )));
+            }
+            Err(error) if error.is_instance_of::<PyBufferError>(piece.py()) => views = Err(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(views)
 }
 
 /// Sends what is queued, now that the socket takes more.
