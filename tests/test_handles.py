@@ -422,6 +422,89 @@ def test_a_loop_that_is_forgotten_takes_its_handles_along():
     assert [reference() for reference in gone] == [None, None]
 
 
+@pytest.mark.parametrize("runs", [False, True], ids=["before it ran", "while it runs"])
+def test_a_loop_that_is_forgotten_takes_its_tasks_along(runs):
+    # Nobody but the queue has the handles of their steps, and the collector does not know these.
+    loop, thing = eventlet_asyncio.EventLoop(), Thing()
+    gone = [weakref.ref(loop), weakref.ref(thing)]
+    thing.loop = loop
+
+    async def wait(thing):
+        while True:
+            await asyncio.sleep(0)
+
+    thing.tasks = [loop.create_task(wait(thing)) for _ in range(20)]
+    for task in thing.tasks:
+        task._log_destroy_pending = False
+    if runs:
+        run_once(loop)
+    gc.collect()
+    assert all(gone[0]() is task.get_loop() for task in thing.tasks)
+    if runs:
+        run_once(loop)
+    loop._closed = True
+    del loop, thing, task
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
+
+
+def test_who_calls_call_soon_for_a_task_may_keep_the_handle():
+    kept = []
+
+    class Loop(eventlet_asyncio.EventLoop):
+        def call_soon(self, callback, *args, context=None):
+            target = plain if to_plain else super()
+            kept.append((target.call_soon(callback, *args, context=context), callback, args))
+            return kept[-1][0]
+
+    plain, loop, ran = eventlet_asyncio.EventLoop(), Loop(), []
+    for to_plain in (False, True):
+
+        async def work():
+            ran.append(to_plain)
+
+        task = loop.create_task(work())
+        handle, callback, args = kept.pop()
+        assert gc.is_tracked(handle) is not to_plain
+        gc.collect()
+        assert handle._callback == callback and handle._args == args and not handle.cancelled()
+        run_once(plain if to_plain else loop)
+        assert gc.is_tracked(handle)
+        # Of a loop that does not run in this moment.
+        assert ran.pop() is to_plain and task.done()
+        kept.clear()
+    plain.close()
+    loop.close()
+
+
+def test_many_handles_of_steps_are_cancelled_collected_and_closed_with(loop):
+    async def nothing():
+        await asyncio.sleep(0)
+
+    for end in ("run", "cancel", "collect", "close"):
+        mine = eventlet_asyncio.EventLoop()
+        things = [Thing() for _ in range(10_000)]
+        gone = [*map(weakref.ref, things)]
+        tasks = [mine.create_task(nothing()) for _ in things]
+        for task, thing in zip(tasks, things):
+            thing.task = task
+            task.add_done_callback(lambda _, thing=thing: thing)
+        if end == "cancel":
+            for task in tasks:
+                task.cancel()
+        if end == "collect":
+            gc.collect()
+        if end != "close":
+            mine.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            assert all(task.done() for task in tasks)
+        mine.close()
+        for task in tasks:
+            task._log_destroy_pending = False
+        del mine, things, tasks, task, thing
+        gc.collect()
+        assert not any(reference() for reference in gone), end
+
+
 def test_what_is_freed_with_a_handle_may_schedule(loop):
     log = []
 

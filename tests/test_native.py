@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import socket
+import subprocess
 import sys
 import weakref
 
@@ -470,6 +471,34 @@ def test_the_memory_of_ended_green_threads_is_used_again():
         assert faults() > 900
     finally:
         _evio.cache_stack_chunks(True)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="greenlets have no stack chunks on 3.10")
+def test_the_memory_of_ended_loops_is_used_again():
+    program = """
+import resource, eventlet_asyncio
+async def main():
+    return 1
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(300):
+        eventlet_asyncio.run(main())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+    found = {}
+    for value in "01":
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"EVENTLET_ASYNCIO_STACK_CACHE": value},
+            capture_output=True,
+            text=True,
+            timeout=50,
+        )
+        assert ended.returncode == 0, ended.stderr
+        found[value] = int(ended.stdout)
+    assert found["1"] < 200 < 700 < found["0"], found
 
 
 @pytest.mark.parametrize("base", [greenlet, greenthread.GreenThread])

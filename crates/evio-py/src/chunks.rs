@@ -7,8 +7,8 @@
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Once, OnceLock};
 
 use pyo3::ffi::{PyObject_GetArenaAllocator, PyObject_SetArenaAllocator, PyObjectArenaAllocator};
 use pyo3::prelude::*;
@@ -16,12 +16,16 @@ use pyo3::prelude::*;
 /// What CPython asks for; other sizes are none of our business.
 const CHUNK: usize = 16 * 1024;
 
-/// Chunks that are kept: 1 MiB at most.
+/// Chunks that are kept where green threads come and go: 1 MiB at most.
 const KEPT: usize = 64;
+
+/// Chunks that are kept for the greenlets on which loops run.
+const KEPT_FOR_LOOPS: usize = 4;
 
 struct Cache {
     locked: AtomicBool,
-    enabled: AtomicBool,
+    /// How many chunks may be kept.
+    room: AtomicUsize,
     /// The allocator behind ours, which was there before and stays.
     original: UnsafeCell<PyObjectArenaAllocator>,
     contents: UnsafeCell<Contents>,
@@ -38,7 +42,7 @@ unsafe impl Sync for Cache {}
 
 static CACHE: Cache = Cache {
     locked: AtomicBool::new(false),
-    enabled: AtomicBool::new(false),
+    room: AtomicUsize::new(0),
     original: UnsafeCell::new(PyObjectArenaAllocator {
         ctx: ptr::null_mut(),
         alloc: None,
@@ -70,6 +74,10 @@ impl Cache {
         unsafe { *self.original.get() }
     }
 
+    fn room(&self) -> usize {
+        self.room.load(Ordering::Relaxed)
+    }
+
     fn take(&self) -> Option<*mut c_void> {
         self.open(|contents| {
             contents.count = contents.count.checked_sub(1)?;
@@ -80,7 +88,7 @@ impl Cache {
 }
 
 extern "C" fn allocate(_: *mut c_void, size: usize) -> *mut c_void {
-    if size == CHUNK && CACHE.enabled.load(Ordering::Relaxed) {
+    if size == CHUNK && CACHE.room() > 0 {
         if let Some(chunk) = CACHE.take() {
             return chunk;
         }
@@ -92,9 +100,10 @@ extern "C" fn allocate(_: *mut c_void, size: usize) -> *mut c_void {
 }
 
 extern "C" fn free(_: *mut c_void, memory: *mut c_void, size: usize) {
-    if size == CHUNK && CACHE.enabled.load(Ordering::Relaxed) {
+    let room = CACHE.room();
+    if size == CHUNK && room > 0 {
         let kept = CACHE.open(|contents| {
-            let room = contents.count < KEPT;
+            let room = contents.count < room.min(KEPT);
             if room {
                 contents.chunks[contents.count] = memory;
                 contents.count += 1;
@@ -114,6 +123,24 @@ extern "C" fn free(_: *mut c_void, memory: *mut c_void, size: usize) {
 /// Keeps chunks for the next greenlets, or gives back those that were kept; 3.10 has none.
 #[pyfunction]
 pub(crate) fn cache_stack_chunks(_py: Python<'_>, enabled: bool) {
+    keep(if enabled { KEPT } else { 0 });
+    if !enabled {
+        while let Some(chunk) = CACHE.take() {
+            free(ptr::null_mut(), chunk, CHUNK);
+        }
+    }
+}
+
+/// Keeps a few chunks for the next loops, where none are kept and the environment has nothing against it.
+pub(crate) fn keep_for_loops(_py: Python<'_>) {
+    static WANTED: OnceLock<bool> = OnceLock::new();
+    let is_wanted = || std::env::var_os("EVENTLET_ASYNCIO_STACK_CACHE").is_none_or(|it| it != "0");
+    if CACHE.room() == 0 && *WANTED.get_or_init(is_wanted) {
+        keep(KEPT_FOR_LOOPS);
+    }
+}
+
+fn keep(room: usize) {
     static INSTALLED: Once = Once::new();
     if cfg!(not(Py_3_11)) {
         return;
@@ -124,16 +151,12 @@ pub(crate) fn cache_stack_chunks(_py: Python<'_>, enabled: bool) {
             alloc: Some(allocate),
             free: Some(free),
         };
-        // SAFETY: attached; nobody calls `allocate` or `free` before the second call, which copies.
+        // SAFETY: our callers are attached; nobody calls `allocate` or `free` before the second call, which
+        // copies.
         unsafe {
             PyObject_GetArenaAllocator(CACHE.original.get());
             PyObject_SetArenaAllocator(&raw mut ours);
         }
     });
-    CACHE.enabled.store(enabled, Ordering::Relaxed);
-    if !enabled {
-        while let Some(chunk) = CACHE.take() {
-            free(ptr::null_mut(), chunk, CHUNK);
-        }
-    }
+    CACHE.room.store(room, Ordering::Relaxed);
 }

@@ -639,6 +639,7 @@ impl LoopCore {
                 loop {
                     match engine.next_callback()? {
                         Work::Run(Job::Handle(handle)) => {
+                            Handle::leave_queue(&handle);
                             return Some(Next::Callback((handle, None)));
                         }
                         Work::Run(_) => {}

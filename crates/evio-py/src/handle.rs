@@ -56,6 +56,8 @@ pub(crate) type Outcome = Option<Failure>;
 pub(crate) struct Handle {
     state: GilCell<State>,
     cancelled: Flag,
+    /// Whether the garbage collector does not know of it, as it is in a queue.
+    hidden: Flag,
 }
 
 static STDLIB: Once<(Py<PyAny>, Py<PyAny>)> = Once::new();
@@ -78,10 +80,15 @@ impl Handle {
         args: Args,
         context: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        Ok(Self {
-            state: GilCell::new(State::new(owner, callback, args, context)?),
+        State::new(owner, callback, args, context).map(Self::with)
+    }
+
+    fn with(state: State) -> Self {
+        Self {
+            state: GilCell::new(state),
             cancelled: Flag::new(false),
-        })
+            hidden: Flag::new(false),
+        }
     }
 
     /// Makes a handle.
@@ -92,8 +99,64 @@ impl Handle {
         args: Args,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Self>> {
+        Self::create_queued(owner, callback, args, context, false)
+    }
+
+    /// Makes a handle, and hides it from the collector as long as it is in a queue if nobody else is to
+    /// have it.
+    #[inline]
+    pub(crate) fn create_queued<'py>(
+        owner: &Bound<'py, LoopCore>,
+        callback: &Bound<'py, PyAny>,
+        args: Args,
+        context: Option<&Bound<'py, PyAny>>,
+        hidden: bool,
+    ) -> PyResult<Bound<'py, Self>> {
         let state = State::new(owner, callback, args, context)?;
-        pool::make(owner.py(), state)
+        pool::make(owner.py(), state, hidden)
+    }
+
+    /// Notes that a handle leaves the queue.
+    #[inline]
+    pub(crate) fn leave_queue(handle: &Py<Self>) {
+        pool::show(handle);
+    }
+
+    /// Shows the collector a handle that is in a queue.
+    pub(crate) fn traverse_queued(
+        handle: &Py<Self>,
+        visit: &PyVisit<'_>,
+    ) -> Result<(), PyTraverseError> {
+        pool::traverse(handle, visit)
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Some(state) = self.state.peek() else {
+            return Ok(());
+        };
+        if let Some(call) = &state.call {
+            visit.call(&call.callback)?;
+            match &call.args {
+                Args::None => {}
+                Args::One(arg) => visit.call(arg)?,
+                Args::Many(args) => visit.call(args)?,
+            }
+            match &call.native {
+                Some(Native::Stream(transport)) => visit.call(transport)?,
+                Some(Native::Datagram(transport)) => visit.call(transport)?,
+                Some(Native::Socket(call)) => visit.call(call)?,
+                None => {}
+            }
+        }
+        match &state.context {
+            Context::None => {}
+            Context::Made(object) | Context::ToMake(object) => visit.call(object)?,
+        }
+        visit.call(&state.owner)?;
+        match &state.debug {
+            Some(debug) => visit.call(&debug.source_traceback),
+            None => Ok(()),
+        }
     }
 
     /// Notes whether the callback is the receiving method of a transport, which is then called directly.
@@ -456,32 +519,7 @@ impl Handle {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let Some(state) = self.state.peek() else {
-            return Ok(());
-        };
-        if let Some(call) = &state.call {
-            visit.call(&call.callback)?;
-            match &call.args {
-                Args::None => {}
-                Args::One(arg) => visit.call(arg)?,
-                Args::Many(args) => visit.call(args)?,
-            }
-            match &call.native {
-                Some(Native::Stream(transport)) => visit.call(transport)?,
-                Some(Native::Datagram(transport)) => visit.call(transport)?,
-                Some(Native::Socket(call)) => visit.call(call)?,
-                None => {}
-            }
-        }
-        match &state.context {
-            Context::None => {}
-            Context::Made(object) | Context::ToMake(object) => visit.call(object)?,
-        }
-        visit.call(&state.owner)?;
-        match &state.debug {
-            Some(debug) => visit.call(&debug.source_traceback),
-            None => Ok(()),
-        }
+        self.traverse(&visit)
     }
 
     fn __clear__(&self, py: Python<'_>) {

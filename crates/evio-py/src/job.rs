@@ -98,7 +98,7 @@ impl Job {
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
-            Self::Handle(handle) => visit.call(handle),
+            Self::Handle(handle) => Handle::traverse_queued(handle, visit),
             Self::Wake(object) | Self::Begin(object) | Self::EventletTimer(object) => {
                 visit.call(object)
             }

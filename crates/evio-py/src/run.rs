@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 
 use crate::cell::{ThreadSlot, intern};
+use crate::chunks;
 use crate::core::LoopCore;
 use crate::driver::Driver;
 use crate::greenlet;
@@ -55,6 +56,7 @@ fn host<'py>(py: Python<'py>, caller: &Bound<'py, PyAny>) -> PyResult<Option<Bou
 
 fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = core.py();
+    chunks::keep_for_loops(py);
     let driver = Driver::create(py, Some(core))?;
     let step = Step::create(&driver, caller)?;
     let Some(greenlet) = step.get().greenlet(py) else {

@@ -7,7 +7,7 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::cell::{Once, intern};
 use crate::context;
@@ -192,6 +192,17 @@ fn make<'py>(
     }
 }
 
+/// What a module has under a name.
+fn member<'py>(
+    module: &Bound<'py, PyModule>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
+    match module.dict().get_item(name)? {
+        Some(member) => Ok(member),
+        None => module.getattr(name),
+    }
+}
+
 /// `loop.create_future()`.
 pub(crate) fn make_future<'py>(running_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     static FUTURES: Once<Py<PyModule>> = Once::new();
@@ -199,7 +210,7 @@ pub(crate) fn make_future<'py>(running_loop: &Bound<'py, PyAny>) -> PyResult<Bou
     let futures =
         FUTURES.get_or_try_init(py, || py.import("asyncio.futures").map(Bound::unbind))?;
     // Looked up each time, as asyncio does: a program may replace it.
-    let class = futures.bind(py).getattr(intern!(py, "Future"))?;
+    let class = member(futures.bind(py), intern!(py, "Future"))?;
     make(&class, None, running_loop)
 }
 
@@ -230,7 +241,7 @@ pub(crate) fn create<'py>(
     let plain =
         !this.debug() && !this.is_closed() && core.getattr(intern!(py, "_task_factory"))?.is_none();
     let tasks = TASKS.get_or_try_init(py, || py.import("asyncio.tasks").map(Bound::unbind))?;
-    let class = tasks.bind(py).getattr(intern!(py, "Task"))?;
+    let class = member(tasks.bind(py), intern!(py, "Task"))?;
     if plain && name.is_none() && options.is_none() {
         return make(&class, Some(coroutine), core);
     }

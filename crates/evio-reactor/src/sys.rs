@@ -5,15 +5,18 @@
 //! means another file by now is the kernel's to judge, and its verdict is an
 //! ordinary error; nothing here reads or writes through a watched descriptor.
 
+#[cfg(target_os = "linux")]
+pub(crate) use self::linux::Events;
+#[cfg(target_os = "linux")]
+use self::linux::Queue;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use self::portable::Events;
+#[cfg(not(target_os = "linux"))]
+use self::portable::Queue;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
-
-#[cfg(target_os = "linux")]
-pub(crate) use self::linux::Events;
 
 /// The directions and the mode in which one descriptor is polled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,18 +33,6 @@ impl Interest {
         write: false,
         oneshot: false,
     };
-
-    fn event(self, key: usize) -> polling::Event {
-        polling::Event::new(key, self.read, self.write)
-    }
-
-    fn mode(self) -> polling::PollMode {
-        if self.oneshot {
-            polling::PollMode::Oneshot
-        } else {
-            polling::PollMode::Level
-        }
-    }
 }
 
 /// One descriptor of which the poller has news.
@@ -55,7 +46,7 @@ pub(crate) struct Event {
 /// A poller whose registrations are addressed by descriptor numbers.
 #[derive(Debug)]
 pub(crate) struct Poller {
-    inner: polling::Poller,
+    queue: Queue,
     #[cfg(target_os = "linux")]
     wait: linux::Wait,
 }
@@ -63,91 +54,76 @@ pub(crate) struct Poller {
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Poller {
-            inner: polling::Poller::new()?,
+            queue: Queue::new()?,
             #[cfg(target_os = "linux")]
             wait: linux::Wait::default(),
         })
     }
 
     pub(crate) fn add(&self, fd: RawFd, key: usize, interest: Interest) -> io::Result<()> {
-        check(fd)?;
-        // SAFETY: the number goes to the kernel and nowhere else. An epoll
-        // forgets a file when its last descriptor is closed, and keeps no
-        // pointer into this process.
-        unsafe {
-            self.inner
-                .add_with_mode(fd, interest.event(key), interest.mode())
-        }
+        self.queue.add(checked(fd)?, key, interest)
     }
 
     pub(crate) fn modify(&self, fd: RawFd, key: usize, interest: Interest) -> io::Result<()> {
-        check(fd)?;
-        // SAFETY: the borrow ends with this call, which hands the number to
-        // the kernel and nowhere else; `check` ruled out -1.
-        let source = unsafe { BorrowedFd::borrow_raw(fd) };
-        self.inner
-            .modify_with_mode(source, interest.event(key), interest.mode())
+        self.queue.modify(checked(fd)?, key, interest)
     }
 
     pub(crate) fn delete(&self, fd: RawFd) -> io::Result<()> {
-        check(fd)?;
-        // SAFETY: as in `modify`.
-        let source = unsafe { BorrowedFd::borrow_raw(fd) };
-        self.inner.delete(source)
+        self.queue.delete(checked(fd)?)
     }
 
     /// Waits once and fills `events`; an interrupted wait brings none.
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        return self.wait.run(self.inner.as_fd(), events, timeout);
+        return self.wait.run(self.queue.as_fd(), events, timeout);
         #[cfg(not(target_os = "linux"))]
-        return events.wait(&self.inner, timeout);
+        return events.wait(&self.queue, timeout);
     }
 
-    /// Puts a fresh, empty poller behind the same descriptor number.
+    /// Puts a fresh, empty queue behind the same descriptor number.
     ///
-    /// The `polling::Poller` stays: dropping it would deregister its notifier
-    /// from the queue that a forked child shares with its parent. What it has
-    /// registered for itself is lost with the old queue, and not missed,
-    /// because this crate brings its own wake source.
+    /// The `Queue` stays: a `polling::Poller` that is dropped deregisters its
+    /// notifier, and a forked child may share the queue with its parent. What
+    /// that has registered for itself is lost with the old queue, and not
+    /// missed, because this crate brings its own wake source.
     pub(crate) fn replace(&self) -> io::Result<()> {
+        let fresh = Queue::new()?;
         #[cfg(target_os = "linux")]
-        {
-            use rustix::event::epoll;
-            overwrite(&self.inner, epoll::create(epoll::CreateFlags::CLOEXEC)?)
-        }
+        return overwrite(&self.queue, fresh.into());
         #[cfg(not(target_os = "linux"))]
         {
-            let fresh = polling::Poller::new()?;
-            if fresh.as_raw_fd() == self.inner.as_raw_fd() {
+            if fresh.as_fd().as_raw_fd() == self.as_raw_fd() {
                 // A kqueue does not survive a fork, so its number was free and
                 // the fresh one got it: it has one owner too many.
                 std::mem::forget(fresh);
                 return Ok(());
             }
             let copy = fresh.as_fd().try_clone_to_owned()?;
-            overwrite(&self.inner, copy)
+            overwrite(&self.queue, copy)
         }
     }
 }
 
 impl AsRawFd for Poller {
     fn as_raw_fd(&self) -> RawFd {
-        self.inner.as_raw_fd()
+        self.queue.as_fd().as_raw_fd()
     }
 }
 
 impl AsFd for Poller {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
+        self.queue.as_fd()
     }
 }
 
-fn check(fd: RawFd) -> io::Result<()> {
+/// A number as what the calls take that only hand it to the kernel.
+fn checked<'a>(fd: RawFd) -> io::Result<BorrowedFd<'a>> {
     if fd < 0 {
         return Err(rustix::io::Errno::BADF.into());
     }
-    Ok(())
+    // SAFETY: -1 is ruled out. The number goes to the kernel and nowhere else, in a call that ends before
+    // anybody else has a turn; the kernel says if it is not open.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 /// Makes the number of `target` mean the file of `fresh`, atomically.
@@ -166,18 +142,77 @@ pub(crate) fn overwrite(target: &impl AsFd, fresh: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The wait in one system call.
+/// Bare epoll, and the wait in one system call.
+///
+/// A `polling::Poller` has a notifier and a timer of its own, which take eight
+/// system calls to make and to close.
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::Event;
+    use super::{Event, Interest};
+    use rustix::event::epoll::{self, EventFlags};
     use std::fmt;
     use std::io;
-    use std::os::fd::{AsRawFd, BorrowedFd};
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     const READABLE: u32 = (libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLHUP | libc::EPOLLERR) as u32;
     const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+
+    /// What is polled. The kernel forgets a file when its last descriptor is
+    /// closed, and keeps no pointer into this process.
+    #[derive(Debug)]
+    pub(super) struct Queue {
+        epoll: OwnedFd,
+    }
+
+    impl Queue {
+        pub(super) fn new() -> io::Result<Self> {
+            let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+            Ok(Queue { epoll })
+        }
+
+        pub(super) fn add(&self, fd: BorrowedFd<'_>, key: usize, of: Interest) -> io::Result<()> {
+            Ok(epoll::add(&self.epoll, fd, data(key), flags(of))?)
+        }
+
+        pub(super) fn modify(
+            &self,
+            fd: BorrowedFd<'_>,
+            key: usize,
+            of: Interest,
+        ) -> io::Result<()> {
+            Ok(epoll::modify(&self.epoll, fd, data(key), flags(of))?)
+        }
+
+        pub(super) fn delete(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+            Ok(epoll::delete(&self.epoll, fd)?)
+        }
+    }
+
+    impl AsFd for Queue {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.epoll.as_fd()
+        }
+    }
+
+    impl From<Queue> for OwnedFd {
+        fn from(queue: Queue) -> OwnedFd {
+            queue.epoll
+        }
+    }
+
+    fn data(key: usize) -> epoll::EventData {
+        epoll::EventData::new_u64(key as u64)
+    }
+
+    fn flags(interest: Interest) -> EventFlags {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN | EventFlags::PRI, interest.read);
+        flags.set(EventFlags::OUT, interest.write);
+        flags.set(EventFlags::ONESHOT, interest.oneshot);
+        flags
+    }
 
     /// Room for what a wait brings; it doubles when a wait fills it.
     pub(crate) struct Events {
@@ -320,11 +355,68 @@ mod linux {
 /// The wait of `polling`, where there is no epoll (and in tests).
 #[cfg(any(test, not(target_os = "linux")))]
 mod portable {
-    use super::Event;
+    use super::{Event, Interest};
     use std::fmt;
     use std::io;
     use std::num::NonZeroUsize;
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
     use std::time::Duration;
+
+    /// What is polled.
+    #[derive(Debug)]
+    pub(super) struct Queue {
+        poller: polling::Poller,
+    }
+
+    impl Queue {
+        pub(super) fn new() -> io::Result<Self> {
+            let poller = polling::Poller::new()?;
+            Ok(Queue { poller })
+        }
+
+        pub(super) fn add(&self, fd: BorrowedFd<'_>, key: usize, of: Interest) -> io::Result<()> {
+            // SAFETY: the number goes to the kernel and nowhere else, which
+            // forgets a file when its last descriptor is closed, and keeps no
+            // pointer into this process.
+            unsafe {
+                self.poller
+                    .add_with_mode(fd.as_raw_fd(), event(key, of), mode(of))
+            }
+        }
+
+        #[cfg(not(target_os = "linux"))]
+        pub(super) fn modify(
+            &self,
+            fd: BorrowedFd<'_>,
+            key: usize,
+            of: Interest,
+        ) -> io::Result<()> {
+            self.poller.modify_with_mode(fd, event(key, of), mode(of))
+        }
+
+        #[cfg(not(target_os = "linux"))]
+        pub(super) fn delete(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+            self.poller.delete(fd)
+        }
+    }
+
+    impl AsFd for Queue {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.poller.as_fd()
+        }
+    }
+
+    fn event(key: usize, of: Interest) -> polling::Event {
+        polling::Event::new(key, of.read, of.write)
+    }
+
+    fn mode(of: Interest) -> polling::PollMode {
+        if of.oneshot {
+            polling::PollMode::Oneshot
+        } else {
+            polling::PollMode::Level
+        }
+    }
 
     /// Room for what a wait brings; it doubles when a wait fills it.
     pub(crate) struct Events {
@@ -355,18 +447,14 @@ mod portable {
             self.list.clear();
         }
 
-        pub(crate) fn wait(
-            &mut self,
-            poller: &polling::Poller,
-            timeout: Option<Duration>,
-        ) -> io::Result<()> {
+        pub(super) fn wait(&mut self, queue: &Queue, timeout: Option<Duration>) -> io::Result<()> {
             let capacity = self.raw.capacity();
             if self.raw.len() == capacity.get() {
                 self.raw = polling::Events::with_capacity(capacity.saturating_add(capacity.get()));
             }
             self.raw.clear();
             self.list.clear();
-            poller.wait(&mut self.raw, timeout)?;
+            queue.poller.wait(&mut self.raw, timeout)?;
             self.list.extend(self.raw.iter().map(|event| Event {
                 key: event.key,
                 readable: event.readable,
@@ -408,19 +496,19 @@ mod tests {
 
     #[test]
     fn portable_wait_brings_every_event_of_a_full_buffer_in_the_end() {
-        let poller = Poller::new().unwrap();
+        let queue = portable::Queue::new().unwrap();
         let streams: Vec<_> = (0..5).map(|_| readable_stream()).collect();
         for (key, (_, far)) in streams.iter().enumerate() {
             let oneshot = Interest {
                 oneshot: true,
                 ..Interest::READ
             };
-            poller.add(far.as_raw_fd(), key, oneshot).unwrap();
+            queue.add(far.as_fd(), key, oneshot).unwrap();
         }
         let mut events = portable::Events::with_capacity(2);
         let mut seen = Vec::new();
         for _ in 0..3 {
-            events.wait(&poller.inner, Some(Duration::ZERO)).unwrap();
+            events.wait(&queue, Some(Duration::ZERO)).unwrap();
             seen.extend(events.iter().map(|event| event.key));
         }
         seen.sort_unstable();
@@ -429,11 +517,11 @@ mod tests {
 
     #[test]
     fn portable_wait_keeps_its_timeout() {
-        let poller = Poller::new().unwrap();
+        let queue = portable::Queue::new().unwrap();
         let mut events = portable::Events::with_capacity(2);
         let start = Instant::now();
         events
-            .wait(&poller.inner, Some(Duration::from_micros(1500)))
+            .wait(&queue, Some(Duration::from_micros(1500)))
             .unwrap();
         assert!(start.elapsed() >= Duration::from_micros(1500));
         assert_eq!(events.iter().count(), 0);

@@ -1,7 +1,10 @@
 //! `call_soon()` as a method that CPython calls with the arguments as they stand on its stack.
 
 use std::cell::UnsafeCell;
+use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -39,11 +42,38 @@ pub(crate) fn call_soon_method<'py>(class_: &Bound<'py, PyType>) -> PyResult<Bou
     if !class_.is_subclass_of::<LoopCore>()? {
         return Err(PyTypeError::new_err("a class of loops is needed"));
     }
+    PLAIN.store(class_.as_type_ptr(), Ordering::Relaxed);
     // SAFETY: both live as long as the program or the method; null comes with an exception set.
     unsafe {
         let method = ffi::PyDescr_NewMethod(class_.as_type_ptr(), CALL_SOON.0.get());
         Bound::from_owned_ptr_or_err(py, method)
     }
+}
+
+/// The class of loops for whose own objects asyncio's tasks call the method, and nobody's override.
+static PLAIN: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+
+/// The class of the callbacks that are steps of asyncio's own tasks, once there was one.
+static STEP: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+
+/// Whether a callback is asked for by a task, which lets go of the handle at once.
+#[inline]
+fn is_asked_by_task(core: &Bound<'_, LoopCore>, callback: &Bound<'_, PyAny>) -> bool {
+    let class = callback.get_type_ptr();
+    let step = STEP.load(Ordering::Relaxed);
+    let is_step = class == step || step.is_null() && is_first_step(class);
+    is_step && core.get_type_ptr() == PLAIN.load(Ordering::Relaxed)
+}
+
+#[cold]
+fn is_first_step(class: *mut ffi::PyTypeObject) -> bool {
+    // SAFETY: the class of a live object, which has a name.
+    let name = unsafe { CStr::from_ptr((*class).tp_name) };
+    let is_step = name.to_bytes().ends_with(b"TaskStepMethWrapper");
+    if is_step {
+        STEP.store(class, Ordering::Relaxed);
+    }
+    is_step
 }
 
 unsafe extern "C" fn call_soon(
@@ -175,7 +205,8 @@ impl LoopCore {
             }
         }
         let waker = Wakes::of(callback, &args);
-        let handle = Handle::create(slf, callback, args, context)?;
+        let hidden = is_asked_by_task(slf, callback);
+        let handle = Handle::create_queued(slf, callback, args, context, hidden)?;
         if let Some(waker) = waker {
             if Python::attach(|_| waker.wakes_at_once(slf))? {
                 return Ok(handle);

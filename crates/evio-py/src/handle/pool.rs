@@ -1,20 +1,22 @@
 //! Handles that are over, kept for those to come.
 //!
 //! CPython's collector counts the objects that are made, and looks at all young ones each time there
-//! are some hundreds: a loop would have it do so for ever. What is kept is not made again.
+//! are some hundreds: a loop would have it do so for ever. What is kept is not made again; and a handle
+//! that only the queue of its loop knows is not looked at by itself, as the loop shows what it refers to.
 
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::Handle;
 use super::state::State;
-use crate::cell::{Flag, GilCell, Once};
+use crate::cell::{GilCell, Once};
 
-/// How many are kept: some 130 kB.
-const KEPT: usize = 1024;
+/// How many are kept: some 1 MB.
+const KEPT: usize = 8192;
 
 /// Objects without references, which refer to nothing but their class and are not known to the
 /// garbage collector.
@@ -52,26 +54,56 @@ pub(crate) fn keep_handles(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// A handle, made anew only where none is kept.
+/// A handle, made anew only where none is kept; one that is for a queue alone, and for nobody else to see,
+/// may be hidden from the collector.
 #[inline]
-pub(super) fn make(py: Python<'_>, state: State) -> PyResult<Bound<'_, Handle>> {
+pub(super) fn make(py: Python<'_>, state: State, hidden: bool) -> PyResult<Bound<'_, Handle>> {
     let Some(kept) = POOL.with(py, |pool| pool.0.pop()) else {
-        let handle = Handle {
-            state: GilCell::new(state),
-            cancelled: Flag::new(false),
-        };
-        return Bound::new(py, handle);
+        let handle = Bound::new(py, Handle::with(state))?;
+        if hidden {
+            handle.get().hidden.set(true);
+            // SAFETY: a live object, of a class that the collector looks at.
+            unsafe { ffi::PyObject_GC_UnTrack(handle.as_ptr().cast()) };
+        }
+        return Ok(handle);
     };
     // SAFETY: it was an object of the class without references, is nobody else's, and now has one.
-    // The collector is told of it as soon as it is whole.
+    // The collector is told of it as soon as it is whole, unless it is hidden.
     unsafe {
         let object = kept.as_ptr();
         _Py_NewReference(object);
         let handle = Bound::from_owned_ptr(py, object).cast_into_unchecked::<Handle>();
         handle.get().fill(py, state);
-        ffi::PyObject_GC_Track(object.cast());
+        if hidden {
+            handle.get().hidden.set(true);
+        } else {
+            ffi::PyObject_GC_Track(object.cast());
+        }
         Ok(handle)
     }
+}
+
+/// Tells the collector of a handle that was hidden, now that it leaves the queue.
+#[inline]
+pub(super) fn show(handle: &Py<Handle>) {
+    if handle.get().hidden.replace(false) {
+        // SAFETY: a live object, which the collector does not know; our caller is attached.
+        unsafe { ffi::PyObject_GC_Track(handle.as_ptr().cast()) };
+    }
+}
+
+/// Shows the collector a handle in a queue, or in the place of a hidden one what that refers to.
+///
+/// Somebody else may have a hidden one all the same, who then keeps what it refers to.
+pub(super) fn traverse(handle: &Py<Handle>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    if !handle.get().hidden.get() {
+        return visit.call(handle);
+    }
+    // SAFETY: reads a field of a live object.
+    if unsafe { ffi::Py_REFCNT(handle.as_ptr()) } == 1 {
+        return handle.get().traverse(visit);
+    }
+    Ok(())
 }
 
 /// Whether there is no other reference to a handle.
@@ -96,6 +128,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
             ffi::PyObject_ClearWeakRefs(object);
         }
         let handle = Borrowed::from_ptr(py, object).cast_unchecked::<Handle>();
+        handle.get().hidden.set(false);
         end(py, handle.get());
         let kept = POOL.with(py, |pool| {
             let room = pool.0.len() < KEPT;
