@@ -74,6 +74,11 @@ impl Driver {
         self.hub.get(py)
     }
 
+    /// Whether it serves a hub.
+    pub(crate) fn has_hub(&self, py: Python<'_>) -> bool {
+        self.hub.with(py, |hub| hub.is_some())
+    }
+
     pub(crate) fn set_hub(&self, py: Python<'_>, hub: Option<Py<HubCore>>) {
         drop(self.hub.replace(py, hub));
     }

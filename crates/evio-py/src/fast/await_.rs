@@ -136,7 +136,7 @@ fn start<'py>(
     if !makes_plain_tasks(&core)? {
         return Ok(None);
     }
-    let Some(context) = own_context(current)? else {
+    let Some(context) = own_context(py)? else {
         return Ok(None);
     };
     let errand = Errand {
@@ -155,15 +155,13 @@ fn makes_plain_tasks(core: &Bound<'_, LoopCore>) -> PyResult<bool> {
         && core.getattr(intern!(py, "_task_factory"))?.is_none())
 }
 
-/// The context of a greenlet, if a task can enter it.
-fn own_context<'py>(current: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+/// The context of the running greenlet, if a task can enter it.
+fn own_context(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     static MAKE: Once<Py<PyAny>> = Once::new();
-    let py = current.py();
-    let own = current.getattr(intern!(py, "gr_context"))?;
-    let own = if own.is_none() {
-        otherwise(&MAKE, py, "current_context")?.call0()?
-    } else {
-        own
+    // The other way asks greenlet, which makes one where there is none.
+    let own = match context::entered(py) {
+        Some(own) => own,
+        None => otherwise(&MAKE, py, "current_context")?.call0()?,
     };
     if !context::enter(&own)? {
         return Ok(None);
@@ -181,7 +179,10 @@ fn wait<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let waited = thrown.and_then(|()| wait_until_done(hub, current, task));
     match waited {
-        Ok(()) => task.call_method0(intern!(hub.py(), "result")),
+        Ok(()) => match task::known_result(task)? {
+            Some(result) => Ok(result),
+            None => task.call_method0(intern!(hub.py(), "result")),
+        },
         Err(error) => go_on_interrupted(task, error),
     }
 }
@@ -203,11 +204,12 @@ fn wait_until_done<'py>(
     let Some(waker) = listen(hub, current, future)? else {
         return Ok(());
     };
-    let mut outcome = Ok(());
-    while outcome.is_ok() && !task::is_done(future)? {
-        outcome = HubCore::block(hub, current, None).map(drop);
+    loop {
+        let outcome = HubCore::block(hub, current, None).map(drop);
+        if outcome.is_err() || task::is_done(future)? {
+            return stop_listening(&waker, future, outcome);
+        }
     }
-    stop_listening(&waker, future, outcome)
 }
 
 /// Has the greenlet woken when a future is done; `None`: it is.

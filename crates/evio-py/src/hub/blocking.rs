@@ -70,8 +70,13 @@ impl HubCore {
             // Nobody else wants to run.
             return Ok(None);
         }
-        match step::park(current) {
-            Ok(step) => *parked = step,
+        match step::park_before(current, next.as_ref()) {
+            Ok(step) => {
+                if let Some(step) = &step {
+                    step.get().set_blocks();
+                }
+                *parked = step;
+            }
             Err(error) => {
                 if let Some(next) = next {
                     let core = Self::core(slf)?;

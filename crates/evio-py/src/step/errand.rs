@@ -1,6 +1,7 @@
 //! Tasks that a step is sent to start, while who sent it waits.
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::{Step, put_away};
 use crate::core::LoopCore;
@@ -30,6 +31,14 @@ impl Step {
         self.caller.take(py).and_then(|_| self.task(py))
     }
 
+    fn keep_options(&self, core: &Bound<'_, LoopCore>, options: Bound<'_, PyDict>) {
+        let py = core.py();
+        let same = |own: &mut Option<Py<LoopCore>>| own.as_ref().is_some_and(|own| own.is(core));
+        if self.core.with(py, same) {
+            drop(self.options.replace(py, Some(options.unbind())));
+        }
+    }
+
     /// Starts the task that the step was sent for, if any; answers who waits for it, unless the task has
     /// blocked greenly.
     pub(crate) fn run_errand(
@@ -43,7 +52,15 @@ impl Step {
         };
         Self::activate(slf, core)?;
         this.begin(None, context.bind(py), None);
-        let task = task::start(coroutine.bind(py), core.as_any(), context.bind(py));
+        let options = match this.options.take(py) {
+            Some(options) => Ok(options.into_bound(py)),
+            None => task::options_to_start(core.as_any()),
+        };
+        let task = options.and_then(|options| {
+            let task = task::start(coroutine.bind(py), context.bind(py), &options);
+            this.keep_options(core, options);
+            task
+        });
         drop((coroutine, context));
         this.end(py);
         this.busy.set(false);
