@@ -28,7 +28,7 @@ mod restore;
 mod run;
 mod turn;
 
-pub(crate) use errand::Errand;
+pub(crate) use errand::{Errand, Left};
 pub(crate) use restore::{go_on, restore_before_switch};
 pub(crate) use turn::any_parked as any_transport_parked;
 
