@@ -402,3 +402,84 @@ def test_stop_is_heeded_at_once_while_a_step_is_parked():
     loop.run_forever()
     assert log == ["went on"]
     loop.close()
+
+
+def test_callbacks_of_a_turn_come_before_its_green_threads_though_one_of_them_blocks(hub):
+    log = []
+
+    def blocks():
+        log.append("blocks")
+        eventlet.spawn(log.append, "green")
+        eventlet.sleep(0)
+        log.append("goes on")
+
+    async def yields():
+        hub.loop.call_soon(blocks)
+        hub.loop.call_soon(log.append, "callback")
+        await asyncio.sleep(0)
+        log.append("task")
+
+    def waits():
+        await_(yields())
+        log.append("waited")
+
+    # Those that look at the descriptors first, and those that do not.
+    for _ in range(40):
+        eventlet.spawn(waits).wait()
+        assert log[:3] == ["blocks", "callback", "task"]
+        assert sorted(log[3:]) == ["goes on", "green", "waited"]
+        assert log.index("green") < log.index("goes on")
+        log.clear()
+        eventlet.sleep(0)
+
+
+def test_who_waits_for_a_task_that_yields_is_not_misled_by_a_stray_switch(hub):
+    log = []
+
+    async def yields(times):
+        for _ in range(times):
+            await asyncio.sleep(0)
+        log.append("over")
+        return times
+
+    green = eventlet.spawn(await_, yields(5))
+    for _ in range(3):
+        hub.schedule_call_global(0, green.switch)
+        eventlet.sleep(0)
+    assert green.wait() == 5
+    assert log == ["over"]
+
+
+def test_those_who_wait_for_tasks_that_yield_are_struck_each_for_itself(hub):
+    ended, killed = [], []
+
+    async def yields(number):
+        try:
+            for _ in range(4):
+                await asyncio.sleep(0)
+            return number
+        finally:
+            ended.append(number)
+
+    def waits(number):
+        with eventlet.Timeout(0 if number % 3 == 1 else 60, False):
+            return await_(yields(number))
+        return "timed out"
+
+    greens = [eventlet.spawn(waits, number) for number in range(30)]
+    eventlet.sleep(0)
+    for green in greens[2::3]:
+        green.kill()
+    for number, green in enumerate(greens):
+        if number % 3 == 0:
+            assert green.wait() == number
+        elif number % 3 == 1:
+            assert green.wait() == "timed out"
+        else:
+            # Those who were done before the kill came to them are.
+            try:
+                assert green.wait() == number
+            except greenlet.GreenletExit:
+                killed.append(number)
+    assert sorted(ended) == list(range(30))
+    assert killed

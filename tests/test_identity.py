@@ -308,3 +308,44 @@ def test_green_code_that_set_no_loop_gets_the_hubs(hub):
         return await_(asyncio.create_task(which()))
 
     assert eventlet.spawn(makes).wait() is hub.loop
+
+
+@pytest.mark.parametrize("own_hooks", [False, True])
+@pytest.mark.parametrize("beside", [None, "green thread", "other loop"])
+def test_steps_that_yield_to_one_another_each_keep_their_identity(hub, own_hooks, beside):
+    seen, done = [], []
+
+    async def step(number):
+        if own_hooks and number % 2:
+            sys.set_asyncgen_hooks(firstiter=done.append, finalizer=done.append)
+        mine = identity()
+        assert mine[1] is asyncio.current_task()
+        for _ in range(5):
+            eventlet.sleep(0)
+            seen.append(identity() == mine)
+        task = asyncio.current_task()
+        # What the cancel strikes is the block of this task, not of another.
+        asyncio.get_running_loop().call_soon(task.cancel, number)
+        with pytest.raises(asyncio.CancelledError, match=f"^{number}$"):
+            while True:
+                eventlet.sleep(0)
+        done.append(number)
+
+    async def main():
+        await asyncio.gather(*(step(number) for number in range(4)))
+
+    def yields():
+        while len(done) < 4:
+            seen.append(identity() == NOBODY)
+            eventlet.sleep(0)
+
+    if beside == "green thread":
+        eventlet.spawn(yields)
+    elif beside == "other loop":
+        eventlet.spawn(asyncio.run, main())
+    eventlet.spawn(await_, main()).wait()
+    while len(done) < (8 if beside == "other loop" else 4):
+        eventlet.sleep(0)
+    assert sorted(set(done)) == list(range(4))
+    assert all(seen)
+    assert identity() == NOBODY

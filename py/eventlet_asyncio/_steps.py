@@ -282,18 +282,18 @@ class _NoLoop:
 
 
 def waiting_task():
-    """A task of asyncio's that awaits a future, and what has it end."""
+    """A task of asyncio's that awaits a future, and what has both end with a result."""
     loop = _NoLoop()
     future = asyncio.Future(loop=loop)
 
     async def wait():
-        await future
+        return await future
 
     task = asyncio.Task(wait(), loop=loop)
     loop.turn()
 
-    def finish():
-        future.set_result(None)
+    def finish(result):
+        future.set_result(result)
         loop.turn()
 
     return task, future, finish

@@ -415,6 +415,50 @@ impl<T> Engine<T> {
         free
     }
 
+    /// Begins a turn at the time `now`, in nanoseconds, if the turn under way has nothing left to hand out, and the new
+    /// one has callbacks and needs no poll.
+    ///
+    /// For who has run the callbacks of a turn, knows that the scheduler has nothing else to do, and goes on with those
+    /// of the next. The answer is whether a turn was begun; on `false` the turn under way goes on with its fibers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use evio_loop::{Engine, Host, Kernel, Lane, Work};
+    ///
+    /// let mut engine = Engine::new()?;
+    /// let mut waiter = engine.waiter();
+    /// engine.push("first");
+    /// Kernel.wait(&mut waiter, Some(Duration::ZERO))?;
+    /// engine.begin(10, Some(&mut waiter));
+    /// assert_eq!(engine.next_callback(), Some(Work::Run("first")));
+    ///
+    /// assert!(!engine.begin_callbacks(20)); // there is nothing to do
+    /// engine.push("second");
+    /// assert!(engine.begin_callbacks(30));
+    /// assert_eq!(engine.next_callback(), Some(Work::Run("second")));
+    ///
+    /// engine.push("third");
+    /// engine.schedule(Lane::Fiber, 0, "fiber");
+    /// assert!(!engine.begin_callbacks(40)); // the fiber is of the turn under way, and comes first
+    /// assert_eq!(engine.next_fiber(), Some(Work::Run("fiber")));
+    /// assert!(engine.begin_callbacks(50));
+    /// # Ok::<(), evio_loop::Error>(())
+    /// ```
+    pub fn begin_callbacks(&mut self, now: u64) -> bool {
+        if self.batch > 0 || self.callbacks.is_empty() || !self.ready_fibers.is_empty() {
+            return false;
+        }
+        self.come_to_fiber_timers();
+        let free = self.fiber_timers.is_over() && self.plan(now) == Plan::Begin;
+        if free {
+            self.begin(now, None);
+        }
+        free
+    }
+
     /// Takes everything out of the engine: callbacks, timers and watchers, in this order.
     pub fn drain(&mut self) -> Vec<T> {
         self.batch = 0;

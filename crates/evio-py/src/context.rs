@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 mod lazy;
 
-pub(crate) use lazy::{blank, exchange, give_back, prepare, variables};
+pub(crate) use lazy::{blank, entered, exchange, give_back, prepare, variables};
 
 /// Enters a context; `false` when it is entered already.
 #[inline]
@@ -47,6 +47,12 @@ pub(crate) fn check(context: &Bound<'_, PyAny>) -> PyResult<()> {
         "context must be a contextvars.Context, not {}",
         context.get_type().name()?
     )))
+}
+
+/// Whether anybody else has a reference to an object.
+pub(crate) fn is_shared(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) != 1 }
 }
 
 /// The innermost Python frame; there is none below a driver.

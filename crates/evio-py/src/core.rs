@@ -171,13 +171,25 @@ impl LoopCore {
     }
 
     pub(crate) fn add_parked(&self, py: Python<'_>, step: Py<Step>) {
-        self.parked.with(py, |parked| parked.push(step));
+        self.parked.with(py, |parked| {
+            step.get().set_parked_at(parked.len());
+            parked.push(step);
+        });
     }
 
     pub(crate) fn remove_parked(&self, py: Python<'_>, step: &Bound<'_, Step>) {
         let removed = self.parked.with(py, |parked| {
-            let at = parked.iter().position(|other| other.is(step))?;
-            Some(parked.swap_remove(at))
+            let at = step.get().parked_at();
+            let at = if parked.get(at).is_some_and(|other| other.is(step)) {
+                at
+            } else {
+                parked.iter().position(|other| other.is(step))?
+            };
+            let removed = parked.swap_remove(at);
+            if let Some(moved) = parked.get(at) {
+                moved.get().set_parked_at(at);
+            }
+            Some(removed)
         });
         drop(removed);
     }

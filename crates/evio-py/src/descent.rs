@@ -11,8 +11,8 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::cell::{Once, intern};
 use crate::core::LoopCore;
-use crate::greenlet;
 use crate::step::{self, Step};
+use crate::{context, greenlet};
 
 struct Classes {
     carrier: Py<PyAny>,
@@ -88,6 +88,16 @@ pub(crate) fn belongs(
         }
         None => false,
     })
+}
+
+/// The step of a carrier; `None` for other greenlets.
+pub(crate) fn carried<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Step>>> {
+    let py = greenlet.py();
+    if !greenlet.get_type().is(&classes(py)?.carrier) {
+        return Ok(None);
+    }
+    let step = context::dictionary(greenlet)?.get_item(intern!(py, "step"))?;
+    Ok(step.and_then(|step| step.cast_into::<Step>().ok()))
 }
 
 /// The step that a greenlet belongs to, if it runs or is parked.

@@ -17,13 +17,18 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{GilCell, intern};
 use crate::core::LoopCore;
+use crate::fast::waker::Waker;
 use crate::greenlet::{self, Greenlet};
 use crate::host::{EventletHub, ForeignLoop, Interpreter};
 use crate::hub::HubCore;
 use crate::job::Job;
-use crate::step::{self, Errand, Step};
+use crate::step::{self, Left, Step};
 use crate::wakeup::{self, Heed};
 use crate::{clock, fiber};
+
+mod sent;
+
+pub(crate) use sent::{Sent, Started, send};
 
 /// Carriers that are kept for the next callbacks when they have nothing to do.
 const IDLE_CARRIERS: usize = 64;
@@ -39,6 +44,7 @@ pub(crate) struct Driver {
     /// Whom a carrier has switched to, until somebody else of the driver runs.
     next: GilCell<Option<Greenlet>>,
     failure: GilCell<Option<Py<PyBaseException>>>,
+    left: GilCell<Left>,
 }
 
 impl Driver {
@@ -56,6 +62,7 @@ impl Driver {
                 idle: GilCell::new(Vec::new()),
                 next: GilCell::new(None),
                 failure: GilCell::new(None),
+                left: GilCell::new(Left::default()),
             },
         )
     }
@@ -72,6 +79,22 @@ impl Driver {
     /// The hub that this driver serves.
     pub(crate) fn hub(&self, py: Python<'_>) -> Option<Py<HubCore>> {
         self.hub.get(py)
+    }
+
+    /// Notes that who had a task started waits for it now, until it is woken.
+    pub(crate) fn note_left(
+        &self,
+        py: Python<'_>,
+        place: usize,
+        task: Py<PyAny>,
+        waker: Py<Waker>,
+    ) {
+        self.left.with(py, |left| left.put(place, task, waker));
+    }
+
+    /// Whether it serves a hub.
+    pub(crate) fn has_hub(&self, py: Python<'_>) -> bool {
+        self.hub.with(py, |hub| hub.is_some())
     }
 
     pub(crate) fn set_hub(&self, py: Python<'_>, hub: Option<Py<HubCore>>) {
@@ -195,6 +218,9 @@ impl Driver {
         if let Some(failure) = self.failure.peek() {
             visit.call(&*failure)?;
         }
+        if let Some(left) = self.left.peek() {
+            left.traverse(&visit)?;
+        }
         if let Some(idle) = self.idle.peek() {
             for step in idle.iter() {
                 visit.call(step)?;
@@ -209,6 +235,7 @@ impl Driver {
         self.set_greenlet(py, None);
         self.set_caller(py, None);
         drop((self.failure.take(py), self.next.take(py)));
+        drop(self.left.take(py));
         self.abandon(py);
     }
 }
@@ -282,36 +309,6 @@ fn drive_solo(
         if core.get().is_stopping() {
             return Ok(());
         }
-    }
-}
-
-/// Has a carrier start a task at once, while the running greenlet waits until its first step is over or
-/// blocks greenly. With the task comes what was thrown at who waits.
-pub(crate) fn start_task<'py>(
-    hub: &Bound<'py, HubCore>,
-    errand: Errand,
-    current: &Bound<'py, PyAny>,
-) -> PyResult<Option<(Bound<'py, PyAny>, PyResult<()>)>> {
-    let py = hub.py();
-    let driver = hub.get().driver(py).into_bound(py);
-    let step = match driver.get().idle.with(py, Vec::pop) {
-        Some(step) => step.into_bound(py),
-        None => Step::create(&driver, &HubCore::greenlet_of(hub)?)?,
-    };
-    step.get().send(py, errand, current.clone().unbind());
-    let thrown = match step.get().greenlet(py) {
-        Some(carrier) => greenlet::switch(&carrier).map(drop),
-        None => Ok(()),
-    };
-    drop(driver.get().next.take(py));
-    if let Some(task) = step.get().take_started(py) {
-        return Ok(Some((task?.into_bound(py), thrown)));
-    }
-    // Somebody else came here, past the step: what it runs may have killed who waits for it.
-    step::put_away(py)?;
-    match step.get().part_from_caller(py) {
-        Some(task) => Ok(Some((task.into_bound(py), thrown))),
-        None => thrown.map(|()| None),
     }
 }
 
@@ -393,13 +390,33 @@ fn run_callbacks(
     core: &Bound<'_, LoopCore>,
 ) -> PyResult<()> {
     let py = driver.py();
-    while let Some(callback) = core.get().next_callback(py)? {
+    loop {
+        let Some(callback) = core.get().next_callback(py)? else {
+            if begin_callbacks(driver, core) {
+                continue;
+            }
+            return Ok(());
+        };
         if let Some(hub) = driver.get().hub(py) {
             hub.bind(py).get().watch().begin(py);
         }
         Step::run_callback(step, core, callback)?;
     }
-    Ok(())
+}
+
+/// Begins the next turn where the hub has nothing to do before its callbacks: so these go on here.
+fn begin_callbacks(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> bool {
+    let py = driver.py();
+    let this = driver.get();
+    let Some(hub) = this.hub(py) else {
+        return false;
+    };
+    let moved_on = this
+        .core
+        .with(py, |now| !now.as_ref().is_some_and(|now| now.is(core)));
+    !moved_on
+        && this.failure.with(py, |failure| failure.is_none())
+        && HubCore::begin_callbacks(hub.bind(py), core)
 }
 
 /// Runs turns on the hub's greenlet, until the hub is aborted.
@@ -411,9 +428,15 @@ pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
         let core = HubCore::core(hub)?;
         begin_turn(&driver, &core)?;
         this.check_failure(py)?;
-        run_callback_part(hub, &driver, &core)?;
-        step::put_away(py)?;
-        run_fiber_part(hub, &driver)?;
+        loop {
+            if let Some(core) = this.core(py) {
+                run_callback_part(hub, &driver, core.bind(py))?;
+            }
+            step::put_away(py)?;
+            if run_fiber_part(hub, &driver)? {
+                break;
+            }
+        }
         if hub.get().is_stopping() {
             return Ok(());
         }
@@ -461,14 +484,21 @@ fn run_callback_part(
     Ok(())
 }
 
-fn run_fiber_part(hub: &Bound<'_, HubCore>, driver: &Bound<'_, Driver>) -> PyResult<()> {
+/// Whether it came to the end of the turn: one that a carrier has begun may have callbacks left, which
+/// come first.
+fn run_fiber_part(hub: &Bound<'_, HubCore>, driver: &Bound<'_, Driver>) -> PyResult<bool> {
     let py = driver.py();
     let this = driver.get();
     loop {
         let Some(core) = this.core(py) else {
-            return Ok(());
+            return Ok(true);
         };
+        let mut callbacks_first = false;
         let work = core.bind(py).get().engine(py, |engine| {
+            callbacks_first = engine.has_callbacks();
+            if callbacks_first {
+                return None;
+            }
             let work = engine.next_fiber()?;
             Some(match work {
                 Work::Run(job) => fiber::Fiber::Run(job),
@@ -479,7 +509,7 @@ fn run_fiber_part(hub: &Bound<'_, HubCore>, driver: &Bound<'_, Driver>) -> PyRes
             })
         });
         let Some(Some(work)) = work else {
-            return Ok(());
+            return Ok(!callbacks_first);
         };
         hub.get().watch().begin(py);
         let outcome = fiber::run(hub, work);

@@ -6,7 +6,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{GilCell, Once, intern};
 use crate::step::Step;
-use crate::task;
+use crate::{context, task};
 
 /// Stands where a suspended task has the future that it awaits.
 ///
@@ -19,17 +19,40 @@ pub(crate) struct GreenWait {
 
 impl GreenWait {
     /// Has a task wait for the greenlet that blocks in its step.
-    pub(crate) fn begin(step: &Bound<'_, Step>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+    ///
+    /// `spare` is one that [`end`](Self::end) gave, if any.
+    pub(crate) fn begin(
+        step: &Bound<'_, Step>,
+        task: &Bound<'_, PyAny>,
+        spare: Option<Py<Self>>,
+    ) -> PyResult<()> {
         let py = step.py();
-        let wait = Self {
-            step: GilCell::new(Some(step.clone().unbind())),
+        let wait = match spare {
+            Some(spare) => spare.into_bound(py),
+            None => Bound::new(
+                py,
+                Self {
+                    step: GilCell::new(None),
+                },
+            )?,
         };
-        task::set_awaited(task, Some(Bound::new(py, wait)?.as_any()))
+        drop(wait.get().step.replace(py, Some(step.clone().unbind())));
+        task::set_awaited(task, Some(wait.as_any())).map(drop)
     }
 
-    /// Has the task wait for nothing, as one does whose step goes on.
-    pub(crate) fn end(task: &Bound<'_, PyAny>) -> PyResult<()> {
-        task::set_awaited(task, None)
+    /// Has the task wait for nothing, as one does whose step goes on. Hands out what may serve again,
+    /// as nobody else knows it.
+    pub(crate) fn end(task: &Bound<'_, PyAny>) -> PyResult<Option<Py<Self>>> {
+        let py = task.py();
+        let wait = task::set_awaited(task, None)?;
+        let Some(wait) = wait.and_then(|wait| wait.cast_into_exact::<Self>().ok()) else {
+            return Ok(None);
+        };
+        if context::is_shared(&wait) {
+            return Ok(None);
+        }
+        drop(wait.get().step.take(py));
+        Ok(Some(wait.unbind()))
     }
 }
 

@@ -59,6 +59,31 @@ fn find(_attached: Python<'_>, hooks: [usize; 2]) -> Option<usize> {
     places.next().filter(|_| places.next().is_none())
 }
 
+/// Whether two hooks are one object, or the same method of one.
+///
+/// # Safety
+///
+/// Both must be live objects, or null.
+unsafe fn is_same(one: *mut ffi::PyObject, other: *mut ffi::PyObject) -> bool {
+    unsafe extern "C" {
+        static mut PyMethod_Type: ffi::PyTypeObject;
+        fn PyMethod_Self(method: *mut ffi::PyObject) -> *mut ffi::PyObject;
+        fn PyMethod_Function(method: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    }
+    if one == other {
+        return true;
+    }
+    // SAFETY: neither is null where it is asked for its type, and methods have both.
+    unsafe {
+        !one.is_null()
+            && !other.is_null()
+            && ffi::Py_TYPE(one) == &raw mut PyMethod_Type
+            && ffi::Py_TYPE(other) == &raw mut PyMethod_Type
+            && PyMethod_Self(one) == PyMethod_Self(other)
+            && PyMethod_Function(one) == PyMethod_Function(other)
+    }
+}
+
 impl Hooks {
     pub(crate) fn new(first_iteration: Bound<'_, PyAny>, finalizer: Bound<'_, PyAny>) -> Self {
         let [first_iteration, finalizer] = [first_iteration, finalizer]
@@ -74,6 +99,23 @@ impl Hooks {
             first_iteration: self.first_iteration.as_ref().map(|hook| hook.clone_ref(py)),
             finalizer: self.finalizer.as_ref().map(|hook| hook.clone_ref(py)),
         }
+    }
+
+    /// Whether these are the hooks of the running thread, as far as that is seen at once.
+    pub(crate) fn are_installed(&self, py: Python<'_>) -> PyResult<bool> {
+        let Place::Found(place) = place(py)? else {
+            return Ok(false);
+        };
+        let pointer =
+            |hook: &Option<Py<PyAny>>| hook.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr);
+        // SAFETY: the thread's state has a reference or null in each of the two words.
+        Ok(unsafe {
+            let field = ffi::PyThreadState_Get()
+                .cast::<*mut ffi::PyObject>()
+                .add(*place);
+            is_same(*field, pointer(&self.first_iteration))
+                && is_same(*field.add(1), pointer(&self.finalizer))
+        })
     }
 
     /// Makes these the hooks of the running thread, and hands out those before.

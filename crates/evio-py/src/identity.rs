@@ -7,13 +7,14 @@
 use crate::cell::{Once, intern};
 use crate::core::LoopCore;
 use crate::hooks::Hooks;
+use crate::method::Direct;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit};
 
 struct Api {
-    get_running_loop: Py<PyAny>,
-    set_running_loop: Py<PyAny>,
+    get_running_loop: Direct,
+    set_running_loop: Direct,
     tasks: Tasks,
 }
 
@@ -32,8 +33,8 @@ fn api(py: Python<'_>) -> PyResult<&'static Api> {
         let tasks = py.import("asyncio.tasks")?;
         let table = tasks.getattr_opt("_current_tasks")?;
         Ok(Api {
-            get_running_loop: events.getattr("_get_running_loop")?.unbind(),
-            set_running_loop: events.getattr("_set_running_loop")?.unbind(),
+            get_running_loop: Direct::new(events.getattr("_get_running_loop")?),
+            set_running_loop: Direct::new(events.getattr("_set_running_loop")?),
             tasks: match table {
                 Some(table) => Tasks::Table(table.cast_into()?.unbind()),
                 None => Tasks::Swap {
@@ -74,7 +75,7 @@ impl Identity {
     /// Makes this the identity of the running code, which must have none.
     pub(crate) fn install(self, py: Python<'_>) -> PyResult<()> {
         let api = api(py)?;
-        set_running_loop(py, api, self.running_loop.bind(py))?;
+        set_running_loop(api, self.running_loop.bind(py))?;
         drop(self.hooks.exchange(py)?);
         if let Some(task) = &self.task {
             match &api.tasks {
@@ -106,12 +107,34 @@ impl Identity {
             }
         }
         let hooks = Hooks::default().exchange(py)?;
-        set_running_loop(py, api, py.None().bind(py))?;
+        set_running_loop(api, py.None().bind(py))?;
         Ok(Self {
             running_loop,
             task,
             hooks,
         })
+    }
+
+    /// Exchanges the identity of the running code for this one where both are of a task of the same loop,
+    /// and nothing else is to be exchanged but that; `false` changes nothing.
+    pub(crate) fn exchange_task(&mut self, py: Python<'_>) -> PyResult<bool> {
+        let Tasks::Table(table) = &api(py)?.tasks else {
+            return Ok(false);
+        };
+        let Some(next) = self.task.as_ref() else {
+            return Ok(false);
+        };
+        let table = table.bind(py);
+        let Some(task) = table.get_item(&self.running_loop)? else {
+            return Ok(false);
+        };
+        let same_loop = running_loop(py)?.is_some_and(|own| own.is(&self.running_loop));
+        if task.is_none() || !same_loop || !self.hooks.are_installed(py)? {
+            return Ok(false);
+        }
+        table.set_item(&self.running_loop, next)?;
+        drop(self.task.replace(task.unbind()));
+        Ok(true)
     }
 
     /// The task that a loop runs in the running code.
@@ -129,7 +152,7 @@ impl Identity {
     /// Makes a loop the running one again in a forked child, where asyncio has forgotten it.
     pub(crate) fn remind(running_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = running_loop.py();
-        set_running_loop(py, api(py)?, running_loop)
+        set_running_loop(api(py)?, running_loop)
     }
 
     /// The task whose step this is.
@@ -146,7 +169,7 @@ impl Identity {
 
 /// The running loop.
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    let running = api(py)?.get_running_loop.bind(py).call0()?;
+    let running = api(py)?.get_running_loop.call0(py)?;
     Ok(Some(running).filter(|running| !running.is_none()))
 }
 
@@ -155,9 +178,6 @@ pub(crate) fn foreign_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>>
     Ok(running_loop(py)?.filter(|running| !running.is_instance_of::<LoopCore>()))
 }
 
-fn set_running_loop(py: Python<'_>, api: &Api, running_loop: &Bound<'_, PyAny>) -> PyResult<()> {
-    api.set_running_loop
-        .bind(py)
-        .call1((running_loop,))
-        .map(drop)
+fn set_running_loop(api: &Api, running_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+    api.set_running_loop.call1(running_loop).map(drop)
 }

@@ -1,4 +1,4 @@
-//! Methods of Python classes made from native functions.
+//! Methods of Python classes made from native functions, and calls of native functions.
 //!
 //! CPython has `instancemethod` for it, but must make a bound method for each call of one. These say
 //! what functions say of themselves: that they can be called with the instance as first argument.
@@ -11,6 +11,72 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::cell::Once;
+
+/// A native function that is called by its address, where it is of the kind that allows it.
+pub(crate) struct Direct {
+    function: Py<PyAny>,
+    address: Option<Address>,
+}
+
+struct Address {
+    call: ffi::PyCFunction,
+    flags: c_int,
+}
+
+impl Direct {
+    pub(crate) fn new(function: Bound<'_, PyAny>) -> Self {
+        let object = function.as_ptr();
+        // SAFETY: a live object, which is asked only when it is a native function.
+        let address = unsafe {
+            if ffi::PyCFunction_Check(object) == 0 {
+                None
+            } else {
+                let flags = ffi::PyCFunction_GetFlags(object);
+                ffi::PyCFunction_GetFunction(object).map(|call| Address { call, flags })
+            }
+        };
+        Self {
+            function: function.unbind(),
+            address,
+        }
+    }
+
+    #[inline]
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        flags: c_int,
+        argument: *mut ffi::PyObject,
+    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let address = self
+            .address
+            .as_ref()
+            .filter(|address| address.flags == flags)?;
+        // SAFETY: the flags say that it takes its own object and one argument, which is null where it
+        // has none; null comes with an exception set.
+        Some(unsafe {
+            let own = ffi::PyCFunction_GetSelf(self.function.as_ptr());
+            Bound::from_owned_ptr_or_err(py, (address.call)(own, argument))
+        })
+    }
+
+    #[inline]
+    pub(crate) fn call0<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.call(py, ffi::METH_NOARGS, std::ptr::null_mut()) {
+            Some(answer) => answer,
+            None => self.function.bind(py).call0(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn call1<'py>(&self, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = argument.py();
+        match self.call(py, ffi::METH_O, argument.as_ptr()) {
+            Some(answer) => answer,
+            None => self.function.bind(py).call1((argument,)),
+        }
+    }
+}
 
 #[repr(C)]
 struct Method {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use evio_loop::Key;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, ThreadSlot, intern};
@@ -27,7 +28,7 @@ mod restore;
 mod run;
 mod turn;
 
-pub(crate) use errand::Errand;
+pub(crate) use errand::{Errand, Left};
 pub(crate) use restore::{go_on, leave_for, restore_before_switch};
 pub(crate) use turn::any_parked as any_transport_parked;
 
@@ -97,6 +98,8 @@ pub(crate) struct Step {
     core: GilCell<Option<Py<LoopCore>>>,
     /// Those of that loop, if the step has needed them.
     hooks: GilCell<Option<Hooks>>,
+    /// Those by which it starts tasks of that loop, likewise.
+    options: GilCell<Option<Py<PyDict>>>,
     greenlet: GilCell<Option<Greenlet>>,
     running: GilCell<Running>,
     turn: GilCell<Option<turn::Turn>>,
@@ -110,6 +113,12 @@ pub(crate) struct Step {
     started: GilCell<Option<PyResult<Py<PyAny>>>>,
     /// The future for which `await_` waits in this step.
     waits_for: GilCell<Option<Py<PyAny>>>,
+    /// For the next task that blocks greenly.
+    spare_wait: GilCell<Option<Py<GreenWait>>>,
+    /// Where the loop has it among its parked steps, if nothing has come between.
+    parked_at: AtomicUsize,
+    /// It is parked in `HubCore::block`, and so takes its identity up as soon as it is switched to.
+    blocks: Flag,
     /// Its identity is installed.
     is_active: Flag,
     busy: Flag,
@@ -228,6 +237,16 @@ pub(crate) fn abandon(py: Python<'_>) -> PyResult<()> {
 ///
 /// What the program raises against green blocks where they are not welcome; nothing has changed then.
 pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
+    park_before(current, None)
+}
+
+/// The same in `HubCore::block`, where `next` is switched to at once if there is one.
+///
+/// Where that is a step of the same loop it gets its identity already here: then only the task changes.
+pub(crate) fn park_before(
+    current: &Bound<'_, PyAny>,
+    next: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Option<Py<Step>>> {
     let py = current.py();
     block_check::check(current)?;
     if !any_active() {
@@ -245,12 +264,19 @@ pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
         put_away(py)?;
         return Ok(None);
     }
-    let identity = this.take_off(py)?;
+    let handed_over = match next {
+        Some(next) => this.hand_over(next)?,
+        None => None,
+    };
+    let identity = match handed_over {
+        Some(own) => Some(own),
+        None => this.take_off(py)?,
+    };
     if !this.busy.get() {
         return Ok(None);
     }
     if let Some(task) = identity.as_ref().and_then(Identity::task) {
-        GreenWait::begin(&step, task.bind(py))?;
+        GreenWait::begin(&step, task.bind(py), this.spare_wait.take(py))?;
     } else if !this.has_parked.get() {
         this.keep_turn(py)?;
     }
@@ -258,9 +284,11 @@ pub(crate) fn park(current: &Bound<'_, PyAny>) -> PyResult<Option<Py<Step>>> {
     drop(this.blocked.replace(py, Some(current.clone().unbind())));
     this.parked.set(true);
     this.has_parked.set(true);
-    this.parked_since.replace(py, clock::now(py));
     if let Some(core) = this.core.get(py) {
         let core = core.bind(py).get();
+        if core.debug() {
+            this.parked_since.replace(py, clock::now(py));
+        }
         if let Some(key) = this.running.with(py, |running| running.watch) {
             core.engine(py, |engine| engine.disarm(key));
         }
@@ -303,20 +331,30 @@ pub(crate) fn is_busy(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// Makes a parked step the active one again.
 pub(crate) fn unpark(py: Python<'_>, step: Py<Step>) -> PyResult<()> {
-    put_away(py)?;
     let step = step.into_bound(py);
     let this = step.get();
+    let has_identity = this.is_active.get();
+    if !has_identity {
+        put_away(py)?;
+    }
     this.parked.set(false);
+    this.blocks.set(false);
     drop(this.blocked.take(py));
-    let since = this.parked_since.with(py, |since| *since);
-    let parked = clock::now(py).saturating_sub(since);
-    this.parked_time.with(py, |time| *time += parked);
     if let Some(core) = this.core.get(py) {
-        core.bind(py).get().remove_parked(py, &step);
+        let core = core.bind(py).get();
+        core.remove_parked(py, &step);
+        let since = this.parked_since.replace(py, 0);
+        if since != 0 {
+            let parked = clock::now(py).saturating_sub(since);
+            this.parked_time.with(py, |time| *time += parked);
+        }
+    }
+    if has_identity {
+        return Ok(());
     }
     if let Some(identity) = this.saved.take(py) {
         if let Some(task) = identity.task() {
-            GreenWait::end(task.bind(py))?;
+            this.end_wait(task.bind(py))?;
         }
         identity.install(py)?;
     }
@@ -337,6 +375,7 @@ impl Step {
                 driver: GilCell::new(Some(driver.clone().unbind())),
                 core: GilCell::new(None),
                 hooks: GilCell::new(None),
+                options: GilCell::new(None),
                 greenlet: GilCell::new(None),
                 running: GilCell::new(Running::default()),
                 turn: GilCell::new(None),
@@ -348,6 +387,9 @@ impl Step {
                 caller: GilCell::new(None),
                 started: GilCell::new(None),
                 waits_for: GilCell::new(None),
+                spare_wait: GilCell::new(None),
+                parked_at: AtomicUsize::new(0),
+                blocks: Flag::new(false),
                 is_active: Flag::new(false),
                 busy: Flag::new(false),
                 parked: Flag::new(false),
@@ -365,6 +407,10 @@ impl Step {
     /// Whether a greenlet belongs to this step.
     fn owns(&self, greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = greenlet.py();
+        let is_it = |own: &mut Option<Greenlet>| own.as_ref().is_some_and(|own| own.is(greenlet));
+        if self.greenlet.with(py, is_it) {
+            return Ok(true);
+        }
         let (carrier, context) = (self.greenlet(py), self.context(py));
         let context = context.as_ref().map(|context| context.bind(py));
         descent::belongs(greenlet, carrier.as_ref(), context)
@@ -400,6 +446,14 @@ impl Step {
         self.waits_for.replace(py, future)
     }
 
+    pub(crate) fn parked_at(&self) -> usize {
+        self.parked_at.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_parked_at(&self, place: usize) {
+        self.parked_at.store(place, Ordering::Relaxed);
+    }
+
     fn forget_displaced(&self, slf: &Bound<'_, Self>) {
         let py = slf.py();
         DISPLACED.fetch_sub(1, Ordering::Relaxed);
@@ -413,6 +467,53 @@ impl Step {
         let core = self.core.get(py);
         core.map(|core| Identity::put_away(py, core.into_any(), self.busy.get()))
             .transpose()
+    }
+
+    /// Has the identity of the active step, this one, become that of a step which goes on next, if it can.
+    /// Hands out this one's.
+    fn hand_over(&self, next: &Bound<'_, PyAny>) -> PyResult<Option<Identity>> {
+        let py = next.py();
+        let Some(heir) = descent::carried(next)?.filter(|heir| heir.get().blocks.get()) else {
+            return Ok(None);
+        };
+        let this = heir.get();
+        let is_its = |core: Py<LoopCore>| {
+            this.core
+                .with(py, |own| own.as_ref().is_some_and(|own| own.is(&core)))
+        };
+        let has_hub = |driver: Py<Driver>| driver.bind(py).get().has_hub(py);
+        if !self.busy.get()
+            || !self.core.get(py).is_some_and(is_its)
+            || !self.driver.get(py).is_some_and(has_hub)
+        {
+            return Ok(None);
+        }
+        let Some(mut identity) = this.saved.take(py) else {
+            return Ok(None);
+        };
+        let task = identity.task().map(|task| task.clone_ref(py));
+        let exchanged = identity.exchange_task(py);
+        if !matches!(exchanged, Ok(true)) {
+            drop(this.saved.replace(py, Some(identity)));
+            return exchanged.map(|_| None);
+        }
+        if let Some(task) = task {
+            this.end_wait(task.bind(py))?;
+        }
+        set_active(heir.unbind());
+        Ok(Some(identity))
+    }
+
+    /// The task waits for nothing any more.
+    fn end_wait(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        let spare = GreenWait::end(task)?;
+        drop(self.spare_wait.replace(task.py(), spare));
+        Ok(())
+    }
+
+    /// Notes that its greenlet is about to block in the hub.
+    pub(crate) fn set_blocks(&self) {
+        self.blocks.set(true);
     }
 
     /// The greenlet that called `Hub.switch()`, while the step is parked.
@@ -533,6 +634,12 @@ impl Step {
                 .as_ref()
                 .map_or(Ok(()), |hooks| hooks.traverse(&visit))?;
         }
+        if let Some(options) = self.options.peek() {
+            visit.call(&*options)?;
+        }
+        if let Some(spare) = self.spare_wait.peek() {
+            visit.call(&*spare)?;
+        }
         if let Some(saved) = self.saved.peek() {
             if let Some(identity) = saved.as_ref() {
                 identity.traverse(&visit)?;
@@ -561,6 +668,7 @@ impl Step {
     fn __clear__(&self, py: Python<'_>) {
         drop(self.driver.take(py));
         drop((self.core.take(py), self.hooks.take(py)));
+        drop((self.options.take(py), self.spare_wait.take(py)));
         drop(self.greenlet.take(py));
         drop(self.running.take(py));
         self.end_turn(py);

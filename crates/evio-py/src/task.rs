@@ -20,6 +20,8 @@ struct Layout {
     class: Py<PyType>,
     /// In words from the beginning of the object.
     awaited: usize,
+    /// Likewise, where futures, too, have what they ended with, which is null until then.
+    result: Option<usize>,
 }
 
 fn layout(py: Python<'_>) -> PyResult<&Layout> {
@@ -34,7 +36,9 @@ fn layout(py: Python<'_>) -> PyResult<&Layout> {
             .call_method0("waiting_task")?
             .extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
         let found = find(&class, &task, &awaited);
-        finish.call0()?;
+        let result = PyTuple::new(py, [&class])?;
+        finish.call1((&result,))?;
+        let result = find(&class, &task, result.as_any());
         let awaited = found.ok_or_else(|| {
             PyRuntimeError::new_err(
                 "tasks of this Python cannot block greenly: it does not keep what a task awaits \
@@ -45,6 +49,7 @@ fn layout(py: Python<'_>) -> PyResult<&Layout> {
         Ok(Layout {
             class: class.unbind(),
             awaited,
+            result,
         })
     })
 }
@@ -81,20 +86,22 @@ pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
     layout(py).map(drop)
 }
 
-/// Sets what a task awaits that runs: its own future when it is cancelled, or nothing.
+/// Sets what a task awaits that runs: its own future when it is cancelled, or nothing. Hands out what
+/// stood there, where that is known.
 ///
 /// # Errors
 ///
 /// RuntimeError where this Python's tasks are not understood.
-pub(crate) fn set_awaited(
-    task: &Bound<'_, PyAny>,
-    awaited: Option<&Bound<'_, PyAny>>,
-) -> PyResult<()> {
+pub(crate) fn set_awaited<'py>(
+    task: &Bound<'py, PyAny>,
+    awaited: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = task.py();
     let layout = layout(py)?;
     if !task.is_instance(layout.class.bind(py))? {
         // A task written in Python has an attribute, or is none of asyncio's.
-        return task.setattr(intern!(py, "_fut_waiter"), awaited);
+        task.setattr(intern!(py, "_fut_waiter"), awaited)?;
+        return Ok(None);
     }
     let new = awaited.map_or(std::ptr::null_mut(), |awaited| awaited.clone().into_ptr());
     // SAFETY: the object is of the class, or of a subclass, whose objects have the field in the same
@@ -107,8 +114,21 @@ pub(crate) fn set_awaited(
             .add(layout.awaited);
         Bound::from_owned_ptr_or_opt(py, field.replace(new))
     };
-    drop(old);
-    Ok(())
+    Ok(old)
+}
+
+/// The result of a task of asyncio's own class, where it has one already and may be looked at there.
+pub(crate) fn known_result<'py>(task: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = task.py();
+    let layout = layout(py)?;
+    let Some(place) = layout.result.filter(|_| task.get_type().is(&layout.class)) else {
+        return Ok(None);
+    };
+    // SAFETY: the object is of exactly the class, whose objects have a reference or null in that place.
+    Ok(unsafe {
+        let field = task.as_ptr().cast::<*mut ffi::PyObject>().add(place);
+        Bound::from_borrowed_ptr_or_opt(py, *field)
+    })
 }
 
 /// Whether an object is a coroutine of an `async def`.
@@ -143,28 +163,33 @@ pub(crate) fn send<'py>(iterator: &Bound<'py, PyAny>) -> PyResult<Sent<'py>> {
     }
 }
 
+/// How tasks of a loop are to be made that start at once, but for their context.
+pub(crate) fn options_to_start<'py>(
+    running_loop: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let py = running_loop.py();
+    let options = PyDict::new(py);
+    options.set_item(intern!(py, "loop"), running_loop)?;
+    options.set_item(intern!(py, "context"), py.None())?;
+    options.set_item(intern!(py, "eager_start"), true)?;
+    Ok(options)
+}
+
 /// Makes a task of a coroutine and runs its first step; from Python 3.12 on.
+///
+/// The options are the caller's again afterwards, and know the context no more.
 pub(crate) fn start<'py>(
     coroutine: &Bound<'py, PyAny>,
-    running_loop: &Bound<'py, PyAny>,
     context: &Bound<'py, PyAny>,
+    options: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // A copy of a dictionary with all keys is made sooner than a dictionary.
-    static OPTIONS: Once<Py<PyDict>> = Once::new();
     let py = coroutine.py();
-    let (loop_key, context_key) = (intern!(py, "loop"), intern!(py, "context"));
-    let options = OPTIONS.get_or_try_init(py, || {
-        let options = PyDict::new(py);
-        options.set_item(loop_key, py.None())?;
-        options.set_item(context_key, py.None())?;
-        options.set_item(intern!(py, "eager_start"), true)?;
-        PyResult::Ok(options.unbind())
-    })?;
-    let options = options.bind(py).copy()?;
-    options.set_item(loop_key, running_loop)?;
-    options.set_item(context_key, context)?;
+    let key = intern!(py, "context");
+    options.set_item(key, context)?;
     let class = layout(py)?.class.bind(py);
-    class.call((coroutine,), Some(&options))
+    let task = class.call((coroutine,), Some(options));
+    options.set_item(key, py.None())?;
+    task
 }
 
 /// An object of a class of asyncio's, for a loop: a future, or the task of a coroutine.
@@ -265,6 +290,9 @@ pub(crate) fn create<'py>(
 
 /// Whether a future is done.
 pub(crate) fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if known_result(future)?.is_some() {
+        return Ok(true);
+    }
     future
         .call_method0(intern!(future.py(), "done"))?
         .is_truthy()

@@ -111,6 +111,17 @@ pub(crate) fn variables(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     }
 }
 
+/// The context that the running code has entered, where that is known.
+#[inline]
+pub(crate) fn entered(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+    let places = places(py)?;
+    // SAFETY: the thread's state has a context or null in that word.
+    unsafe {
+        let state = ffi::PyThreadState_Get().cast::<Object>();
+        Bound::from_borrowed_ptr_or_opt(py, *state.add(places.entered))
+    }
+}
+
 /// A context without variables that nobody knows.
 #[inline]
 pub(crate) fn blank(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {

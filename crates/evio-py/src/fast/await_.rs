@@ -10,12 +10,12 @@ use super::waker::Waker;
 use super::{home, is_hub};
 use crate::cell::{Once, intern};
 use crate::core::LoopCore;
-use crate::driver;
+use crate::driver::{self, Sent, Started};
 use crate::hub::{self, HubCore};
 use crate::identity::Identity;
 use crate::job::Job;
-use crate::step::{self, Errand, Step};
-use crate::task::{self, Sent};
+use crate::step::{self, Step};
+use crate::task;
 use crate::{block_check, context, greenlet};
 
 /// A function that does what is not done here.
@@ -37,12 +37,13 @@ fn otherwise<'py>(
 #[pyo3(signature = (awaitable))]
 pub(crate) fn await_<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     match begin(awaitable)? {
-        Begun::Task {
-            hub,
-            current,
-            task,
-            thrown,
-        } => wait(&hub, &current, &task, thrown),
+        Begun::Task { hub, current, sent } => {
+            let brought = greenlet::switch_bare(&sent.carrier);
+            match sent.come_back(brought)? {
+                Some(started) => wait(&hub, &current, started),
+                None => in_other_cases(awaitable),
+            }
+        }
         Begun::Iterator {
             hub,
             current,
@@ -58,8 +59,7 @@ enum Begun<'py> {
     Task {
         hub: Bound<'py, HubCore>,
         current: Bound<'py, PyAny>,
-        task: Bound<'py, PyAny>,
-        thrown: PyResult<()>,
+        sent: Sent<'py>,
     },
     Iterator {
         hub: Bound<'py, HubCore>,
@@ -89,15 +89,8 @@ fn begin<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Begun<'py>> {
             iterator,
         }));
     }
-    let started = start(&hub, &current, awaitable)?;
-    Ok(
-        started.map_or(Begun::Nothing, |(task, thrown)| Begun::Task {
-            hub,
-            current,
-            task,
-            thrown,
-        }),
-    )
+    let sent = send(&hub, &current, awaitable)?;
+    Ok(sent.map_or(Begun::Nothing, |sent| Begun::Task { hub, current, sent }))
 }
 
 #[inline(never)]
@@ -115,12 +108,12 @@ fn hub_that_can_wait(py: Python<'_>) -> PyResult<Option<Bound<'_, HubCore>>> {
 
 // In green code
 
-/// Makes a task of a coroutine, which runs at once until it has to wait.
-fn start<'py>(
+/// Has a task made of a coroutine, which runs at once until it has to wait.
+fn send<'py>(
     hub: &Bound<'py, HubCore>,
     current: &Bound<'py, PyAny>,
     awaitable: &Bound<'py, PyAny>,
-) -> PyResult<Option<(Bound<'py, PyAny>, PyResult<()>)>> {
+) -> PyResult<Option<Sent<'py>>> {
     let py = hub.py();
     // Before Python 3.12 tasks do not start at once.
     if cfg!(not(Py_3_12))
@@ -136,14 +129,10 @@ fn start<'py>(
     if !makes_plain_tasks(&core)? {
         return Ok(None);
     }
-    let Some(context) = own_context(current)? else {
+    let Some(context) = own_context(py)? else {
         return Ok(None);
     };
-    let errand = Errand {
-        coroutine: awaitable.clone().unbind(),
-        context: context.unbind(),
-    };
-    driver::start_task(hub, errand, current)
+    driver::send(hub, awaitable, context, current)
 }
 
 /// Whether a task of this loop is nothing but a task of asyncio's.
@@ -155,15 +144,13 @@ fn makes_plain_tasks(core: &Bound<'_, LoopCore>) -> PyResult<bool> {
         && core.getattr(intern!(py, "_task_factory"))?.is_none())
 }
 
-/// The context of a greenlet, if a task can enter it.
-fn own_context<'py>(current: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+/// The context of the running greenlet, if a task can enter it.
+fn own_context(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     static MAKE: Once<Py<PyAny>> = Once::new();
-    let py = current.py();
-    let own = current.getattr(intern!(py, "gr_context"))?;
-    let own = if own.is_none() {
-        otherwise(&MAKE, py, "current_context")?.call0()?
-    } else {
-        own
+    // The other way asks greenlet, which makes one where there is none.
+    let own = match context::entered(py) {
+        Some(own) => own,
+        None => otherwise(&MAKE, py, "current_context")?.call0()?,
     };
     if !context::enter(&own)? {
         return Ok(None);
@@ -176,13 +163,23 @@ fn own_context<'py>(current: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, P
 fn wait<'py>(
     hub: &Bound<'py, HubCore>,
     current: &Bound<'py, PyAny>,
-    task: &Bound<'py, PyAny>,
-    thrown: PyResult<()>,
+    started: Started<'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let waited = thrown.and_then(|()| wait_until_done(hub, current, task));
+    let Started {
+        task,
+        waker,
+        thrown,
+    } = started;
+    let waited = match waker {
+        Some(waker) => wait_for_waker(hub, current, &task, &waker, thrown),
+        None => thrown.and_then(|()| wait_until_done(hub, current, &task)),
+    };
     match waited {
-        Ok(()) => task.call_method0(intern!(hub.py(), "result")),
-        Err(error) => go_on_interrupted(task, error),
+        Ok(()) => match task::known_result(&task)? {
+            Some(result) => Ok(result),
+            None => task.call_method0(intern!(hub.py(), "result")),
+        },
+        Err(error) => go_on_interrupted(&task, error),
     }
 }
 
@@ -203,11 +200,22 @@ fn wait_until_done<'py>(
     let Some(waker) = listen(hub, current, future)? else {
         return Ok(());
     };
-    let mut outcome = Ok(());
+    let outcome = HubCore::block(hub, current, None).map(drop);
+    wait_for_waker(hub, current, future, &waker, outcome)
+}
+
+/// The same where the greenlet listens already, and has waited once.
+fn wait_for_waker<'py>(
+    hub: &Bound<'py, HubCore>,
+    current: &Bound<'py, PyAny>,
+    future: &Bound<'py, PyAny>,
+    waker: &Bound<'py, Waker>,
+    mut outcome: PyResult<()>,
+) -> PyResult<()> {
     while outcome.is_ok() && !task::is_done(future)? {
         outcome = HubCore::block(hub, current, None).map(drop);
     }
-    stop_listening(&waker, future, outcome)
+    stop_listening(waker, future, outcome)
 }
 
 /// Has the greenlet woken when a future is done; `None`: it is.
@@ -275,8 +283,8 @@ fn drive<'py>(
     let py = step.py();
     loop {
         let awaited = match task::send(iterator)? {
-            Sent::Returned(value) => return Ok(value),
-            Sent::Yielded(awaited) => awaited,
+            task::Sent::Returned(value) => return Ok(value),
+            task::Sent::Yielded(awaited) => awaited,
         };
         let outcome = if awaited.is_none() {
             wait_a_turn(hub, current)

@@ -8,7 +8,7 @@ use crate::cell::intern;
 use crate::core::LoopCore;
 use crate::job::Job;
 use crate::step::Step;
-use crate::{clock, context, descent, greenlet, identity, step};
+use crate::{block_check, clock, context, descent, greenlet, identity, step};
 
 impl HubCore {
     /// Blocks the running greenlet until somebody switches to it; the hub, or `next`, goes on.
@@ -70,8 +70,13 @@ impl HubCore {
             // Nobody else wants to run.
             return Ok(None);
         }
-        match step::park(current) {
-            Ok(step) => *parked = step,
+        match step::park_before(current, next.as_ref()) {
+            Ok(step) => {
+                if let Some(step) = &step {
+                    step.get().set_blocks();
+                }
+                *parked = step;
+            }
             Err(error) => {
                 if let Some(next) = next {
                     let core = Self::core(slf)?;
@@ -142,6 +147,31 @@ impl HubCore {
             .engine(py, |engine| engine.next_fiber_if(is_wake))
             .flatten();
         woken(py, next).filter(|next| !greenlet::is_dead(next))
+    }
+
+    /// Begins a turn whose callbacks go on where those of the last one ran, where the hub has nothing else
+    /// to do before it.
+    pub(crate) fn begin_callbacks(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> bool {
+        let py = slf.py();
+        let engine = core.get();
+        let later = engine.engine(py, |engine| engine.has_later_callbacks());
+        if later != Some(true) || !Self::may_be_passed(slf, core) {
+            return false;
+        }
+        let now = clock::now(py);
+        engine.engine(py, |engine| engine.begin_callbacks(now)) == Some(true)
+    }
+
+    /// Whether a greenlet may be left to wait where it has switched to another, as if it had blocked.
+    pub(crate) fn can_be_left(
+        slf: &Bound<'_, Self>,
+        greenlet: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let hub = Self::greenlet_of(slf)?;
+        Ok(Self::is_child(greenlet, &hub)
+            && !greenlet::is_dead(&hub)
+            && !block_check::is_set()
+            && context::attribute(greenlet, intern!(slf.py(), "switch_out"))?.is_none())
     }
 
     /// Whether the hub has no business of its own between two green threads.

@@ -189,10 +189,7 @@ impl Step {
             });
             if same_loop && (step.is(slf) || !this.busy.get()) {
                 if !step.is(slf) {
-                    let other = slf.get().core.replace(py, Some(core.clone().unbind()));
-                    if !other.is_some_and(|other| other.is(core)) {
-                        drop(slf.get().hooks.take(py));
-                    }
+                    slf.get().set_core(core);
                     set_active(slf.clone().unbind());
                 }
                 return Ok(());
@@ -200,28 +197,33 @@ impl Step {
             put_away(py)?;
         }
         let running_loop = core.clone().into_any();
-        let hooks = Self::hooks_for(slf, core)?;
-        drop(slf.get().core.replace(py, Some(core.clone().unbind())));
+        slf.get().set_core(core);
+        let hooks = slf.get().hooks_of(core)?;
         Identity::of_loop(running_loop.unbind(), hooks).install(py)?;
         set_active(slf.clone().unbind());
         Ok(())
     }
 
-    /// The hooks of a loop: those that are known already, if it is the step's.
-    fn hooks_for(slf: &Bound<'_, Self>, core: &Bound<'_, LoopCore>) -> PyResult<Hooks> {
-        let py = slf.py();
-        let this = slf.get();
-        let same = |own: &mut Option<Py<LoopCore>>| own.as_ref().is_some_and(|own| own.is(core));
-        if this.core.with(py, same) {
-            let known = this
-                .hooks
-                .with(py, |hooks| hooks.as_ref().map(|hooks| hooks.clone_ref(py)));
-            if let Some(hooks) = known {
-                return Ok(hooks);
-            }
+    /// Notes whose callbacks it runs, and forgets what it knows of another loop.
+    fn set_core(&self, core: &Bound<'_, LoopCore>) {
+        let py = core.py();
+        let other = self.core.replace(py, Some(core.clone().unbind()));
+        if !other.is_some_and(|other| other.is(core)) {
+            drop((self.hooks.take(py), self.options.take(py)));
+        }
+    }
+
+    /// The hooks of the step's loop.
+    fn hooks_of(&self, core: &Bound<'_, LoopCore>) -> PyResult<Hooks> {
+        let py = core.py();
+        let known = self
+            .hooks
+            .with(py, |hooks| hooks.as_ref().map(|hooks| hooks.clone_ref(py)));
+        if let Some(hooks) = known {
+            return Ok(hooks);
         }
         let hooks = Identity::hooks_of(core.as_any())?;
-        drop(this.hooks.replace(py, Some(hooks.clone_ref(py))));
+        drop(self.hooks.replace(py, Some(hooks.clone_ref(py))));
         Ok(hooks)
     }
 }
