@@ -14,7 +14,7 @@ import types
 from eventlet import event, greenthread, patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
-from eventlet_asyncio import _anyio, _evio, _primitives
+from eventlet_asyncio import _anyio, _evio, _primitives, _queues
 from eventlet_asyncio._stdlib import Events
 
 executor_threads: types.ModuleType | None
@@ -212,14 +212,15 @@ class StackChunks:
 class Primitives:
     """Gives eventlet's Event, Semaphore, Queue and GreenThread what they need between threads."""
 
-    places = tuple((place, name) for place, name, _ in _primitives.REPLACEMENTS)
+    replacements = (*_primitives.REPLACEMENTS, *_queues.REPLACEMENTS)
+    places = tuple((place, name) for place, name, _ in replacements)
 
     def __init__(self, *functions):
         self.functions = functions
         self._saved = []
 
     def apply(self):
-        for place, name, replacement in _primitives.REPLACEMENTS:
+        for place, name, replacement in self.replacements:
             owner = _resolve(place)
             self._saved.append((owner, name, vars(owner).get(name)))
             setattr(owner, name, replacement)

@@ -137,7 +137,7 @@ def _waits_for(green, waits):
 def _is_inner(frame):
     """Whether a frame is ours, and none of a method that stands for one of eventlet's."""
     module = frame.f_globals.get("__name__", "")
-    if module == "eventlet_asyncio._primitives":
+    if module in ("eventlet_asyncio._primitives", "eventlet_asyncio._queues"):
         return frame.f_code.co_name.startswith("_")
     return module.startswith("eventlet_asyncio")
 
