@@ -291,3 +291,35 @@ fn draining_hands_back_everything_once() {
     fixture.begin_polled(20);
     assert_eq!(fixture.rest(), []);
 }
+
+#[test]
+fn callbacks_go_on_only_where_nothing_comes_between() {
+    let mut fixture = Fixture::new();
+    fixture.begin_polled(10);
+    let engine = &mut fixture.engine;
+    engine.push("callback");
+    engine.schedule(Lane::Callback, 15, "timer");
+    engine.schedule(Lane::Fiber, 15, "fiber of the next turn");
+    assert!(engine.begin_callbacks(20));
+    assert!(!engine.begin_callbacks(20), "it has callbacks left");
+    assert_eq!(engine.next_callback(), Some(Work::Run("callback")));
+    assert_eq!(engine.next_callback(), Some(Work::Run("timer")));
+
+    engine.push("another");
+    assert!(!engine.begin_callbacks(30), "the turn has a fiber");
+    engine.schedule(Lane::Fiber, 0, "not of this turn");
+    let fiber = Some(Work::Run("fiber of the next turn"));
+    assert_eq!(engine.next_fiber(), fiber);
+    assert!(engine.begin_callbacks(30));
+    assert_eq!(engine.next_callback(), Some(Work::Run("another")));
+    assert_eq!(engine.next_fiber(), Some(Work::Run("not of this turn")));
+
+    engine.push("last");
+    assert!(!engine.begin_callbacks(u64::MAX - 1), "a poll is due");
+    fixture.watch(Lane::Fiber, Mode::Level, "watched");
+    assert!(
+        !fixture.engine.begin_callbacks(40),
+        "it wants to be looked at"
+    );
+    assert_eq!(fixture.rest(), []);
+}

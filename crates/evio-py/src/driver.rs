@@ -273,6 +273,8 @@ pub(crate) fn live(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResu
 }
 
 /// Hands an exception that ends the loop to the greenlet that drives it.
+#[cold]
+#[inline(never)]
 fn fail(driver: &Bound<'_, Driver>, error: PyErr) {
     let py = driver.py();
     let error = error.into_value(py);
@@ -283,6 +285,7 @@ fn fail(driver: &Bound<'_, Driver>, error: PyErr) {
 }
 
 /// Runs turns, and their callbacks, on one greenlet, until the loop is stopped or the baton is lost.
+#[inline(never)]
 fn drive_solo(
     driver: &Bound<'_, Driver>,
     step: &Bound<'_, Step>,
@@ -361,6 +364,7 @@ fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
 }
 
 /// The green thread that goes on after the callbacks, where the hub need not be asked.
+#[inline(never)]
 fn next_after_callbacks(driver: &Bound<'_, Driver>) -> Option<Greenlet> {
     let py = driver.py();
     let this = driver.get();
@@ -384,6 +388,7 @@ fn go(
     Ok(caller)
 }
 
+#[inline(never)]
 fn run_callbacks(
     driver: &Bound<'_, Driver>,
     step: &Bound<'_, Step>,
@@ -405,6 +410,7 @@ fn run_callbacks(
 }
 
 /// Begins the next turn where the hub has nothing to do before its callbacks: so these go on here.
+#[inline(never)]
 fn begin_callbacks(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> bool {
     let py = driver.py();
     let this = driver.get();

@@ -482,7 +482,10 @@ impl Step {
                 .with(py, |own| own.as_ref().is_some_and(|own| own.is(&core)))
         };
         let has_hub = |driver: Py<Driver>| driver.bind(py).get().has_hub(py);
+        // A greenlet below the carrier may be what blocks.
+        let is_blocked = |own: &mut Option<Greenlet>| own.as_ref().is_some_and(|own| own.is(next));
         if !self.busy.get()
+            || !this.blocked.with(py, is_blocked)
             || !self.core.get(py).is_some_and(is_its)
             || !self.driver.get(py).is_some_and(has_hub)
         {

@@ -160,6 +160,7 @@ fn own_context(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
 }
 
 /// Blocks until a task is done, and returns its result or raises its exception.
+#[inline(never)]
 fn wait<'py>(
     hub: &Bound<'py, HubCore>,
     current: &Bound<'py, PyAny>,
@@ -273,6 +274,7 @@ fn to_drive<'py>(
 }
 
 /// Drives an iterator as its task would, which is in the middle of a step.
+#[inline(never)]
 fn drive<'py>(
     hub: &Bound<'py, HubCore>,
     step: &Bound<'py, Step>,

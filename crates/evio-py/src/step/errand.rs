@@ -113,6 +113,7 @@ impl Step {
 
     /// Starts the task that the step was sent for, if any; answers who waits for it, unless the task has
     /// blocked greenly.
+    #[inline(never)]
     pub(crate) fn run_errand(
         slf: &Bound<'_, Self>,
         core: &Bound<'_, LoopCore>,

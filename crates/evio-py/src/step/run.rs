@@ -57,7 +57,7 @@ impl Step {
         };
         let exited = contexts::exit(&context);
         this.end(py);
-        let settled = match outcome {
+        match outcome {
             Ok(None) if exited.is_ok() && !this.has_parked.get() => {
                 this.busy.set(false);
                 let own = Handle::take_context(&handle);
@@ -66,10 +66,25 @@ impl Step {
                 if let Some(own) = own {
                     contexts::give_back(own);
                 }
-                return Ok(());
+                Ok(())
             }
+            outcome => Self::settle(slf, core, &handle, outcome, exited),
+        }
+    }
+
+    /// What is left to do for a callback that has failed, or has parked.
+    #[inline(never)]
+    fn settle(
+        slf: &Bound<'_, Self>,
+        core: &Bound<'_, LoopCore>,
+        handle: &Bound<'_, Handle>,
+        outcome: PyResult<Outcome>,
+        exited: PyResult<()>,
+    ) -> PyResult<()> {
+        let this = slf.get();
+        let settled = match outcome {
             Ok(None) => Ok(()),
-            Ok(Some(failure)) => Handle::settle(&handle, failure),
+            Ok(Some(failure)) => Handle::settle(handle, failure),
             Err(error) => Err(error),
         };
         this.busy.set(false);
