@@ -11,6 +11,8 @@ import inspect
 import sys
 
 import greenlet
+from eventlet import hubs
+from eventlet.timeout import Timeout
 
 from eventlet_asyncio import _evio, _steps, green_blocks
 from eventlet_asyncio._homes import create_task, wait_there
@@ -73,6 +75,8 @@ def _wait_for_task(awaitable, loop):
 
 def wait_for_interrupted(future, exception):
     """Goes on for await_() when something was thrown at who waits."""
+    if _comes_first(future, exception):
+        return future.result()
     crossing = _interrupted_crossing(future)
     interrupt(crossing, exception)
     return _outcome(future, _wait_until_done(future, crossing))
@@ -87,9 +91,36 @@ def _wait_until_done(future, crossing=None):
                 wakeup.wait()
             except BaseException as exception:
                 if crossing is None:
+                    if _comes_first(future, exception):
+                        break
                     crossing = _interrupted_crossing(future)
                 interrupt(crossing, exception)
     return crossing
+
+
+def _comes_first(future, exception):
+    """Whether the future had its result in the same turn, before what was thrown could have it cancelled.
+
+    Then who waits gets the result, which may be a lock, and is struck where he next blocks greenly: as
+    in eventlet, where the wake came first. Of other exceptions than Timeouts and kills nobody knows
+    whether they are a Timeout's, which may be over by then: they are raised now.
+    """
+    if not future.done() or future.cancelled():
+        return False
+    if not isinstance(exception, (Timeout, greenlet.GreenletExit)):
+        # Which is so retrieved.
+        future.exception()
+        raise exception
+    timer = hubs.get_hub().schedule_call_global(0, _strike_again, greenlet.getcurrent(), exception)
+    if isinstance(exception, Timeout):
+        # By which it is cancelled where it ends.
+        exception.timer = timer
+    return True
+
+
+def _strike_again(green, exception):
+    if not green.dead:
+        green.throw(exception)
 
 
 def _interrupted_crossing(future):

@@ -218,6 +218,10 @@ class Judge(Standing):
             self.asked.pop(number, None)
             self.unborn[number] = name
 
+    def on_strike_again(self, unit, name, is_timeout):
+        self.striker = None
+        self.hit(unit, name, "timeout" if is_timeout else "kill")
+
     def on_asyncio_limit(self, number, striker):
         self.striker = striker
         self.lives[number].wait.converts = "TimeoutError"

@@ -140,6 +140,10 @@ class Standing:
         elif wait is not None and wait.kind in LEAVING:
             wait.due.add(name)
             wait.late = style in CANCELLING and all(child in self.ends for child in wait.children)
+        elif wait is not None and wait.kind in DRIVING and life.loop is None and self.comes_after(wait):
+            # A kill or a Timeout comes again, and then the trace says so.
+            if style != "timeout" and name != EXIT:
+                wait.due.add(name)
         elif wait is not None and wait.kind in (*DRIVING, "run"):
             if wait.kind == "run":
                 self.hit_run(wait)
@@ -158,6 +162,10 @@ class Standing:
             else:
                 wait.cancelled = True
                 self.hit_children(wait)
+
+    def comes_after(self, wait):
+        """Whether what a green thread waits for was there already."""
+        return not {None, ("raised", CANCEL)} & {self.ends.get(child) for child in wait.children}
 
     def hit_run(self, wait):
         """asyncio.run() cancels its tasks when it is left, which a cancel has it do in the next turn."""

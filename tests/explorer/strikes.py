@@ -10,6 +10,7 @@ import eventlet
 import greenlet
 from eventlet import greenthread, hubs
 
+from eventlet_asyncio import _await
 from eventlet_asyncio.bridge import FutureGreenThread
 from tests.explorer.schedule import Base, Run, name_of, raised_by
 
@@ -35,8 +36,8 @@ Run.strike = strike
 
 @contextlib.contextmanager
 def noted_kills():
-    """Has eventlet's kill(), which the bridge calls also, noted in the trace."""
-    kill = greenthread.kill
+    """Has eventlet's kill(), which the bridge calls also, noted in the trace, and what the bridge puts off."""
+    kill, strike_again = greenthread.kill, _await._strike_again
 
     def noted_kill(green, *exceptions):
         if not green.dead:
@@ -44,11 +45,17 @@ def noted_kills():
             Run.now.note("kill", Run.now.unit(green), name_of(exception), Run.now.running())
         return kill(green, *exceptions)
 
-    greenthread.kill = noted_kill
+    def noted_strike(green, exception):
+        if not green.dead:
+            is_timeout = isinstance(exception, eventlet.Timeout)
+            Run.now.note("strike again", Run.now.unit(green), name_of(exception), is_timeout)
+        strike_again(green, exception)
+
+    greenthread.kill, _await._strike_again = noted_kill, noted_strike
     try:
         yield
     finally:
-        greenthread.kill = kill
+        greenthread.kill, _await._strike_again = kill, strike_again
 
 
 def new_exception(run):

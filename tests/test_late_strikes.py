@@ -1,0 +1,156 @@
+"""What comes for green code in the turn in which its await_() has its result already: nothing is lost of either."""
+
+import asyncio
+import time
+
+import eventlet
+import greenlet
+import pytest
+
+from eventlet_asyncio import async_context, await_
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+class Wrong(Exception):
+    pass
+
+
+def by_timeout(body):
+    """Runs a body in a green thread whose Timeout is due in the turn in which the lock becomes free."""
+
+    async def main():
+        lock, log = asyncio.Lock(), []
+        await lock.acquire()
+        green = eventlet.spawn(body, lock, log)
+        await asyncio.sleep(0.001)
+        lock.release()
+        time.sleep(0.02)
+        try:
+            green.wait()
+        except BaseException as ended:
+            log.append(type(ended))
+        await asyncio.sleep(0.01)
+        assert not lock.locked() and len(asyncio.all_tasks()) == 1
+        return log
+
+    return asyncio.run(main())
+
+
+def test_a_result_that_is_there_comes_before_a_timeout(hub):
+    def body(lock, log):
+        with eventlet.Timeout(0.01):
+            await_(lock.acquire())
+            log.append("acquired")
+            lock.release()
+        eventlet.sleep(0.01)
+        log.append("slept")
+
+    assert by_timeout(body) == ["acquired", "slept"]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_the_timeout_is_raised_where_its_block_blocks_next(hub, silent):
+    def body(lock, log):
+        with eventlet.Timeout(0.01, False if silent else None) as limit:
+            await_(lock.acquire())
+            try:
+                await_(asyncio.sleep(60)) if silent else eventlet.sleep(60)
+            except eventlet.Timeout as raised:
+                log.append(raised is limit)
+                raise
+            finally:
+                lock.release()
+        log.append("left")
+
+    assert by_timeout(body) == ([True, "left"] if silent else [True, eventlet.Timeout])
+
+
+def test_a_context_manager_that_was_entered_is_left(hub):
+    def body(lock, log):
+        with eventlet.Timeout(0.01):
+            with async_context(lock):
+                eventlet.sleep(60)
+
+    assert by_timeout(body) == [eventlet.Timeout]
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_one_that_is_entered_at_any_moment_is_left(hub, turns):
+    async def main():
+        lock = asyncio.Lock()
+        await lock.acquire()
+
+        def body():
+            with eventlet.Timeout(0.01):
+                with async_context(lock):
+                    eventlet.sleep(60)
+
+        green = eventlet.spawn(body)
+        await asyncio.sleep(0.001)
+        lock.release()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        time.sleep(0.02)
+        with pytest.raises(eventlet.Timeout):
+            green.wait()
+        await asyncio.sleep(0.01)
+        assert not lock.locked() and len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())
+
+
+def test_an_exception_that_is_there_comes_before_a_timeout(hub):
+    def body(lock, log):
+        async def fail():
+            async with lock:
+                raise Wrong
+
+        with eventlet.Timeout(0.01):
+            try:
+                await_(fail())
+            except Wrong:
+                log.append("Wrong")
+            eventlet.sleep(60)
+
+    assert by_timeout(body) == ["Wrong", eventlet.Timeout]
+
+
+def test_what_may_be_of_a_timeout_that_is_over_is_raised_at_once(hub):
+    async def main():
+        future = asyncio.get_running_loop().create_future()
+        green = eventlet.spawn(await_, future)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        future.set_result("lost")
+        green.kill(Wrong())
+        with pytest.raises(Wrong):
+            green.wait()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_kill_always_strikes_and_takes_nothing_along(hub, turns):
+    async def main():
+        items, got, ended = asyncio.Queue(), [], []
+
+        def work():
+            try:
+                while True:
+                    got.append(await_(items.get()))
+            except greenlet.GreenletExit:
+                ended.append(True)
+                raise
+
+        green = eventlet.spawn(work)
+        await asyncio.sleep(0.001)
+        items.put_nowait("item")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        green.kill()
+        await asyncio.sleep(0.01)
+        assert green.dead and ended == [True]
+        assert got + [items.get_nowait() for _ in range(items.qsize())] == ["item"]
+
+    asyncio.run(main())
