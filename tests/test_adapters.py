@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import contextvars
+import gc
 import sys
+import time
 
 import eventlet
 import pytest
@@ -392,3 +394,44 @@ def test_a_cancel_reaches_the_green_generator():
 def test_what_is_none_is_refused(make, wrong):
     with pytest.raises(TypeError):
         make(wrong)
+
+
+async def numbers_with_cleanup(log):
+    try:
+        while True:
+            yield len(log)
+            await asyncio.sleep(0)
+    finally:
+        await asyncio.sleep(0.001)
+        log.append("cleaned up")
+
+
+def test_an_async_generator_that_a_green_loop_leaves_is_cleaned_up_by_the_loop(run_green):
+    log = []
+
+    def green():
+        for _ in async_iter(numbers_with_cleanup(log)):
+            break
+        gc.collect()
+        eventlet.sleep(0.02)
+
+    run_green(green)
+    assert log == ["cleaned up"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout() is new in Python 3.11")
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_timeout_of_asyncios_that_comes_too_late_leaves_the_block_its_end(hub, raises):
+    def green():
+        with async_context(asyncio.timeout(0.01)):
+            eventlet.sleep(0)
+            time.sleep(0.02)
+            if raises:
+                raise KeyError("of the block")
+
+    green_thread = eventlet.spawn(green)
+    if raises:
+        with pytest.raises(KeyError):
+            green_thread.wait()
+    else:
+        green_thread.wait()

@@ -75,14 +75,15 @@ def test_a_context_manager_that_was_entered_is_left(hub):
     assert by_timeout(body) == [eventlet.Timeout]
 
 
+@pytest.mark.parametrize("by_kill", [False, True], ids=["Timeout", "kill"])
 @pytest.mark.parametrize("turns", range(5))
-def test_one_that_is_entered_at_any_moment_is_left(hub, turns):
+def test_one_that_is_entered_at_any_moment_is_left(hub, turns, by_kill):
     async def main():
         lock = asyncio.Lock()
         await lock.acquire()
 
         def body():
-            with eventlet.Timeout(0.01):
+            with eventlet.Timeout(60 if by_kill else 0.01):
                 with async_context(lock):
                     eventlet.sleep(60)
 
@@ -91,8 +92,11 @@ def test_one_that_is_entered_at_any_moment_is_left(hub, turns):
         lock.release()
         for _ in range(turns):
             await asyncio.sleep(0)
-        time.sleep(0.02)
-        with pytest.raises(eventlet.Timeout):
+        if by_kill:
+            green.kill(Wrong())
+        else:
+            time.sleep(0.02)
+        with pytest.raises(Wrong if by_kill else eventlet.Timeout):
             green.wait()
         await asyncio.sleep(0.01)
         assert not lock.locked() and len(asyncio.all_tasks()) == 1
@@ -152,5 +156,18 @@ def test_a_kill_always_strikes_and_takes_nothing_along(hub, turns):
         await asyncio.sleep(0.01)
         assert green.dead and ended == [True]
         assert got + [items.get_nowait() for _ in range(items.qsize())] == ["item"]
+
+    asyncio.run(main())
+
+
+def test_a_coroutine_that_two_await_is_the_firsts(hub):
+    async def main():
+        coroutine = asyncio.sleep(0.01, "slept")
+        first = eventlet.spawn(await_, coroutine)
+        second = eventlet.spawn(await_, coroutine)
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError):
+            second.wait()
+        assert await asyncio.wait_for(first, 5) == "slept"
 
     asyncio.run(main())

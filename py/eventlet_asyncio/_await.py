@@ -189,8 +189,9 @@ async def _capture(coroutine, captured):
 
 def _copy_back(coroutine, captured):
     """Sets in the running context what a task changed in its copy of it."""
-    # Of a task that was cancelled before its first step.
-    coroutine.close()
+    if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        # Of a task that was cancelled before its first step.
+        coroutine.close()
     for context in captured:
         for variable, value in context.items():
             if variable.get(_MISSING) is not value:

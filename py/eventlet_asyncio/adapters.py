@@ -34,9 +34,13 @@ class async_iter:
 
     def __next__(self):
         try:
-            return bridge.await_(type(self._iterator).__anext__(self._iterator))
+            return bridge.await_(self._next())
         except StopAsyncIteration:
             raise StopIteration from None
+
+    async def _next(self):
+        # Called where a loop runs, since an asynchronous generator asks that for who finalizes it.
+        return await type(self._iterator).__anext__(self._iterator)
 
 
 class async_context:
@@ -74,13 +78,20 @@ class _Holder:
         self._manager = manager
         self._green = greenlet.getcurrent()
         self._inside = False
+        self._is_cancelled_late = False
 
     def enter(self):
         loop = _sides.home_loop()
         self._entered = loop.create_future()
         self._left = loop.create_future()
         self._task, self._leave_context = _await.ensure_future(self._hold(), loop)
-        value = bridge.await_(self._enter())
+        try:
+            value = bridge.await_(self._enter())
+        except BaseException as exception:
+            if self._entered.done() and not self._task.done():
+                # It was thrown when the manager had been entered.
+                self.leave(exception)
+            raise
         self._inside = True
         return value
 
@@ -109,11 +120,24 @@ class _Holder:
                 if exception is not None:
                     raise exception
         except BaseException as raised:
+            await self._is_cancelled()
             if raised is exception:
                 # The with statement of the block goes on to raise it.
                 return False
             raise
+        if await self._is_cancelled():
+            raise asyncio.CancelledError
         return exception is not None
+
+    async def _is_cancelled(self):
+        """Whether the cancel that came too late for the block still stands; else it is taken from the task."""
+        if self._is_cancelled_late:
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                # Before Python 3.11 nobody can take a cancel back.
+                return getattr(asyncio.current_task(), "cancelling", lambda: 1)() > 0
+        return False
 
     async def _until_left(self):
         while True:
@@ -122,6 +146,7 @@ class _Holder:
             except asyncio.CancelledError as cancelled:
                 if self._left.done():
                     # Too late for the block: it strikes where the manager, leaving, awaits next.
+                    self._is_cancelled_late = True
                     _steps.cancel_again(asyncio.current_task(), cancelled)
                     return self._left.result()
                 if not self._inside:
