@@ -451,9 +451,10 @@ def test_who_waits_for_a_task_that_yields_is_not_misled_by_a_stray_switch(hub):
 
 
 def test_those_who_wait_for_tasks_that_yield_are_struck_each_for_itself(hub):
-    ended, killed = [], []
+    begun, ended, killed = [], [], []
 
     async def yields(number):
+        begun.append(number)
         try:
             for _ in range(4):
                 await asyncio.sleep(0)
@@ -481,5 +482,6 @@ def test_those_who_wait_for_tasks_that_yield_are_struck_each_for_itself(hub):
                 assert green.wait() == number
             except greenlet.GreenletExit:
                 killed.append(number)
-    assert sorted(ended) == list(range(30))
+    # Before Python 3.12 some are cancelled before they begin.
+    assert sorted(ended) == sorted(begun)
     assert killed
