@@ -339,13 +339,13 @@ def test_steps_that_yield_to_one_another_each_keep_their_identity(hub, own_hooks
             seen.append(identity() == NOBODY)
             eventlet.sleep(0)
 
+    works = [eventlet.spawn(await_, main())]
     if beside == "green thread":
-        eventlet.spawn(yields)
+        works.append(eventlet.spawn(yields))
     elif beside == "other loop":
-        eventlet.spawn(asyncio.run, main())
-    eventlet.spawn(await_, main()).wait()
-    while len(done) < (8 if beside == "other loop" else 4):
-        eventlet.sleep(0)
+        works.append(eventlet.spawn(asyncio.run, main()))
+    for work in works:
+        work.wait()
     assert sorted(set(done)) == list(range(4))
     assert all(seen)
     assert identity() == NOBODY
