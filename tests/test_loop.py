@@ -171,6 +171,29 @@ def test_timers_of_long_ago_and_of_never(loop):
     assert never.when() == float("inf")
 
 
+def test_times_of_long_ago_come_in_their_order(loop):
+    ran = []
+
+    def make(base):
+        ran.clear()
+        for ago in (1, 2, 3, 2, 1):
+            loop.call_at(base - ago, ran.append, (ago, len(ran)))
+            ran.append(ago)
+        loop.call_later(-2.5, ran.append, "cancelled").cancel()
+        loop.call_later(-4, ran.append, "first")
+        loop.call_at(base - 3, ran.append, "after 3")
+        ran.clear()
+
+    expected = ["first", (3, 2), "after 3", (2, 1), (2, 3), (1, 0), (1, 4)]
+    make(loop.time())
+    run_once(loop)
+    assert ran == expected
+    loop.call_soon(lambda: make(loop.time()))
+    run_once(loop)
+    run_once(loop)
+    assert ran == expected
+
+
 def test_the_loops_clock_is_that_of_the_program(loop):
     before = time.monotonic()
     now = loop.time()
