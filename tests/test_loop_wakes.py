@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 
+import time
 import pytest
 
 import eventlet_asyncio
@@ -83,6 +84,62 @@ def test_ready_work_does_not_starve_descriptors_and_timers(loop, pair):
 
 
 def test_a_file_that_was_closed_can_still_be_watched_no_more(loop, pair):
+class Slow(asyncio.Protocol, asyncio.DatagramProtocol):
+    """Takes its time for each piece, and has a timer and another descriptor come due during the first."""
+
+    def __init__(self, loop, pair):
+        self.loop = loop
+        self.pair = pair
+        self.pieces = 0
+        self.at = {}
+        self.done = loop.create_future()
+
+    def datagram_received(self, data, address):
+        self.data_received(data)
+
+    def data_received(self, data):
+        self.pieces += 1
+        if self.pieces == 1:
+            self.loop.call_later(0.001, self.note, "timer")
+            self.loop.add_reader(self.pair[0], self.note, "reader")
+            self.pair[1].send(b"x")
+        time.sleep(0.003)
+
+    def note(self, what):
+        self.at[what] = self.pieces
+        if what == "reader":
+            self.loop.remove_reader(self.pair[0])
+        if len(self.at) == 2:
+            self.done.set_result(None)
+
+
+@pytest.mark.parametrize("kind", ["stream", "datagram"])
+def test_who_sends_much_keeps_nobody_waiting(loop, pair, kind):
+    async def main():
+        protocol = Slow(loop, pair)
+        if kind == "stream":
+            near, far = socket.socketpair()
+            for end in (near, far):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+                end.setblocking(False)
+            assert far.send(bytes(1 << 21)) > 1 << 17
+            transport, _ = await loop.create_connection(lambda: protocol, sock=near)
+        else:
+            far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            transport, _ = await loop.create_datagram_endpoint(
+                lambda: protocol, local_addr=("127.0.0.1", 0)
+            )
+            for _ in range(20):
+                far.sendto(b"x", transport.get_extra_info("sockname"))
+        await protocol.done
+        assert max(protocol.at.values()) <= 2
+        transport.abort()
+        far.close()
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
+
+
     left, right = pair
     number = left.fileno()
     loop.add_reader(left, print)
