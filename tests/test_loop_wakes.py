@@ -3,13 +3,14 @@
 import asyncio
 import concurrent.futures
 import ctypes
+import errno
 import os
 import signal
 import socket
 import sys
 import threading
-
 import time
+
 import pytest
 
 import eventlet_asyncio
@@ -83,7 +84,6 @@ def test_ready_work_does_not_starve_descriptors_and_timers(loop, pair):
     assert sorted(log) == ["reader", "timer"]
 
 
-def test_a_file_that_was_closed_can_still_be_watched_no_more(loop, pair):
 class Slow(asyncio.Protocol, asyncio.DatagramProtocol):
     """Takes its time for each piece, and has a timer and another descriptor come due during the first."""
 
@@ -140,6 +140,7 @@ def test_who_sends_much_keeps_nobody_waiting(loop, pair, kind):
     loop.run_until_complete(main())
 
 
+def test_a_file_that_was_closed_can_still_be_watched_no_more(loop, pair):
     left, right = pair
     number = left.fileno()
     loop.add_reader(left, print)
@@ -173,6 +174,21 @@ def test_descriptors_of_no_use_are_refused(loop):
     os.close(number)
     with pytest.raises(OSError):
         loop.add_reader(number, print)
+
+
+@pytest.mark.parametrize("name", [__file__, os.devnull])
+def test_files_that_are_always_ready_are_refused_as_by_asyncio(loop, name):
+    calls = []
+    with open(name, "rb+") as file:
+        for add in (loop.add_reader, loop.add_writer):
+            for named in (file, file.fileno()):
+                with pytest.raises(PermissionError) as caught:
+                    add(named, calls.append, 1)
+                assert caught.value.args == (errno.EPERM, "Operation not permitted")
+        assert not loop.remove_reader(file) and not loop.remove_writer(file)
+        loop.call_later(0.002, loop.stop)
+        loop.run_forever()
+        assert calls == []
 
 
 def test_streams_servers_and_subprocesses_work():

@@ -14,12 +14,12 @@ use crate::driver::Driver;
 use crate::files::Files;
 use crate::handle::{Args, Handle, TimerHandle};
 use crate::job::Job;
-use crate::sockets::SocketCall;
 use crate::step::Step;
 use crate::{clock, errors, task, threads, wakeup};
 
 #[allow(unsafe_code)] // A method that CPython calls directly.
 pub(crate) mod call_soon;
+mod watching;
 
 /// The native part of `EventLoop`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
@@ -224,100 +224,6 @@ impl LoopCore {
         this.kick(py);
         Ok(())
     }
-
-    fn watch(
-        slf: &Bound<'_, Self>,
-        fd: RawFd,
-        direction: Direction,
-        callback: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-    ) -> PyResult<Py<Handle>> {
-        slf.get().check_open()?;
-        let handle = Handle::create(slf, callback, Args::of(args), None)?;
-        handle.get().note_reader(slf.py());
-        Self::watch_by(slf, fd, direction, Mode::Level, &handle)?;
-        Ok(handle.unbind())
-    }
-
-    /// Watches a descriptor for a call of a socket, until it is ready.
-    pub(crate) fn watch_once(
-        slf: &Bound<'_, Self>,
-        fd: RawFd,
-        direction: Direction,
-        call: &Bound<'_, SocketCall>,
-    ) -> PyResult<Key> {
-        slf.get().check_open()?;
-        let handle = Handle::create(slf, call.as_any(), Args::None, None)?;
-        handle.get().note_socket(call);
-        Self::watch_by(slf, fd, direction, Mode::Oneshot, &handle)
-    }
-
-    /// Watches a descriptor by a handle, and by no other.
-    fn watch_by(
-        slf: &Bound<'_, Self>,
-        fd: RawFd,
-        direction: Direction,
-        mode: Mode,
-        handle: &Bound<'_, Handle>,
-    ) -> PyResult<Key> {
-        let py = slf.py();
-        let this = slf.get();
-        let job = Job::Handle(handle.clone().unbind());
-        this.callbacks_used.set(true);
-        let (old, outcome) = this.open_engine(py, |engine| {
-            let old: Vec<Key> = engine.watchers_of(Lane::Callback, fd, direction).collect();
-            let outcome = engine.watch(Lane::Callback, fd, direction, mode, job);
-            let old: Vec<Job> = if outcome.is_ok() {
-                old.into_iter()
-                    .filter_map(|key| engine.unwatch(key))
-                    .collect()
-            } else {
-                Vec::new()
-            };
-            (old, outcome)
-        })?;
-        cancel_all(py, old)?;
-        match outcome {
-            Ok(key) => Ok(key),
-            Err(refused) => {
-                let error = errors::reactor(&refused.error, fd);
-                drop(refused);
-                Err(error)
-            }
-        }
-    }
-
-    fn unwatch(&self, py: Python<'_>, fd: RawFd, direction: Direction) -> PyResult<bool> {
-        let removed = self.engine(py, |engine| {
-            let keys: Vec<Key> = engine.watchers_of(Lane::Callback, fd, direction).collect();
-            keys.into_iter()
-                .filter_map(|key| engine.unwatch(key))
-                .collect::<Vec<_>>()
-        });
-        let removed = removed.unwrap_or_default();
-        let any = !removed.is_empty();
-        cancel_all(py, removed)?;
-        Ok(any)
-    }
-
-    fn unwatch_file(&self, file: &Bound<'_, PyAny>, direction: Direction) -> PyResult<bool> {
-        let py = file.py();
-        let fd = self.files.find(file)?;
-        let any = self.unwatch(py, fd, direction)?;
-        if !self.files.is_empty(py) && matches!(self._watchers(py, fd), (None, None)) {
-            self.files.forget(py, fd);
-        }
-        Ok(any)
-    }
-}
-
-fn cancel_all(py: Python<'_>, jobs: Vec<Job>) -> PyResult<()> {
-    for job in jobs {
-        if let Job::Handle(handle) = job {
-            handle.bind(py).call_method0(intern!(py, "cancel"))?;
-        }
-    }
-    Ok(())
 }
 
 #[pymethods]
