@@ -194,6 +194,44 @@ def test_times_of_long_ago_come_in_their_order(loop):
     assert ran == expected
 
 
+def test_call_later_goes_through_a_call_at_of_the_class():
+    class Simulated(eventlet_asyncio.EventLoop):
+        now = 100.0
+        made = []
+        gone = []
+
+        def time(self):
+            return self.now
+
+        def call_at(self, when, callback, *args, context=None):
+            self.made.append((when, callback, args, context))
+            return super().call_at(super().time(), callback, *args, context=context)
+
+        def _timer_handle_cancelled(self, handle):
+            assert not handle.cancelled()
+            self.gone.append(handle)
+
+    loop = Simulated()
+    ran = []
+    context = contextvars.copy_context()
+    loop.call_later(1, ran.append, "one")
+    loop.call_later(2.5, lambda *args: ran.append(args), 1, 2, context=context)
+    handle = loop.call_later(60, print)
+    handle.cancel()
+    handle.cancel()
+    loop.call_later(3600, loop.stop)
+    loop.run_forever()
+    assert ran == ["one", (1, 2)]
+    assert [(when, args, given) for when, _, args, given in loop.made] == [
+        (101.0, ("one",), None),
+        (102.5, (1, 2), context),
+        (160.0, (), None),
+        (3700.0, (), None),
+    ]
+    assert loop.gone == [handle]
+    loop.close()
+
+
 def test_the_loops_clock_is_that_of_the_program(loop):
     before = time.monotonic()
     now = loop.time()

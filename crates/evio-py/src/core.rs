@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use evio_loop::{Direction, Engine, Key, Lane, Mode, Waiter, Waker, Work};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, intern};
@@ -38,6 +38,10 @@ pub(crate) struct LoopCore {
     wakeup: GilCell<Option<Key>>,
     files: Files,
     thread: AtomicU64,
+    /// Whether the class of the loop has a `call_at()` of its own, which `call_later()` then goes through.
+    own_call_at: bool,
+    /// Likewise what is told of cancelled timers.
+    own_cancelled: bool,
 }
 
 impl LoopCore {
@@ -76,6 +80,11 @@ impl LoopCore {
 
     pub(crate) fn debug(&self) -> bool {
         self.debug.get()
+    }
+
+    /// Whether the class of the loop is told of cancelled timers.
+    pub(crate) fn is_told_of_cancelled_timers(&self) -> bool {
+        self.own_cancelled
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -229,9 +238,19 @@ impl LoopCore {
 #[pymethods]
 impl LoopCore {
     #[new]
-    #[pyo3(signature = (*args, **_kwargs))]
-    fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        wakeup::reserve(args.py());
+    #[classmethod]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(
+        class: &Bound<'_, PyType>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let py = class.py();
+        wakeup::reserve(py);
+        let ours = py.get_type::<Self>();
+        let is_own = |name: &Bound<'_, PyString>| {
+            PyResult::Ok(!class.getattr(name)?.is(&ours.getattr(name)?))
+        };
         let engine = Engine::new().map_err(|error| errors::reactor(&error, -1))?;
         let waker = GilCell::new(Some(engine.waker()));
         Ok(Self {
@@ -249,6 +268,8 @@ impl LoopCore {
             wakeup: GilCell::new(None),
             files: Files::new(),
             thread: AtomicU64::new(0),
+            own_call_at: is_own(intern!(py, "call_at"))?,
+            own_cancelled: is_own(intern!(py, "_timer_handle_cancelled"))?,
         })
     }
 
@@ -344,12 +365,21 @@ impl LoopCore {
         callback: &Bound<'py, PyAny>,
         args: &Bound<'py, PyTuple>,
         context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, TimerHandle>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         if delay.is_none() {
             return Err(PyTypeError::new_err("delay must not be None"));
         }
-        let now = slf.call_method0(intern!(slf.py(), "time"))?;
-        Self::call_at(slf, &now.add(delay)?, callback, args, context)
+        let py = slf.py();
+        let when = slf.call_method0(intern!(py, "time"))?.add(delay)?;
+        if !slf.get().own_call_at {
+            return Self::call_at(slf, &when, callback, args, context).map(Bound::into_any);
+        }
+        let args = [when, callback.clone()].into_iter().chain(args.iter());
+        let args = PyTuple::new(py, args.collect::<Vec<_>>())?;
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "context"), context)?;
+        slf.getattr(intern!(py, "call_at"))?
+            .call(args, Some(&options))
     }
 
     fn _timer_handle_cancelled(&self, _handle: &Bound<'_, PyAny>) {}
