@@ -256,6 +256,35 @@ def test_a_timer_without_a_time_is_refused(loop, call):
         getattr(loop, call)(None, print)
 
 
+# Tasks.
+
+
+def test_tasks_take_the_options_that_asyncios_do(loop):
+    def outcome(loop, **options):
+        async def nothing():
+            pass
+
+        coroutine = nothing()
+        try:
+            task = loop.create_task(coroutine, **options)
+        except TypeError as error:
+            coroutine.close()
+            return str(error)
+        loop.run_until_complete(task)
+        return task.get_name() == options.get("name")
+
+    asyncios = asyncio.SelectorEventLoop()
+    for options in (
+        {"name": "name"},
+        {"context": contextvars.copy_context()},
+        {"name": "name", "context": None},
+        {"eager_start": True},
+        {"name": "name", "unknown": 1},
+    ):
+        assert outcome(loop, **options) == outcome(asyncios, **options)
+    asyncios.close()
+
+
 # Running and stopping.
 
 
