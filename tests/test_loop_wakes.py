@@ -147,9 +147,9 @@ def test_a_file_that_was_closed_can_still_be_watched_no_more(loop, pair):
     loop.add_writer(left, print)
     left.close()
     assert loop.remove_reader(left) and loop.remove_writer(left)
-    for remove in (loop.remove_reader, loop.remove_writer):
-        with pytest.raises(ValueError, match="Invalid file object"):
-            remove(left)
+    for refuses in (loop.remove_reader, loop.remove_writer, lambda file: loop.add_reader(file, print)):
+        with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+            refuses(left)
     # One that has the number now is another.
     loop.add_reader(right, print)
     right.close()
@@ -158,7 +158,7 @@ def test_a_file_that_was_closed_can_still_be_watched_no_more(loop, pair):
     for end in (left, right):
         loop.add_reader(end.fileno(), print)
     for end in pair:
-        with pytest.raises(ValueError, match="Invalid file object"):
+        with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
             loop.remove_reader(end)
     for end in (left, right):
         assert loop.remove_reader(end.fileno())
