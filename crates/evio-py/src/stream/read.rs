@@ -12,6 +12,7 @@ use crate::datagram::is_idle;
 
 const READ_ERROR: &str = "Fatal read error on socket transport";
 const DATA_ERROR: &str = "Fatal error: protocol.data_received() call failed.";
+const BUFFER_ERROR: &str = "Fatal error: protocol.buffer_updated() call failed.";
 
 /// Receives what is there, and tells the protocol what came of it.
 pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> {
@@ -57,6 +58,10 @@ fn once(transport: &Transport<'_>, stream: &Stream) -> PyResult<bool> {
     stream.set_last(data.as_bytes().len());
     match protocol.call_method1(intern!(py, "data_received"), (data,)) {
         Ok(_) => Ok(is_full),
+        // Ours for TLS is a buffered protocol to everybody else.
+        Err(error) if protocol.hasattr(intern!(py, "buffer_updated"))? => {
+            fail(transport, error, BUFFER_ERROR).map(|()| false)
+        }
         Err(error) => failed(error),
     }
 }
@@ -120,7 +125,7 @@ fn into_buffer<'py>(
     };
     match protocol.call_method1(intern!(py, "buffer_updated"), (received,)) {
         Ok(_) => Ok(received == room),
-        Err(error) => fail(error, "Fatal error: protocol.buffer_updated() call failed."),
+        Err(error) => fail(error, BUFFER_ERROR),
     }
 }
 
