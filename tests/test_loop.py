@@ -171,6 +171,67 @@ def test_timers_of_long_ago_and_of_never(loop):
     assert never.when() == float("inf")
 
 
+def test_times_of_long_ago_come_in_their_order(loop):
+    ran = []
+
+    def make(base):
+        ran.clear()
+        for ago in (1, 2, 3, 2, 1):
+            loop.call_at(base - ago, ran.append, (ago, len(ran)))
+            ran.append(ago)
+        loop.call_later(-2.5, ran.append, "cancelled").cancel()
+        loop.call_later(-4, ran.append, "first")
+        loop.call_at(base - 3, ran.append, "after 3")
+        ran.clear()
+
+    expected = ["first", (3, 2), "after 3", (2, 1), (2, 3), (1, 0), (1, 4)]
+    make(loop.time())
+    run_once(loop)
+    assert ran == expected
+    loop.call_soon(lambda: make(loop.time()))
+    run_once(loop)
+    run_once(loop)
+    assert ran == expected
+
+
+def test_call_later_goes_through_a_call_at_of_the_class():
+    class Simulated(eventlet_asyncio.EventLoop):
+        now = 100.0
+        made = []
+        gone = []
+
+        def time(self):
+            return self.now
+
+        def call_at(self, when, callback, *args, context=None):
+            self.made.append((when, callback, args, context))
+            return super().call_at(super().time(), callback, *args, context=context)
+
+        def _timer_handle_cancelled(self, handle):
+            assert not handle.cancelled()
+            self.gone.append(handle)
+
+    loop = Simulated()
+    ran = []
+    context = contextvars.copy_context()
+    loop.call_later(1, ran.append, "one")
+    loop.call_later(2.5, lambda *args: ran.append(args), 1, 2, context=context)
+    handle = loop.call_later(60, print)
+    handle.cancel()
+    handle.cancel()
+    loop.call_later(3600, loop.stop)
+    loop.run_forever()
+    assert ran == ["one", (1, 2)]
+    assert [(when, args, given) for when, _, args, given in loop.made] == [
+        (101.0, ("one",), None),
+        (102.5, (1, 2), context),
+        (160.0, (), None),
+        (3700.0, (), None),
+    ]
+    assert loop.gone == [handle]
+    loop.close()
+
+
 def test_the_loops_clock_is_that_of_the_program(loop):
     before = time.monotonic()
     now = loop.time()
@@ -193,6 +254,35 @@ def test_a_cancelled_timer_is_forgotten_at_once(loop):
 def test_a_timer_without_a_time_is_refused(loop, call):
     with pytest.raises(TypeError, match="None"):
         getattr(loop, call)(None, print)
+
+
+# Tasks.
+
+
+def test_tasks_take_the_options_that_asyncios_do(loop):
+    def outcome(loop, **options):
+        async def nothing():
+            pass
+
+        coroutine = nothing()
+        try:
+            task = loop.create_task(coroutine, **options)
+        except TypeError as error:
+            coroutine.close()
+            return str(error)
+        loop.run_until_complete(task)
+        return task.get_name() == options.get("name")
+
+    asyncios = asyncio.SelectorEventLoop()
+    for options in (
+        {"name": "name"},
+        {"context": contextvars.copy_context()},
+        {"name": "name", "context": None},
+        {"eager_start": True},
+        {"name": "name", "unknown": 1},
+    ):
+        assert outcome(loop, **options) == outcome(asyncios, **options)
+    asyncios.close()
 
 
 # Running and stopping.

@@ -3,11 +3,13 @@
 import asyncio
 import concurrent.futures
 import ctypes
+import errno
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 
 import pytest
 
@@ -82,6 +84,62 @@ def test_ready_work_does_not_starve_descriptors_and_timers(loop, pair):
     assert sorted(log) == ["reader", "timer"]
 
 
+class Slow(asyncio.Protocol, asyncio.DatagramProtocol):
+    """Takes its time for each piece, and has a timer and another descriptor come due during the first."""
+
+    def __init__(self, loop, pair):
+        self.loop = loop
+        self.pair = pair
+        self.pieces = 0
+        self.at = {}
+        self.done = loop.create_future()
+
+    def datagram_received(self, data, address):
+        self.data_received(data)
+
+    def data_received(self, data):
+        self.pieces += 1
+        if self.pieces == 1:
+            self.loop.call_later(0.001, self.note, "timer")
+            self.loop.add_reader(self.pair[0], self.note, "reader")
+            self.pair[1].send(b"x")
+        time.sleep(0.003)
+
+    def note(self, what):
+        self.at[what] = self.pieces
+        if what == "reader":
+            self.loop.remove_reader(self.pair[0])
+        if len(self.at) == 2:
+            self.done.set_result(None)
+
+
+@pytest.mark.parametrize("kind", ["stream", "datagram"])
+def test_who_sends_much_keeps_nobody_waiting(loop, pair, kind):
+    async def main():
+        protocol = Slow(loop, pair)
+        if kind == "stream":
+            near, far = socket.socketpair()
+            for end in (near, far):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+                end.setblocking(False)
+            assert far.send(bytes(1 << 21)) > 1 << 17
+            transport, _ = await loop.create_connection(lambda: protocol, sock=near)
+        else:
+            far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            transport, _ = await loop.create_datagram_endpoint(
+                lambda: protocol, local_addr=("127.0.0.1", 0)
+            )
+            for _ in range(20):
+                far.sendto(b"x", transport.get_extra_info("sockname"))
+        await protocol.done
+        assert max(protocol.at.values()) <= 2
+        transport.abort()
+        far.close()
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
+
+
 def test_a_file_that_was_closed_can_still_be_watched_no_more(loop, pair):
     left, right = pair
     number = left.fileno()
@@ -89,9 +147,9 @@ def test_a_file_that_was_closed_can_still_be_watched_no_more(loop, pair):
     loop.add_writer(left, print)
     left.close()
     assert loop.remove_reader(left) and loop.remove_writer(left)
-    for remove in (loop.remove_reader, loop.remove_writer):
-        with pytest.raises(ValueError, match="Invalid file object"):
-            remove(left)
+    for refuses in (loop.remove_reader, loop.remove_writer, lambda file: loop.add_reader(file, print)):
+        with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+            refuses(left)
     # One that has the number now is another.
     loop.add_reader(right, print)
     right.close()
@@ -100,7 +158,7 @@ def test_a_file_that_was_closed_can_still_be_watched_no_more(loop, pair):
     for end in (left, right):
         loop.add_reader(end.fileno(), print)
     for end in pair:
-        with pytest.raises(ValueError, match="Invalid file object"):
+        with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
             loop.remove_reader(end)
     for end in (left, right):
         assert loop.remove_reader(end.fileno())
@@ -116,6 +174,21 @@ def test_descriptors_of_no_use_are_refused(loop):
     os.close(number)
     with pytest.raises(OSError):
         loop.add_reader(number, print)
+
+
+@pytest.mark.parametrize("name", [__file__, os.devnull])
+def test_files_that_are_always_ready_are_refused_as_by_asyncio(loop, name):
+    calls = []
+    with open(name, "rb+") as file:
+        for add in (loop.add_reader, loop.add_writer):
+            for named in (file, file.fileno()):
+                with pytest.raises(PermissionError) as caught:
+                    add(named, calls.append, 1)
+                assert caught.value.args == (errno.EPERM, "Operation not permitted")
+        assert not loop.remove_reader(file) and not loop.remove_writer(file)
+        loop.call_later(0.002, loop.stop)
+        loop.run_forever()
+        assert calls == []
 
 
 def test_streams_servers_and_subprocesses_work():

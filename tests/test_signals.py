@@ -298,6 +298,19 @@ def test_handlers_are_refused_as_by_the_stdlib(loop, in_thread):
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
 
 
+def test_a_handler_is_removed_in_the_main_thread_alone(loop, in_thread):
+    log = []
+    assert in_thread(loop.remove_signal_handler, signal.SIGWINCH) is False
+    loop.add_signal_handler(signal.SIGWINCH, log.append, "told")
+    with pytest.raises(ValueError, match="signal only works in main thread"):
+        in_thread(loop.remove_signal_handler, signal.SIGWINCH)
+    strike(signal.SIGWINCH)
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert log == ["told"]
+    assert loop.remove_signal_handler(signal.SIGWINCH) is True
+    assert signal.getsignal(signal.SIGWINCH) is signal.SIG_DFL
+
+
 def test_a_run_leaves_no_wakeup_descriptor_behind():
     eventlet_asyncio.run(asyncio.sleep(0.001))
     assert signal.set_wakeup_fd(-1) == -1

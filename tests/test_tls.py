@@ -225,6 +225,25 @@ def test_what_a_protocol_raises_is_told(both, certificates, make):
     assert type(report["exception"]) is ZeroDivisionError
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has another protocol for TLS")
+def test_what_is_no_exception_is_reported_as_by_asyncio(both, certificates):
+    class Strange(BaseException):
+        pass
+
+    class Failing(Recorder):
+        def data_received(self, data):
+            raise Strange
+
+    async def main():
+        client, server = await connect(certificates, Failing)
+        client.transport.write(b"data")
+        assert type(await server.lost) is Strange
+        await client.lost
+
+    (report,) = both(main)
+    assert report["message"] == "Fatal error: protocol.buffer_updated() call failed."
+
+
 def test_a_protocol_may_close_while_it_is_told(both, certificates):
     async def main():
         for end in ("close", "abort"):

@@ -1,4 +1,4 @@
-"""Loads the extension module, or says which wheel is missing."""
+"""Says which wheel is missing, or that the interpreter is not the one that the extension module is for."""
 
 import importlib.util
 import sys
@@ -17,3 +17,16 @@ if importlib.util.find_spec("eventlet_asyncio._evio") is None:
         ),
         name="eventlet_asyncio._evio",
     )
+
+if sys.version_info < (3, 12):
+    # Later ones ask the module itself whether it supports them, before they run it.
+    try:
+        import _xxsubinterpreters
+    except ImportError:
+        pass
+    else:
+        if _xxsubinterpreters.get_current() != _xxsubinterpreters.get_main():
+            raise ImportError(
+                "eventlet_asyncio does not support sub-interpreters",
+                name="eventlet_asyncio._evio",
+            )

@@ -43,6 +43,13 @@ def add(loop, number):
     _loops.setdefault(number, weakref.WeakSet()).add(loop)
 
 
+def check_thread(number):
+    """Raise the ValueError with which Python refuses to set a handler outside of the main thread."""
+    handler = signal.getsignal(number)
+    if handler is not None:
+        signal.signal(number, handler)
+
+
 def remove(loop, number):
     """Tell a loop no more; after the last one the signal does what it does by default."""
     loops = _loops.get(number, set())

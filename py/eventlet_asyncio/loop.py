@@ -149,7 +149,7 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             return
         if not sys.is_finalizing():
             for signum in list(self._signal_handlers):
-                self.remove_signal_handler(signum)
+                self._forget_signal(signum)
         base_events.BaseEventLoop.close(self)
         self._release()
         self._internal_fds = 0
@@ -170,10 +170,16 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     def remove_signal_handler(self, sig):
         """Call back no more; see asyncio.loop.remove_signal_handler."""
         self._check_signal(sig)
-        if self._signal_handlers.pop(sig, None) is None:
+        if sig not in self._signal_handlers:
             return False
-        _signals.remove(self, sig)
+        _signals.check_thread(sig)
+        self._forget_signal(sig)
         return True
+
+    def _forget_signal(self, sig):
+        """Call back no more; in any thread, as a loop may be closed in any."""
+        del self._signal_handlers[sig]
+        _signals.remove(self, sig)
 
     def _handle_signal(self, sig):
         handle = self._signal_handlers.get(sig)

@@ -159,7 +159,9 @@ impl<T> Engine<T> {
     /// Adds a timer that comes due at `deadline`; equal deadlines are handed out in order of addition.
     ///
     /// A deadline that the last turn has reached counts as the time of that turn, and is handed out by the next one,
-    /// or by a turn under way that has not come to the timers of the lane, whatever the clock says then. This is the cheapest timer there is: for a fiber that yields, give 0.
+    /// or by a turn under way that has not come to the timers of the lane, whatever the clock says then. This is the
+    /// cheapest timer there is: for a fiber that yields, give 0. Fibers with such deadlines come in order of addition,
+    /// callbacks in the order of their deadlines nevertheless.
     ///
     /// # Panics
     ///
@@ -260,6 +262,7 @@ impl<T> Engine<T> {
         self.takes_fiber_timers = true;
         self.callback_timers.reach(now);
         self.callback_timers.close_turn();
+        self.callback_timers.sort_due();
         while let Some(payload) = self.callback_timers.pop() {
             self.callbacks.push_back(Callback::Run(payload));
         }
@@ -470,7 +473,7 @@ impl<T> Engine<T> {
                 Callback::Ready(_) => None,
             })
             .collect();
-        payloads.extend(self.callback_timers.drain());
+        payloads.extend(self.drain_timers(Lane::Callback));
         payloads.extend(self.fiber_timers.drain());
         self.armed_fibers = 0;
         let watchers = self.reactor.drain().into_iter();
@@ -480,6 +483,9 @@ impl<T> Engine<T> {
 
     /// Takes all timers of a lane out, in the order in which they would have come due.
     pub fn drain_timers(&mut self, lane: Lane) -> Vec<T> {
+        if lane == Lane::Callback {
+            self.callback_timers.sort_due();
+        }
         self.timers_mut(lane).drain()
     }
 

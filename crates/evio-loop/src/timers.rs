@@ -37,6 +37,8 @@ enum Place {
 struct Due<T> {
     number: u64,
     deadline: u64,
+    /// The deadline that was asked for.
+    wanted: u64,
     /// `None` once it was cancelled.
     payload: Option<T>,
 }
@@ -87,6 +89,18 @@ impl<T> Timers<T> {
         self.turn_end = self.next_number;
     }
 
+    /// Puts the timers that were due when they were added in the order of the deadlines they were given, for a lane
+    /// that takes all of them out next.
+    pub(crate) fn sort_due(&mut self) {
+        if !self.due.iter().is_sorted_by_key(|due| due.wanted) {
+            self.due.retain(|due| due.payload.is_some());
+            self.cancelled = 0;
+            // It keeps the order of equals.
+            let due = self.due.make_contiguous();
+            due.sort_by_key(|due| due.wanted);
+        }
+    }
+
     pub(crate) fn insert(&mut self, deadline: u64, payload: T) -> Key {
         let place = if deadline > self.turn || deadline == u64::MAX {
             self.bound = self.bound.min(deadline);
@@ -97,6 +111,7 @@ impl<T> Timers<T> {
             self.due.push_back(Due {
                 number,
                 deadline: self.turn,
+                wanted: deadline,
                 payload: Some(payload),
             });
             Place::Due(number)

@@ -97,6 +97,11 @@ impl<T> Engine<T> {
         }
     }
 
+    /// Whether a watcher's file cannot be polled, such as a regular file: it counts as always ready.
+    pub fn is_always_ready(&self, key: Key) -> bool {
+        self.reactor.is_always_ready(key)
+    }
+
     /// The payload of a watcher.
     pub fn watcher(&self, key: Key) -> Option<&T> {
         self.reactor.get(key).map(|watched| &watched.payload)

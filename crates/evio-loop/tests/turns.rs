@@ -73,6 +73,39 @@ fn what_a_turn_that_was_cut_short_has_left_comes_once_and_first() {
 }
 
 #[test]
+fn callbacks_that_were_overdue_when_added_come_by_deadline() {
+    let mut engine = Engine::new().unwrap();
+    engine.begin(1_000, None);
+    for (deadline, payload) in [
+        (700, "third"),
+        (300, "gone"),
+        (100, "first"),
+        (700, "fourth"),
+        (300, "second"),
+    ] {
+        let timer = engine.schedule(Lane::Callback, deadline, payload);
+        if payload == "gone" {
+            assert_eq!(engine.cancel(timer), Some("gone"));
+        }
+    }
+    engine.schedule(Lane::Callback, 1_001, "fifth");
+    engine.schedule(Lane::Fiber, 700, "added first");
+    engine.schedule(Lane::Fiber, 300, "added second");
+    engine.begin(2_000, None);
+    let rest = std::iter::from_fn(|| engine.next_callback().or_else(|| engine.next_fiber()));
+    let expected = [
+        "first",
+        "second",
+        "third",
+        "fourth",
+        "fifth",
+        "added first",
+        "added second",
+    ];
+    assert!(rest.eq(expected.map(Work::Run)));
+}
+
+#[test]
 fn readiness_that_was_collected_goes_with_the_watcher() {
     for lane in [Lane::Callback, Lane::Fiber] {
         for mode in [Mode::Level, Mode::Oneshot] {

@@ -49,6 +49,12 @@ pub(crate) fn check(context: &Bound<'_, PyAny>) -> PyResult<()> {
     )))
 }
 
+/// Whether this is the interpreter that the process began with.
+pub(crate) fn is_main_interpreter(_py: Python<'_>) -> bool {
+    // SAFETY: attached; both only look.
+    unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) == 0 }
+}
+
 /// Whether anybody else has a reference to an object.
 pub(crate) fn is_shared(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: a live object.

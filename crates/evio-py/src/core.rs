@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use evio_loop::{Direction, Engine, Key, Lane, Mode, Waiter, Waker, Work};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::{Flag, GilCell, intern};
@@ -14,12 +14,12 @@ use crate::driver::Driver;
 use crate::files::Files;
 use crate::handle::{Args, Handle, TimerHandle};
 use crate::job::Job;
-use crate::sockets::SocketCall;
 use crate::step::Step;
 use crate::{clock, errors, task, threads, wakeup};
 
 #[allow(unsafe_code)] // A method that CPython calls directly.
 pub(crate) mod call_soon;
+mod watching;
 
 /// The native part of `EventLoop`.
 #[pyclass(subclass, frozen, module = "eventlet_asyncio._evio")]
@@ -38,6 +38,10 @@ pub(crate) struct LoopCore {
     wakeup: GilCell<Option<Key>>,
     files: Files,
     thread: AtomicU64,
+    /// Whether the class of the loop has a `call_at()` of its own, which `call_later()` then goes through.
+    own_call_at: bool,
+    /// Likewise what is told of cancelled timers.
+    own_cancelled: bool,
 }
 
 impl LoopCore {
@@ -76,6 +80,11 @@ impl LoopCore {
 
     pub(crate) fn debug(&self) -> bool {
         self.debug.get()
+    }
+
+    /// Whether the class of the loop is told of cancelled timers.
+    pub(crate) fn is_told_of_cancelled_timers(&self) -> bool {
+        self.own_cancelled
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -224,108 +233,24 @@ impl LoopCore {
         this.kick(py);
         Ok(())
     }
-
-    fn watch(
-        slf: &Bound<'_, Self>,
-        fd: RawFd,
-        direction: Direction,
-        callback: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-    ) -> PyResult<Py<Handle>> {
-        slf.get().check_open()?;
-        let handle = Handle::create(slf, callback, Args::of(args), None)?;
-        handle.get().note_reader(slf.py());
-        Self::watch_by(slf, fd, direction, Mode::Level, &handle)?;
-        Ok(handle.unbind())
-    }
-
-    /// Watches a descriptor for a call of a socket, until it is ready.
-    pub(crate) fn watch_once(
-        slf: &Bound<'_, Self>,
-        fd: RawFd,
-        direction: Direction,
-        call: &Bound<'_, SocketCall>,
-    ) -> PyResult<Key> {
-        slf.get().check_open()?;
-        let handle = Handle::create(slf, call.as_any(), Args::None, None)?;
-        handle.get().note_socket(call);
-        Self::watch_by(slf, fd, direction, Mode::Oneshot, &handle)
-    }
-
-    /// Watches a descriptor by a handle, and by no other.
-    fn watch_by(
-        slf: &Bound<'_, Self>,
-        fd: RawFd,
-        direction: Direction,
-        mode: Mode,
-        handle: &Bound<'_, Handle>,
-    ) -> PyResult<Key> {
-        let py = slf.py();
-        let this = slf.get();
-        let job = Job::Handle(handle.clone().unbind());
-        this.callbacks_used.set(true);
-        let (old, outcome) = this.open_engine(py, |engine| {
-            let old: Vec<Key> = engine.watchers_of(Lane::Callback, fd, direction).collect();
-            let outcome = engine.watch(Lane::Callback, fd, direction, mode, job);
-            let old: Vec<Job> = if outcome.is_ok() {
-                old.into_iter()
-                    .filter_map(|key| engine.unwatch(key))
-                    .collect()
-            } else {
-                Vec::new()
-            };
-            (old, outcome)
-        })?;
-        cancel_all(py, old)?;
-        match outcome {
-            Ok(key) => Ok(key),
-            Err(refused) => {
-                let error = errors::reactor(&refused.error, fd);
-                drop(refused);
-                Err(error)
-            }
-        }
-    }
-
-    fn unwatch(&self, py: Python<'_>, fd: RawFd, direction: Direction) -> PyResult<bool> {
-        let removed = self.engine(py, |engine| {
-            let keys: Vec<Key> = engine.watchers_of(Lane::Callback, fd, direction).collect();
-            keys.into_iter()
-                .filter_map(|key| engine.unwatch(key))
-                .collect::<Vec<_>>()
-        });
-        let removed = removed.unwrap_or_default();
-        let any = !removed.is_empty();
-        cancel_all(py, removed)?;
-        Ok(any)
-    }
-
-    fn unwatch_file(&self, file: &Bound<'_, PyAny>, direction: Direction) -> PyResult<bool> {
-        let py = file.py();
-        let fd = self.files.find(file)?;
-        let any = self.unwatch(py, fd, direction)?;
-        if !self.files.is_empty(py) && matches!(self._watchers(py, fd), (None, None)) {
-            self.files.forget(py, fd);
-        }
-        Ok(any)
-    }
-}
-
-fn cancel_all(py: Python<'_>, jobs: Vec<Job>) -> PyResult<()> {
-    for job in jobs {
-        if let Job::Handle(handle) = job {
-            handle.bind(py).call_method0(intern!(py, "cancel"))?;
-        }
-    }
-    Ok(())
 }
 
 #[pymethods]
 impl LoopCore {
     #[new]
-    #[pyo3(signature = (*args, **_kwargs))]
-    fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        wakeup::reserve(args.py());
+    #[classmethod]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(
+        class: &Bound<'_, PyType>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let py = class.py();
+        wakeup::reserve(py);
+        let ours = py.get_type::<Self>();
+        let is_own = |name: &Bound<'_, PyString>| {
+            PyResult::Ok(!class.getattr(name)?.is(&ours.getattr(name)?))
+        };
         let engine = Engine::new().map_err(|error| errors::reactor(&error, -1))?;
         let waker = GilCell::new(Some(engine.waker()));
         Ok(Self {
@@ -343,6 +268,8 @@ impl LoopCore {
             wakeup: GilCell::new(None),
             files: Files::new(),
             thread: AtomicU64::new(0),
+            own_call_at: is_own(intern!(py, "call_at"))?,
+            own_cancelled: is_own(intern!(py, "_timer_handle_cancelled"))?,
         })
     }
 
@@ -438,12 +365,21 @@ impl LoopCore {
         callback: &Bound<'py, PyAny>,
         args: &Bound<'py, PyTuple>,
         context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, TimerHandle>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         if delay.is_none() {
             return Err(PyTypeError::new_err("delay must not be None"));
         }
-        let now = slf.call_method0(intern!(slf.py(), "time"))?;
-        Self::call_at(slf, &now.add(delay)?, callback, args, context)
+        let py = slf.py();
+        let when = slf.call_method0(intern!(py, "time"))?.add(delay)?;
+        if !slf.get().own_call_at {
+            return Self::call_at(slf, &when, callback, args, context).map(Bound::into_any);
+        }
+        let args = [when, callback.clone()].into_iter().chain(args.iter());
+        let args = PyTuple::new(py, args.collect::<Vec<_>>())?;
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "context"), context)?;
+        slf.getattr(intern!(py, "call_at"))?
+            .call(args, Some(&options))
     }
 
     fn _timer_handle_cancelled(&self, _handle: &Bound<'_, PyAny>) {}

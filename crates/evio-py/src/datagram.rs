@@ -12,6 +12,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::address::{self, Address};
 use crate::cell::{Flag, GilCell, Once, intern};
+use crate::clock;
 use crate::core::LoopCore;
 use crate::job::Job;
 use crate::stream::sys::{self, Slot};
@@ -19,6 +20,9 @@ use crate::stream::{optional, os_error, unmade};
 
 /// Datagrams that are received in one callback, where nothing else waits for its turn meanwhile.
 const MOST_AT_ONCE: usize = 32;
+
+/// How long transports receive on before the descriptors and timers are looked at again, in nanoseconds of a turn.
+const LONGEST_TURN: u64 = 100_000;
 
 /// How often a transport that got one datagram at a time is not asked for a second one, at most.
 const MOST_SKIPPED: u8 = 31;
@@ -193,15 +197,20 @@ pub(crate) fn read_ready(transport: &Transport<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Whether nothing waits that would have its turn before the descriptors are looked at again.
+/// Whether nothing waits that would have its turn before the descriptors are looked at again, nor has waited for
+/// these for long.
 pub(crate) fn is_idle(owner: &Bound<'_, PyAny>) -> bool {
     let py = owner.py();
     let Ok(owner) = owner.cast::<LoopCore>() else {
         return false;
     };
     let owner = owner.get();
-    let works = |engine: &mut Engine<Job>| engine.has_later_work();
-    !owner.is_stopping() && owner.engine(py, works) == Some(false)
+    let began = |engine: &mut Engine<Job>| (!engine.has_later_work()).then(|| engine.turn());
+    if owner.is_stopping() {
+        return false;
+    }
+    let began = owner.engine(py, began).flatten();
+    began.is_some_and(|began| clock::now(py).saturating_sub(began) < LONGEST_TURN)
 }
 
 /// Receives once, and tells the protocol; `false` when there was nothing.

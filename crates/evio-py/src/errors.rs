@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use evio_loop::Error;
 use pyo3::PyErr;
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyOSError, PyPermissionError, PyRuntimeError};
 
 /// An error of the reactor, which concerns a descriptor or, when that is negative, the engine.
 pub(crate) fn reactor(error: &Error, fd: RawFd) -> PyErr {
@@ -17,6 +17,12 @@ pub(crate) fn reactor(error: &Error, fd: RawFd) -> PyErr {
         Some(code) => PyOSError::new_err((code, message)),
         None => PyOSError::new_err(message),
     }
+}
+
+/// What asyncio says of a file that cannot be watched, such as a regular one.
+pub(crate) fn not_permitted() -> PyErr {
+    // The number of EPERM on every system.
+    PyPermissionError::new_err((1, "Operation not permitted"))
 }
 
 /// What asyncio says of a closed loop.

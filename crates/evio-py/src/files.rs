@@ -75,12 +75,14 @@ impl Files {
 /// The descriptor, where an object is the number of one.
 fn number(object: &Bound<'_, PyAny>) -> PyResult<Option<RawFd>> {
     match object.extract::<RawFd>() {
-        Ok(fd) if fd < 0 => Err(PyValueError::new_err(format!(
-            "Invalid file descriptor: {fd}"
-        ))),
+        Ok(fd) if fd < 0 => Err(bad_number(fd)),
         Ok(fd) => Ok(Some(fd)),
         Err(_) => Ok(None),
     }
+}
+
+fn bad_number(fd: RawFd) -> PyErr {
+    PyValueError::new_err(format!("Invalid file descriptor: {fd}"))
 }
 
 /// The descriptor of a file object, as `selectors` understands it.
@@ -90,7 +92,9 @@ fn fileno(object: &Bound<'_, PyAny>) -> PyResult<RawFd> {
         .and_then(|fd| fd.extract::<RawFd>());
     match fd {
         Ok(fd) if fd >= 0 => Ok(fd),
-        _ => Err(PyValueError::new_err(format!(
+        // That of a file which was closed.
+        Ok(fd) => Err(bad_number(fd)),
+        Err(_) => Err(PyValueError::new_err(format!(
             "Invalid file object: {}",
             object.repr()?
         ))),

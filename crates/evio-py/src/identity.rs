@@ -178,6 +178,11 @@ pub(crate) fn foreign_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>>
     Ok(running_loop(py)?.filter(|running| !running.is_instance_of::<LoopCore>()))
 }
 
+/// Leaves the running code without a running loop, though it is part of a step.
+pub(crate) fn forget_running_loop(py: Python<'_>) -> PyResult<()> {
+    set_running_loop(api(py)?, py.None().bind(py))
+}
+
 fn set_running_loop(api: &Api, running_loop: &Bound<'_, PyAny>) -> PyResult<()> {
     api.set_running_loop.call1(running_loop).map(drop)
 }

@@ -60,6 +60,7 @@ mod watch;
 /// The extension module.
 #[pyo3::pymodule(gil_used = true)]
 mod _evio {
+    use pyo3::exceptions::PyImportError;
     use pyo3::prelude::*;
 
     #[pymodule_export]
@@ -141,6 +142,11 @@ mod _evio {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
+        if !crate::context::is_main_interpreter(py) {
+            return Err(PyImportError::new_err(
+                "eventlet_asyncio does not support sub-interpreters",
+            ));
+        }
         crate::greenlet::load(py)?;
         crate::context::prepare(py)?;
         crate::handle::keep_handles(py)?;

@@ -9,7 +9,7 @@ use crate::driver::Driver;
 use crate::greenlet;
 use crate::hub::{self, HubCore};
 use crate::step::{self, Step};
-use crate::wakeup;
+use crate::{identity, wakeup};
 
 thread_local! {
     static OUTERMOST: ThreadSlot<Driver> = const { ThreadSlot::new() };
@@ -24,6 +24,8 @@ pub(crate) fn outermost(py: Python<'_>) -> Option<Py<Driver>> {
 pub(crate) fn run_forever(core: &Bound<'_, LoopCore>) -> PyResult<()> {
     let py = core.py();
     let caller = greenlet::current(py)?;
+    // In a forked child asyncio has forgotten the loop of the step that forked.
+    let is_forgotten = step::any_active() && identity::running_loop(py)?.is_none();
     // A step that runs another loop waits for it as for any green block.
     let step = step::park(&caller)?;
     let outcome = core
@@ -38,7 +40,11 @@ pub(crate) fn run_forever(core: &Bound<'_, LoopCore>) -> PyResult<()> {
     match step {
         Some(step) => {
             let outcome = outcome.map(|()| py.None().into_bound(py));
-            step::come_back(step, outcome, py).map(drop)
+            let outcome = step::come_back(step, outcome, py).map(drop);
+            if is_forgotten {
+                identity::forget_running_loop(py)?;
+            }
+            outcome
         }
         None => outcome,
     }

@@ -277,7 +277,13 @@ pub(crate) fn create<'py>(
     if let Some(name) = name {
         options.set_item(intern!(py, "name"), name)?;
     }
-    if plain {
+    let names = [intern!(py, "name"), intern!(py, "context")];
+    let mut others = options.len();
+    for name in names {
+        others -= usize::from(options.contains(name)?);
+    }
+    // Which others there are depends on the version of Python.
+    if plain && others == 0 {
         options.set_item(intern!(py, "loop"), core)?;
         return class.call((coroutine,), Some(&options));
     }

@@ -211,6 +211,13 @@ impl<T> Reactor<T> {
         self.watcher(key).is_some_and(|watcher| watcher.armed)
     }
 
+    /// Whether a watcher's file was found to be one that cannot be polled, such as a regular file, and so
+    /// counts as always ready.
+    pub fn is_always_ready(&self, key: Key) -> bool {
+        self.watcher(key)
+            .is_some_and(|watcher| self.registry.get(watcher.slot).is_unpollable())
+    }
+
     /// The watchers of one direction of `fd`, in order of addition.
     pub fn keys_of(&self, fd: RawFd, direction: Direction) -> impl Iterator<Item = Key> + '_ {
         let slot = self.registry.find(fd);

@@ -63,6 +63,11 @@ impl Registration {
         self.fd
     }
 
+    /// Whether the file cannot be polled, and so is always ready.
+    pub(crate) fn is_unpollable(&self) -> bool {
+        self.kernel == Kernel::Unpollable
+    }
+
     pub(crate) fn count_armed(&mut self, direction: Direction, mode: Mode) {
         self.armed[direction as usize][mode as usize] += 1;
     }

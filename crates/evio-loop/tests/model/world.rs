@@ -22,6 +22,8 @@ pub(super) struct Timer {
     pub(super) key: TimerKey,
     pub(super) lane: Lane,
     pub(super) deadline: u64,
+    /// What orders it among those that are due.
+    rank: u64,
     /// The turn under way when it was added, if that had reached its deadline.
     overdue_in: Option<u64>,
     pub(super) payload: u32,
@@ -184,6 +186,10 @@ impl World {
             key,
             lane,
             deadline: deadline.max(self.turn),
+            rank: match lane {
+                Lane::Callback => deadline,
+                Lane::Fiber => deadline.max(self.turn),
+            },
             overdue_in: (deadline <= self.turn && too_late).then_some(self.turn_count),
             payload,
         });
@@ -206,8 +212,8 @@ impl World {
                 && timer.overdue_in != Some(self.turn_count)
         };
         let due = (0..self.timers.len()).filter(|&at| may(&self.timers[at]));
-        // Of equal deadlines, `min_by_key` finds the one added first.
-        let first = due.min_by_key(|&at| self.timers[at].deadline)?;
+        // Of equal ranks, `min_by_key` finds the one added first.
+        let first = due.min_by_key(|&at| self.timers[at].rank)?;
         Some(self.timers.remove(first).payload)
     }
 
@@ -484,14 +490,14 @@ impl World {
             .into_iter()
             .partition(|timer| timer.lane == lane);
         self.timers = kept;
-        drained.sort_by_key(|timer| timer.deadline);
+        drained.sort_by_key(|timer| timer.rank);
         let expected: Vec<u32> = drained.iter().map(|timer| timer.payload).collect();
         assert_eq!(self.engine.drain_timers(lane), expected);
     }
 
     pub(super) fn drain(&mut self) {
         let mut expected: Vec<u32> = self.callbacks.drain(..).filter_map(run_of).collect();
-        self.timers.sort_by_key(|timer| timer.deadline);
+        self.timers.sort_by_key(|timer| timer.rank);
         for lane in LANES {
             let timers = self.timers.iter().filter(|timer| timer.lane == lane);
             expected.extend(timers.map(|timer| timer.payload));

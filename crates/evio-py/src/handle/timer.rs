@@ -4,7 +4,7 @@ use evio_loop::TimerKey;
 use pyo3::prelude::*;
 
 use super::Handle;
-use crate::cell::GilCell;
+use crate::cell::{GilCell, intern};
 
 /// A callback that is scheduled for a time.
 #[pyclass(extends = Handle, frozen, module = "eventlet_asyncio._evio")]
@@ -64,6 +64,15 @@ impl TimerHandle {
     /// Keeps the callback from being called and frees it at once.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
+        let handle = slf.as_super().get();
+        if !handle.is_cancelled() {
+            if let Some(owner) = handle.owner(py) {
+                let owner = owner.into_bound(py);
+                if owner.get().is_told_of_cancelled_timers() {
+                    owner.call_method1(intern!(py, "_timer_handle_cancelled"), (slf,))?;
+                }
+            }
+        }
         Handle::cancel_call(slf.as_super())?;
         if let Some(key) = slf.get().key.replace(py, None) {
             if let Some(owner) = slf.as_super().get().owner(py) {

@@ -12,20 +12,12 @@ use crate::datagram::is_idle;
 
 const READ_ERROR: &str = "Fatal read error on socket transport";
 const DATA_ERROR: &str = "Fatal error: protocol.data_received() call failed.";
-
-/// How much is received before the descriptors are looked at again, in bytes, where nothing else waits.
-const MOST_AT_ONCE: usize = 8 * 1024 * 1024;
+const BUFFER_ERROR: &str = "Fatal error: protocol.buffer_updated() call failed.";
 
 /// Receives what is there, and tells the protocol what came of it.
 pub(super) fn ready(transport: &Transport<'_>, stream: &Stream) -> PyResult<()> {
-    let mut received = 0;
-    while let Some(size) = once(transport, stream)? {
-        // There is more, or will be soon: who sends so much may wait for room.
-        received += size;
-        if received >= MOST_AT_ONCE || !may_go_on(transport, stream) {
-            break;
-        }
-    }
+    // There is more, or will be soon: who sends so much may wait for room.
+    while once(transport, stream)? && may_go_on(transport, stream) {}
     Ok(())
 }
 
@@ -38,12 +30,11 @@ fn may_go_on(transport: &Transport<'_>, stream: &Stream) -> bool {
     owner.is_ok_and(|owner| is_idle(&owner))
 }
 
-/// Receives once, and tells the protocol what came of it; how much it was, if that was all there was room
-/// for.
-fn once(transport: &Transport<'_>, stream: &Stream) -> PyResult<Option<usize>> {
+/// Receives once, and tells the protocol what came of it; whether that was all there was room for.
+fn once(transport: &Transport<'_>, stream: &Stream) -> PyResult<bool> {
     let py = transport.py();
     if stream.is_lost() || !stream.has_sock(py) {
-        return Ok(None);
+        return Ok(false);
     }
     // One of None fails as it does in asyncio, instead of leaving the data there for ever.
     let protocol = stream.protocol.get(py).unwrap_or_else(|| py.None());
@@ -51,7 +42,7 @@ fn once(transport: &Transport<'_>, stream: &Stream) -> PyResult<Option<usize>> {
     if stream.buffered.get() {
         return into_buffer(transport, stream, &protocol);
     }
-    let failed = |error| fail(transport, error, DATA_ERROR).map(|()| None);
+    let failed = |error| fail(transport, error, DATA_ERROR).map(|()| false);
     if stream.feeds.get() {
         match reader::target(&protocol) {
             Ok(Some(target)) => return into_reader(transport, stream, &target),
@@ -61,13 +52,16 @@ fn once(transport: &Transport<'_>, stream: &Stream) -> PyResult<Option<usize>> {
     }
     let (data, is_full) = match sys::receive(py, stream.descriptor(py), stream.last()) {
         Ok(Some(received)) => received,
-        Ok(None) => return end::at_eof(transport, stream).map(|()| None),
-        Err(error) => return refused(transport, &error).map(|()| None),
+        Ok(None) => return end::at_eof(transport, stream).map(|()| false),
+        Err(error) => return refused(transport, &error).map(|()| false),
     };
-    let size = data.as_bytes().len();
-    stream.set_last(size);
+    stream.set_last(data.as_bytes().len());
     match protocol.call_method1(intern!(py, "data_received"), (data,)) {
-        Ok(_) => Ok(Some(size).filter(|_| is_full)),
+        Ok(_) => Ok(is_full),
+        // Ours for TLS is a buffered protocol to everybody else.
+        Err(error) if protocol.hasattr(intern!(py, "buffer_updated"))? => {
+            fail(transport, error, BUFFER_ERROR).map(|()| false)
+        }
         Err(error) => failed(error),
     }
 }
@@ -87,17 +81,17 @@ fn into_reader(
     transport: &Transport<'_>,
     stream: &Stream,
     target: &reader::Target<'_>,
-) -> PyResult<Option<usize>> {
+) -> PyResult<bool> {
     let py = transport.py();
-    let failed = |error| fail(transport, error, DATA_ERROR).map(|()| None);
+    let failed = |error| fail(transport, error, DATA_ERROR).map(|()| false);
     let size = match sys::receive_onto(&target.buffer, stream.descriptor(py)) {
-        Ok(Ok(0)) => return end::at_eof(transport, stream).map(|()| None),
+        Ok(Ok(0)) => return end::at_eof(transport, stream).map(|()| false),
         Ok(Ok(size)) => size,
-        Ok(Err(error)) => return refused(transport, &error).map(|()| None),
+        Ok(Err(error)) => return refused(transport, &error).map(|()| false),
         Err(error) => return failed(error),
     };
     match reader::tell(target) {
-        Ok(()) => Ok(Some(size).filter(|&size| size == sys::MOST)),
+        Ok(()) => Ok(size == sys::MOST),
         Err(error) => failed(error),
     }
 }
@@ -106,9 +100,9 @@ fn into_buffer<'py>(
     transport: &Transport<'py>,
     stream: &Stream,
     protocol: &Bound<'py, PyAny>,
-) -> PyResult<Option<usize>> {
+) -> PyResult<bool> {
     let py = transport.py();
-    let fail = |error, what| fail(transport, error, what).map(|()| None);
+    let fail = |error, what| fail(transport, error, what).map(|()| false);
     let buffer = match take_buffer(protocol) {
         Ok(buffer) => buffer,
         Err(error) => {
@@ -117,7 +111,7 @@ fn into_buffer<'py>(
     };
     // The protocol may have closed the transport, or blocked while somebody else did.
     if stream.is_lost() {
-        return Ok(None);
+        return Ok(false);
     }
     let (received, room) = match sys::receive_into(&buffer, || stream.descriptor(py)) {
         Ok(received) => received,
@@ -125,13 +119,13 @@ fn into_buffer<'py>(
     };
     drop(buffer);
     let received = match received {
-        Ok(0) => return end::at_eof(transport, stream).map(|()| None),
+        Ok(0) => return end::at_eof(transport, stream).map(|()| false),
         Ok(received) => received,
-        Err(error) => return refused(transport, &error).map(|()| None),
+        Err(error) => return refused(transport, &error).map(|()| false),
     };
     match protocol.call_method1(intern!(py, "buffer_updated"), (received,)) {
-        Ok(_) => Ok(Some(received).filter(|_| received == room)),
-        Err(error) => fail(error, "Fatal error: protocol.buffer_updated() call failed."),
+        Ok(_) => Ok(received == room),
+        Err(error) => fail(error, BUFFER_ERROR),
     }
 }
 
