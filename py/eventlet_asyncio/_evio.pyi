@@ -568,6 +568,12 @@ class Crossing:
     def started(self) -> bool:
         """The source takes its first step; False: it must not."""
 
+    def kill_is_due(self) -> None:
+        """The source is about to be killed: if it ends before, those who wait see the kill."""
+
+    def kill_strikes(self) -> None:
+        """A kill that was due strikes."""
+
     def add_awaiter(self, wake: Callable[[], object]) -> Any:
         """Somebody waits: *wake* is called once, when there is an outcome."""
 
