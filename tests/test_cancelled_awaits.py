@@ -6,11 +6,13 @@ import itertools
 import eventlet
 import greenlet
 import pytest
+from eventlet import semaphore
 
 import eventlet_asyncio
 from eventlet_asyncio import (
     future_to_greenlet,
     greenlet_to_future,
+    sync_context,
     sync_to_async,
 )
 
@@ -192,3 +194,67 @@ def test_a_kill_is_seen_that_comes_after_the_end_of_the_future(hub):
             green.wait()
 
     eventlet_asyncio.run(main())
+
+
+# Context managers that block greenly.
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_what_a_context_has_entered_is_left(host, turns):
+    async def holds(permits):
+        async with sync_context(permits):
+            await asyncio.sleep(0)
+
+    async def main():
+        permits = semaphore.Semaphore(1)
+        task = asyncio.create_task(holds(permits))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if not task.done():
+            assert task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert permits.counter == 1
+
+    host(main)
+
+
+class Slow:
+    """Blocks greenly as it is entered and left."""
+
+    def __init__(self):
+        self.inside = 0
+        self.seen = []
+
+    def __enter__(self):
+        try:
+            eventlet.sleep(0)
+        except BaseException as exception:
+            self.seen.append(exception)
+            raise
+        self.inside += 1
+
+    def __exit__(self, kind, exception, traceback):
+        self.seen.append(exception)
+        self.inside -= 1
+        eventlet.sleep(0)
+
+
+@pytest.mark.parametrize("turns", range(16))
+def test_a_slow_context_is_left_once(host, turns):
+    async def holds(slow):
+        async with sync_context(slow):
+            await asyncio.sleep(0)
+
+    async def main():
+        slow = Slow()
+        task = asyncio.create_task(holds(slow))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if not task.done():
+            assert task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert slow.inside == 0
+
+    host(main)
