@@ -121,6 +121,13 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         else:
             self._stop_in_hub()
 
+    async def shutdown_asyncgens(self):
+        """End the loop's asynchronous generators, and what green code waits for here; see asyncio's."""
+        sides = _sides()
+        if sides is not None and self._owner_hub() is None:
+            await sides.end_green_waits(self)
+        await super().shutdown_asyncgens()
+
     def close(self):
         """Close the loop, which must not be running."""
         if self._owner_hub() is not None:
@@ -150,6 +157,9 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         if not sys.is_finalizing():
             for signum in list(self._signal_handlers):
                 self.remove_signal_handler(signum)
+        sides = _sides()
+        if sides is not None and self._thread_id is None and "hub" in vars(sides.hubs._threadlocal):
+            sides.leave_green_blocks(self)
         base_events.BaseEventLoop.close(self)
         self._release()
         self._internal_fds = 0

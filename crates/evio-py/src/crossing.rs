@@ -373,7 +373,7 @@ impl Crossing {
     }
 
     /// The future behind it has ended.
-    fn settle(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(crate) fn settle(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = future.py();
         match future.call_method0(intern!(py, "exception")) {
             Ok(exception) if exception.is_none() => {
