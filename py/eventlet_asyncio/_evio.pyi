@@ -546,14 +546,8 @@ class Crossing:
     """
 
     def __new__(
-        cls,
-        start: Callable[[], object],
-        end: Callable[[], object],
-        drop: Callable[[], object],
-        *,
-        autostart: bool = True,
-        end_source: bool = True,
-        end_awaiters: bool = True,
+        cls, start: Callable[[], object], end: Callable[[], object], drop: Callable[[], object], *,
+        autostart: bool = True, end_source: bool = True, end_awaiters: bool = True,
     ) -> Crossing: ...
     @staticmethod
     def of_green_thread(green: GreenThread) -> Crossing:
