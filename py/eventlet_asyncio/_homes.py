@@ -105,7 +105,8 @@ async def end_green_waits(loop):
 def leave_green_blocks(loop):
     """Cancels the tasks of a loop that is closed as they block greenly, which the hub goes on with."""
     for task in asyncio.all_tasks(loop):
-        if isinstance(getattr(task, "_fut_waiter", None), _evio.GreenWait):
+        wait = getattr(task, "_fut_waiter", None)
+        if isinstance(wait, _evio.GreenWait) and _evio.is_here(wait.step.carrier):
             task.cancel()
 
 

@@ -135,6 +135,9 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
                 "this loop belongs to the hub of its thread and ends with it: "
                 "close only loops that you made"
             )
+        sides = _sides()
+        if sides is not None and not (self.is_running() or self.is_closed() or sys.is_finalizing()):
+            sides.leave_green_blocks(self)
         self._close()
 
     def _close_without_thread(self, leave=False):
@@ -157,9 +160,6 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         if not sys.is_finalizing():
             for signum in list(self._signal_handlers):
                 self.remove_signal_handler(signum)
-        sides = _sides()
-        if sides is not None and self._thread_id is None and "hub" in vars(sides.hubs._threadlocal):
-            sides.leave_green_blocks(self)
         base_events.BaseEventLoop.close(self)
         self._release()
         self._internal_fds = 0
