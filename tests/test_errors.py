@@ -34,6 +34,18 @@ def test_what_is_not_awaitable(function):
         function(nothing)
 
 
+def test_an_await_without_an_iterator(hub):
+    class Wrong:
+        def __await__(self):
+            return 1
+
+    async def main():
+        with pytest.raises(TypeError, match=r"__await__\(\) returned non-iterator of type 'int'"):
+            await_(Wrong())
+
+    eventlet_asyncio.run(main())
+
+
 def test_what_is_no_green_thread():
     coroutine = nothing()
     with pytest.raises(TypeError, match=r"takes a green thread, as eventlet.spawn\(\) returns"):

@@ -264,3 +264,86 @@ def test_our_loop_runs_after_a_foreign_one_that_hosted_the_hub(hub):
     assert eventlet_asyncio.run(main()) == 4
     assert on_stdlib(main()) == 4
     assert asyncio.run(main()) == 4
+
+
+def begin_after_the_cancel(seen, function):
+    """Green code that asyncio.run() cancels as it ends, and that goes on to await something else."""
+    try:
+        await_(asyncio.sleep(60))
+    except asyncio.CancelledError:
+        pass
+    try:
+        seen.append(function())
+    except asyncio.CancelledError:
+        seen.append("cancelled")
+
+
+async def blocks_greenly():
+    eventlet.sleep(0.02)
+
+
+async def blocks_greenly_in_a_later_step():
+    await asyncio.sleep(0)
+    eventlet.sleep(0.02)
+
+
+@pytest.mark.parametrize("wait", [await_, lambda coroutine: future_to_greenlet(coroutine).wait()])
+@pytest.mark.parametrize("work", [blocks_greenly, blocks_greenly_in_a_later_step, lambda: asyncio.sleep(60)])
+@pytest.mark.usefixtures("quiet")
+def test_what_green_code_begins_while_a_loop_of_ours_shuts_down_is_cancelled(hub, work, wait):
+    seen = []
+
+    async def main():
+        eventlet.spawn(begin_after_the_cancel, seen, lambda: wait(work()))
+        await asyncio.sleep(0.005)
+
+    eventlet_asyncio.run(main())
+    for _ in range(3):
+        eventlet.sleep(0.03)
+    assert seen == ["cancelled"]
+
+
+@pytest.mark.parametrize("wait", [await_, lambda coroutine: future_to_greenlet(coroutine).wait()])
+@pytest.mark.parametrize("work", [blocks_greenly, blocks_greenly_in_a_later_step])
+@pytest.mark.usefixtures("quiet")
+def test_what_blocks_greenly_as_its_loop_is_closed_is_cancelled_and_disturbs_nobody(hub, work, wait):
+    seen = []
+
+    def green():
+        try:
+            wait(work())
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+
+    async def main():
+        eventlet.spawn(green)
+        await asyncio.sleep(0.005)
+
+    loop = eventlet_asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    loop.close()
+    for _ in range(3):
+        eventlet.sleep(0.03)
+    assert seen == ["cancelled"]
+    eventlet_asyncio.run(asyncio.sleep(0.01))
+
+
+def test_what_goes_on_greenly_after_its_loop_was_closed_has_its_result_seen(hub):
+    seen = []
+
+    async def stubborn():
+        try:
+            eventlet.sleep(0.02)
+        except asyncio.CancelledError:
+            eventlet.sleep(0.02)
+        return "value"
+
+    async def main():
+        eventlet.spawn(lambda: seen.append(await_(stubborn())))
+        await asyncio.sleep(0.005)
+
+    loop = eventlet_asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    loop.close()
+    eventlet.sleep(0.1)
+    assert seen == ["value"]

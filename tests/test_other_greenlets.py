@@ -237,3 +237,15 @@ def test_greenback(run):
 
     beside_green_blocks(run, portal)
     beside_green_blocks(run, run_with)
+
+
+@pytest.mark.parametrize("block", [lambda: eventlet.sleep(0.001), lambda: await_(asyncio.sleep(0.001))], ids=["sleep", "await_"])
+def test_a_greenlet_that_blocks_greenly_ends_in_its_task(blocking_host, block):
+    async def work(number):
+        child = greenlet.greenlet(lambda: block() or number)
+        return child.switch()
+
+    async def main():
+        return await asyncio.wait_for(asyncio.gather(*map(work, range(3))), 5)
+
+    assert blocking_host(main) == [0, 1, 2]

@@ -546,14 +546,8 @@ class Crossing:
     """
 
     def __new__(
-        cls,
-        start: Callable[[], object],
-        end: Callable[[], object],
-        drop: Callable[[], object],
-        *,
-        autostart: bool = True,
-        end_source: bool = True,
-        end_awaiters: bool = True,
+        cls, start: Callable[[], object], end: Callable[[], object], drop: Callable[[], object], *,
+        autostart: bool = True, end_source: bool = True, end_awaiters: bool = True,
     ) -> Crossing: ...
     @staticmethod
     def of_green_thread(green: GreenThread) -> Crossing:
@@ -567,6 +561,12 @@ class Crossing:
 
     def started(self) -> bool:
         """The source takes its first step; False: it must not."""
+
+    def kill_is_due(self) -> None:
+        """The source is about to be killed: if it ends before, those who wait see the kill."""
+
+    def kill_strikes(self) -> None:
+        """A kill that was due strikes."""
 
     def add_awaiter(self, wake: Callable[[], object]) -> Any:
         """Somebody waits: *wake* is called once, when there is an outcome."""

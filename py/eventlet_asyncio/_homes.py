@@ -88,3 +88,29 @@ class _Ends:
                 for future in tuple(self._futures):
                     future.cancel()
                 await asyncio.wait(self._futures)
+
+
+async def end_green_waits(loop):
+    """Cancels the tasks of a loop of ours for which green code waits, as the loop is about to end.
+
+    asyncio.run() has cancelled those that were there before; these came while the others cleaned up.
+    """
+    own = asyncio.current_task()
+    while tasks := [task for task in asyncio.all_tasks(loop) if task is not own and _wakes_green_code(task)]:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def leave_green_blocks(loop):
+    """Cancels the tasks of a loop that is closed as they block greenly, which the hub goes on with."""
+    for task in asyncio.all_tasks(loop):
+        wait = getattr(task, "_fut_waiter", None)
+        if isinstance(wait, _evio.GreenWait) and _evio.is_here(wait.step.carrier):
+            task.cancel()
+
+
+def _wakes_green_code(task):
+    callbacks = getattr(task, "_callbacks", None) or ()
+    native = _evio.Waker, _evio.Crossing
+    return any(isinstance(each, native) or hasattr(each, "_wakes_without_turns") for each, _ in callbacks)

@@ -11,6 +11,7 @@ from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.timeout import Timeout
 
 from eventlet_asyncio import _evio, _homes, _threads
+from eventlet_asyncio._homes import end_green_waits, leave_green_blocks
 from eventlet_asyncio.loop import choose_hub
 
 
@@ -74,6 +75,9 @@ def can_step_aside(loop):
 
 class Wakeup:
     """Wakes a greenlet, by its hub, once however often it is called."""
+
+    #: A loop that is closed may still call it, at once.
+    _wakes_without_turns = True
 
     def __init__(self):
         self._hub = get_hub()

@@ -172,12 +172,15 @@ def parking(switch):
             finally:
                 # Perhaps by the kill() of a callback.
                 _evio.go_on()
+        current = getcurrent()
+        parent = current.parent
         try:
             result = switch(hub)
-        except BaseException:
+        finally:
+            if current is not step.carrier and current.parent is not parent:
+                # A greenlet that the task has made, which eventlet's hub has end in the hub.
+                current.parent = parent
             _evio.unpark(step)
-            raise
-        _evio.unpark(step)
         due = step.take_due_cancel()
         if due is not None:
             raise due

@@ -5,8 +5,10 @@ code, `sync_iter` and `sync_context` make what blocks greenly usable in async co
 """
 
 import asyncio
+import functools
 
 import greenlet
+from eventlet import greenthread
 
 from eventlet_asyncio import _await, _evio, _sides, _steps, bridge, green_blocks
 
@@ -199,7 +201,48 @@ class sync_context:
         self._manager = manager
 
     async def __aenter__(self):
-        return await _call(type(self._manager).__enter__, self._manager)
+        entered = False
+
+        def enter():
+            nonlocal entered
+            value = type(self._manager).__enter__(self._manager)
+            entered = True
+            return value
+
+        try:
+            return await _call(enter)
+        except BaseException as exception:
+            if entered:
+                # The task was cancelled on its way into the block, which it will not leave.
+                await self.__aexit__(type(exception), exception, exception.__traceback__)
+            raise
 
     async def __aexit__(self, *exc_info):
-        return await _call(type(self._manager).__exit__, self._manager, *exc_info)
+        leave = functools.partial(type(self._manager).__exit__, self._manager, *exc_info)
+        if _runs_in_task_of_ours():
+            return await _call(leave)
+        return await _begun_at_least(leave)
+
+
+async def _begun_at_least(function):
+    """Call what blocks greenly and cleans up: a cancel strikes where it blocks, and does not keep it from beginning."""
+    begun = asyncio.get_running_loop().create_future()
+
+    def call():
+        begun.set_result(None)
+        return function()
+
+    green = greenthread.spawn(call)
+    green.gr_context = _sides.current_context()
+    future = bridge.greenlet_to_future(green)
+    cancelled = None
+    while not begun.done():
+        try:
+            await asyncio.wait([begun])
+        except asyncio.CancelledError as exception:
+            cancelled = exception
+    if cancelled is not None and not future.cancel(*cancelled.args):
+        # It has ended without a block at which the cancel could strike.
+        cancelled.__context__ = future.exception()
+        raise cancelled
+    return await future

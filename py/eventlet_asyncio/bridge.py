@@ -5,6 +5,7 @@ machine in Rust, `_evio.Crossing`. This module feeds it what happens and does wh
 """
 
 import asyncio
+import contextlib
 import functools
 import inspect
 
@@ -190,7 +191,7 @@ def _crossing_of(green):
     return crossing
 
 
-def _nothing():
+def _nothing(*_args, **_kwargs):
     pass
 
 
@@ -209,8 +210,47 @@ def _live(crossing, run, *args, **kwargs):
 
 
 def kill_soon(green):
-    """Kill a green thread on the hub's greenlet: kill() switches, and a callback must not be left for that."""
-    get_hub().schedule_call_global(0, greenthread.kill, green)
+    """Kill a green thread for those who awaited it; kill() would switch, and a callback must not be left for that.
+
+    What has not started never does. Anything else is killed on the hub's greenlet, unless it ends before.
+    """
+    crossing = green._eventlet_asyncio_crossing
+    crossing.kill_is_due()
+    if isinstance(green, FutureGreenThread) and not green.dead and not greenlet.greenlet.__bool__(green):
+        # What it stands for is cancelled, without a switch. If that is over, it only has to say so.
+        if green._crossing.kill(greenlet.GreenletExit()):
+            crossing.kill_strikes()
+    elif not green and not green.dead:
+        _end_unstarted(green, crossing)
+    else:
+        get_hub().schedule_call_global(0, _strike, green, crossing)
+
+
+def _strike(green, crossing):
+    if not green.dead:
+        crossing.kill_strikes()
+        greenthread.kill(green)
+
+
+def _end_unstarted(green, crossing):
+    green.run = _nothing
+    exit = greenlet.GreenletExit()
+    if isinstance(green, GreenThread):
+        with contextlib.suppress(BaseException):
+            green.main(_raise, (exit,), {})
+    else:
+        crossing.cancelled(exit)
+    # Whoever was to start it may come later, or never.
+    get_hub().schedule_call_global(0, _discard, green)
+
+
+def _raise(exception):
+    raise exception
+
+
+def _discard(green):
+    if not green and not green.dead:
+        green.throw()
 
 
 def has_green_waiters(green):

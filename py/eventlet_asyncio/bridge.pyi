@@ -199,7 +199,7 @@ def exception_of(throw_args: tuple[Any, ...]) -> BaseException:
     """What a `throw()` with those arguments raises."""
 
 def kill_soon(green: greenlet) -> None:
-    """Kill a green thread when the hub comes to it."""
+    """Kill a green thread that was awaited: when the hub comes to it, or at once if it has not started."""
 
 def has_green_waiters(green: greenlet) -> bool:
     """Whether a green thread waits for this one, or a function was linked to it."""

@@ -121,6 +121,13 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         else:
             self._stop_in_hub()
 
+    async def shutdown_asyncgens(self):
+        """End the loop's asynchronous generators, and what green code waits for here; see asyncio's."""
+        sides = _sides()
+        if sides is not None and self._owner_hub() is None:
+            await sides.end_green_waits(self)
+        await super().shutdown_asyncgens()
+
     def close(self):
         """Close the loop, which must not be running."""
         if self._owner_hub() is not None:
@@ -128,6 +135,9 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
                 "this loop belongs to the hub of its thread and ends with it: "
                 "close only loops that you made"
             )
+        sides = _sides()
+        if sides is not None and not (self.is_running() or self.is_closed() or sys.is_finalizing()):
+            sides.leave_green_blocks(self)
         self._close()
 
     def _close_without_thread(self, leave=False):

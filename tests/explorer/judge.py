@@ -160,7 +160,9 @@ class Judge(Standing):
         if wait.due:
             late = set(outcomes) if wait.late else set()
             return {("raised", name) for name in wait.due} | {each for each in late if each[0] == "raised"}
-        late = {("raised", CANCEL)} if wait.late else set()
+        # A green thread that is to be killed may end by itself before.
+        missed = wait.cancelled and wait.kind in FOR_GREEN
+        late = {("raised", CANCEL)} if wait.late or missed else set()
         if wait.kind == "group":
             return self.outcomes_of_group(wait, outcomes)
         if wait.kind == "gather":
@@ -174,7 +176,7 @@ class Judge(Standing):
         if wait.kind == "run" or any(style == "timeout" for style, _ in wait.pending):
             return {("raised", name)}
         if outcome not in (("raised", CANCEL), ("raised", EXIT)):
-            return {outcome}
+            return {outcome, ("raised", name)} if wait.late else {outcome}
         # Whether the second came in time is for the green thread to know.
         names = [name for _, name in wait.pending] if wait.kind == "future_to_greenlet" else [name]
         return {("raised", each) for each in names}

@@ -190,9 +190,11 @@ class Standing:
     def hit_child(self, child):
         if child in self.ends:
             return
-        if self.nodes[child].world == "green":
+        if self.nodes[child].world == "green" and child in self.lives:
             # Killed in the next turn.
             self.asked[child] = 0
+        elif self.nodes[child].world == "green":
+            self.unborn[child] = EXIT
         elif child in self.lives:
             self.hit(self.lives[child].unit, CANCEL, "cancel")
         else:

@@ -21,19 +21,22 @@
 //!
 //! While ending there is at most one interrupt, the latest; the one it replaces is handed back. Its first timeout makes
 //! the ending *timed out*, and a later kill does not undo that: whoever waits within a time limit never sees a late
-//! value, and whoever kills last says with which error.
+//! value, and whoever kills last says with which error. A kill is *missed* where the source had ended before it was
+//! asked, though the crossing has yet to be told: what it ended with is then no answer to the kill.
 //!
 //! | event | ending | action | then |
 //! |---|---|---|---|
 //! | kill with E | any | `EndSource` | ending as before, with E (abandoned: killed, with E) |
 //! | timeout with E | any | `EndSource` | ending, timed out, with E |
 //! | awaiters come and leave | any | none | ending as before |
+//! | kill missed | with E | none | ending, missed, with E |
 //! | source ends: value V | killed with E | wakes | settled: `Value(V)`; E is handed back |
 //! | source ends: error Y | killed with E | wakes | settled: `Error` Y with context E |
 //! | source ends: cancelled | killed with E | wakes | settled: `Interrupted(E)` |
 //! | source ends: value V | timed out with E | wakes | settled: `Interrupted(E)`; V is handed back |
 //! | source ends: error Y | timed out with E | wakes | settled: `Interrupted(E)`; Y is handed back, E's context |
 //! | source ends: cancelled | timed out with E | wakes | settled: `Interrupted(E)` |
+//! | source ends: any | missed, with E | as timed out | as timed out |
 //! | source ends: any | abandoned | wakes | settled as from pending |
 //!
 //! Once settled, nothing changes the outcome, and late payloads are handed back. A source left alone (not `end_source`)
@@ -113,6 +116,7 @@ enum Phase<V, E> {
     Ending {
         interrupt: Option<E>,
         timed_out: bool,
+        missed: bool,
     },
     /// No outcome: it has been taken.
     Settled(Option<Outcome<V, E>>),
@@ -171,6 +175,7 @@ impl<V, E> Crossing<V, E> {
                 self.phase = Phase::Ending {
                     interrupt: None,
                     timed_out: false,
+                    missed: false,
                 };
             } else {
                 self.source = Source::Unwanted;
@@ -198,6 +203,7 @@ impl<V, E> Crossing<V, E> {
             Phase::Ending {
                 interrupt,
                 timed_out,
+                ..
             } => {
                 self.ends += 1;
                 *timed_out |= timeout;
@@ -208,6 +214,7 @@ impl<V, E> Crossing<V, E> {
                 self.phase = Phase::Ending {
                     interrupt: Some(error),
                     timed_out: timeout,
+                    missed: false,
                 };
                 Ok(None)
             }
@@ -218,6 +225,20 @@ impl<V, E> Crossing<V, E> {
                 self.phase = Phase::Settled(Some(Outcome::Interrupted(error)));
                 Ok(None)
             }
+        }
+    }
+
+    /// The source had ended, unknown to the crossing, before it could be asked to end: it has not answered the interrupt.
+    ///
+    /// Changes nothing unless there is an interrupt that waits for the source's end.
+    pub fn handle_missed(&mut self) {
+        if let Phase::Ending {
+            interrupt: Some(_),
+            missed,
+            ..
+        } = &mut self.phase
+        {
+            *missed = true;
         }
     }
 
@@ -254,6 +275,7 @@ impl<V, E> Crossing<V, E> {
             Phase::Ending {
                 interrupt: Some(interrupt),
                 timed_out: false,
+                missed: false,
             } => match ended {
                 Ended::Value(value) => {
                     (Outcome::Value(value), Some(Leftover::Interrupt(interrupt)))
@@ -269,7 +291,7 @@ impl<V, E> Crossing<V, E> {
             },
             Phase::Ending {
                 interrupt: Some(interrupt),
-                timed_out: true,
+                ..
             } => (
                 Outcome::Interrupted(interrupt),
                 match ended {

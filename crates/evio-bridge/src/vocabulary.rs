@@ -28,7 +28,8 @@ impl Default for Policy {
 /// An error sent at the awaiting side, for all who await.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interrupt<E> {
-    /// The source is asked to end, and what it makes of that counts: a value is delivered all the same.
+    /// The source is asked to end, and what it makes of that counts: a value is delivered all the same, unless the
+    /// source [had ended before](crate::Crossing::handle_missed).
     Kill(E),
     /// The source is asked to end, and whatever it makes of that, the awaiters see the interrupt.
     Timeout(E),
@@ -117,9 +118,9 @@ pub enum Reason {
 /// The payload that the outcome had no room for when the source ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Leftover<V, E> {
-    /// The source's value: a timeout won, or the crossing had settled without the source.
+    /// The source's value: a timeout or a missed kill won, or the crossing had settled without the source.
     Value(V),
-    /// The source's error: a timeout won, and this is its context; or the crossing had settled without the source.
+    /// The source's error: a timeout or a missed kill won, and this is its context; or the crossing had settled without the source.
     Error(E),
     /// The kill that the source's value won over.
     Interrupt(E),

@@ -17,6 +17,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => any::<u8>().prop_map(Op::Leave),
         2 => Just(Op::Kill),
         2 => Just(Op::Timeout),
+        1 => Just(Op::Missed),
         1 => Just(Op::EndValue),
         1 => Just(Op::EndError),
         1 => Just(Op::EndCancelled),
@@ -49,6 +50,7 @@ fn every_short_history_agrees_with_the_model() {
         Op::Leave(0),
         Op::Kill,
         Op::Timeout,
+        Op::Missed,
         Op::EndValue,
         Op::EndError,
         Op::EndCancelled,
@@ -79,5 +81,5 @@ fn every_operation_can_be_decoded() {
         .flat_map(|byte| model::decode(&[byte]))
         .map(|op| std::mem::discriminant(&op))
         .collect();
-    assert_eq!(kinds.len(), 12);
+    assert_eq!(kinds.len(), 13);
 }

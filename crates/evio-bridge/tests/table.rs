@@ -12,6 +12,7 @@ enum Event {
     Leave(usize),
     Kill(&'static str),
     Timeout(&'static str),
+    Missed,
     Value(&'static str),
     Error(&'static str),
     Cancelled,
@@ -117,6 +118,32 @@ const ROWS: &[Row] = &[
             error: "Y",
             context: Some("K"),
         }),
+    },
+    Row {
+        promise: "a kill that comes after the source's end is seen, be there a value",
+        policy: ALL,
+        events: &[
+            Event::Started,
+            Event::Await,
+            Event::Kill("K"),
+            Event::Missed,
+            Event::Value("v"),
+        ],
+        told: &[Told::EndSource, Told::Back("v"), Told::Wake(0)],
+        outcome: Some(Outcome::Interrupted("K")),
+    },
+    Row {
+        promise: "... be there an error",
+        policy: ALL,
+        events: &[
+            Event::Started,
+            Event::Await,
+            Event::Kill("K"),
+            Event::Missed,
+            Event::Error("Y"),
+        ],
+        told: &[Told::EndSource, Told::Back("Y"), Told::Wake(0)],
+        outcome: Some(Outcome::Interrupted("K")),
     },
     Row {
         promise: "a kill before the first step: the source never runs, the wait ends at once",
@@ -352,6 +379,7 @@ fn play(row: &Row) -> (Vec<Told>, Option<Outcome<&'static str, &'static str>>) {
             }
             Event::Value(value) => told.extend(end(&mut crossing, Ended::Value(value))),
             Event::Error(error) => told.extend(end(&mut crossing, Ended::Error(error))),
+            Event::Missed => crossing.handle_missed(),
             Event::Cancelled => told.extend(end(&mut crossing, Ended::Cancelled)),
         }
         if let (0, Event::Started) = (index, event) {

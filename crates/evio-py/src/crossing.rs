@@ -60,6 +60,8 @@ pub(crate) struct Crossing {
     awaiters: GilCell<VecDeque<(AwaiterId, Wake)>>,
     cancellation: GilCell<Option<Object>>,
     begun: Flag,
+    /// Kills of the source that have yet to strike.
+    kills: GilCell<usize>,
 }
 
 /// Names one who awaits a crossing.
@@ -84,6 +86,7 @@ impl Crossing {
             awaiters: GilCell::new(VecDeque::new()),
             cancellation: GilCell::new(None),
             begun: Flag::new(false),
+            kills: GilCell::new(0),
         }
     }
 
@@ -200,7 +203,13 @@ impl Crossing {
     }
 
     fn settled(&self, py: Python<'_>, ended: Ended<Object, Object>) -> PyResult<()> {
-        let leftover = self.machine.with(py, |machine| machine.handle_ended(ended));
+        let missed = self.kills.with(py, |kills| *kills > 0);
+        let leftover = self.machine.with(py, |machine| {
+            if missed {
+                machine.handle_missed();
+            }
+            machine.handle_ended(ended)
+        });
         drop(leftover);
         let acted = self.act(py);
         self.part_from_source(py);
@@ -313,6 +322,18 @@ impl Crossing {
         Ok(may)
     }
 
+    /// The source is about to be killed, as the crossing asked; if it ends before that strikes, the kill is seen
+    /// instead of how it ended.
+    pub(crate) fn kill_is_due(&self, py: Python<'_>) {
+        self.kills.with(py, |kills| *kills += 1);
+    }
+
+    /// A kill that was due strikes.
+    fn kill_strikes(&self, py: Python<'_>) {
+        self.kills
+            .with(py, |kills| *kills = kills.saturating_sub(1));
+    }
+
     /// Somebody waits: `wake` is called once, when there is an outcome.
     fn add_awaiter(&self, py: Python<'_>, wake: Object) -> PyResult<Awaiter> {
         let id = self.awaited_by(py, Wake::Call(wake))?;
@@ -352,7 +373,7 @@ impl Crossing {
     }
 
     /// The future behind it has ended.
-    fn settle(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(crate) fn settle(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = future.py();
         match future.call_method0(intern!(py, "exception")) {
             Ok(exception) if exception.is_none() => {

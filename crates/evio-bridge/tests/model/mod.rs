@@ -26,6 +26,7 @@ pub(crate) enum Op {
     Leave(u8),
     Kill,
     Timeout,
+    Missed,
     EndValue,
     EndError,
     EndCancelled,
@@ -41,9 +42,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Vec<Op> {
     let mut bytes = bytes.iter().copied();
     let mut ops = Vec::new();
     while let Some(byte) = bytes.next() {
-        ops.push(match byte % 12 {
+        ops.push(match byte % 13 {
             0 => {
-                let flags = byte / 12;
+                let flags = byte / 13;
                 Op::New {
                     autostart: flags & 1 == 0,
                     end_source: flags & 2 == 0,
@@ -60,6 +61,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Vec<Op> {
             8 => Op::EndCancelled,
             9 => Op::Poll,
             10 => Op::Drain,
+            11 => Op::Missed,
             _ => Op::TakeOutcome,
         });
     }
@@ -108,6 +110,7 @@ enum Event {
     Left(usize),
     Killed(u32),
     TimedOut(u32),
+    Missed,
     Value(u32),
     Error(u32),
     Cancelled,
@@ -193,6 +196,13 @@ impl Model {
             .any(|event| matches!(event, Event::TimedOut(_)))
     }
 
+    /// Whether what the source ends with is no answer to the interrupt that waits for its end.
+    fn unanswered(&self, before: usize) -> bool {
+        let missed =
+            (0..before).any(|at| self.history[at] == Event::Missed && self.interrupt(at).is_some());
+        missed || self.timed_out(before)
+    }
+
     fn outcome(&self) -> Option<Seen> {
         let at = self.settled_at()?;
         let asked = self.history[..at]
@@ -201,8 +211,8 @@ impl Model {
         let interrupt = self.interrupt(at);
         Some(match self.history[at] {
             Event::Killed(number) | Event::TimedOut(number) => Seen::Interrupted(number),
-            _ if self.timed_out(at) => {
-                Seen::Interrupted(interrupt.expect("a timeout is an interrupt"))
+            _ if self.unanswered(at) => {
+                Seen::Interrupted(interrupt.expect("there is an interrupt"))
             }
             Event::Value(number) => Seen::Value(number),
             Event::Error(number) => Seen::Error(number, interrupt),
@@ -212,7 +222,9 @@ impl Model {
                 None => Seen::Cancelled,
             },
             Event::Left(_) => Seen::Cancelled,
-            Event::Started | Event::Came(_) => unreachable!("neither settles anything"),
+            Event::Started | Event::Came(_) | Event::Missed => {
+                unreachable!("neither settles anything")
+            }
         })
     }
 
@@ -230,7 +242,7 @@ impl Model {
         let before = self.interrupt(last);
         match self.settled_at() {
             Some(at) if at < last => brought,
-            Some(_) if self.timed_out(last) => brought,
+            Some(_) if self.unanswered(last) => brought,
             Some(_) if matches!(self.history[last], Event::Value(_)) => before,
             Some(_) => None,
             None => before.filter(|_| self.history[last].interrupt().is_some()),
@@ -418,6 +430,10 @@ impl Test {
             Op::Timeout => {
                 let number = self.payload();
                 self.interrupt(Event::TimedOut(number), Interrupt::Timeout(Error(number)));
+            }
+            Op::Missed => {
+                self.model.history.push(Event::Missed);
+                self.crossing.handle_missed();
             }
             Op::EndValue => {
                 let number = self.payload();

@@ -14,6 +14,7 @@ use pyo3::types::{PyTuple, PyType};
 
 use super::LoopCore;
 use crate::cell::{GilCell, intern};
+use crate::context;
 use crate::fast::waker::Wakes;
 use crate::handle::{Args, Handle};
 
@@ -198,6 +199,10 @@ impl LoopCore {
         args: Args,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Handle>> {
+        if slf.get().closed.get() && Python::attach(|_| Self::wakes_without_turns(callback, &args))?
+        {
+            return Handle::create_queued(slf, callback, args, context, false);
+        }
         if slf.get().closed.get() || slf.get().debug() {
             if let Err(error) = Self::check_call(slf, callback) {
                 args.release(slf.py());
@@ -214,6 +219,20 @@ impl LoopCore {
         }
         Self::push(slf, handle.clone())?;
         Ok(handle)
+    }
+
+    /// Whether a callback for which a closed loop has no turn is done already, as it wakes green code
+    /// that waits for a task which has gone on without the loop.
+    #[cold]
+    fn wakes_without_turns(callback: &Bound<'_, PyAny>, args: &Args) -> PyResult<bool> {
+        if let Some(wakes) = Wakes::of(callback, args) {
+            return wakes.wake().map(|()| true);
+        }
+        let name = intern!(callback.py(), "_wakes_without_turns");
+        if context::attribute(&callback.get_type(), name)?.is_none() {
+            return Ok(false);
+        }
+        callback.call0().map(|_| true)
     }
 
     #[cold]

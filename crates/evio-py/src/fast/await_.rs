@@ -4,6 +4,7 @@
 //! What is rarer is left to `_await.py`: other hubs and loops, other awaitables, and whatever is thrown
 //! at who waits.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::waker::Waker;
@@ -268,7 +269,15 @@ fn to_drive<'py>(
         return Ok(Some(awaitable.clone()));
     }
     match context::attribute(&awaitable.get_type(), intern!(py, "__await__"))? {
-        Some(iterate) => iterate.call1((awaitable,)).map(Some),
+        Some(iterate) => {
+            let iterator = iterate.call1((awaitable,))?;
+            if context::attribute(&iterator.get_type(), intern!(py, "__next__"))?.is_none() {
+                let class = iterator.get_type().name()?;
+                let message = format!("__await__() returned non-iterator of type '{class}'");
+                return Err(PyTypeError::new_err(message));
+            }
+            Ok(Some(iterator))
+        }
         None => Ok(None),
     }
 }

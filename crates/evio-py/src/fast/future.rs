@@ -165,6 +165,11 @@ pub(crate) fn cancel(green: &Bound<'_, PyAny>) -> PyResult<()> {
     let future = green.getattr(intern!(py, "future"))?;
     match future.call_method0(intern!(py, "cancel")) {
         Err(_) if has_closed_loop(&future)? => crossing_of(green)?.get().cancelled(py, None),
+        Ok(taken) if !taken.is_truthy()? && task::is_done(&future)? => {
+            // It never strikes.
+            crossing_of(green)?.get().kill_is_due(py);
+            Ok(())
+        }
         outcome => outcome.map(drop),
     }
 }

@@ -84,6 +84,14 @@ impl<'py> Wakes<'py> {
         }
     }
 
+    /// Wakes who waits.
+    pub(crate) fn wake(&self) -> PyResult<()> {
+        match self {
+            Self::Greenlet(waker) => Waker::wake(waker),
+            Self::Awaiters(crossing, future) => crossing.get().settle(future),
+        }
+    }
+
     /// Whether it is done already: who waits goes on in this turn where that overtakes no other callback.
     pub(crate) fn wakes_at_once(&self, core: &Bound<'_, LoopCore>) -> PyResult<bool> {
         let later = |engine: &mut Engine<Job>| engine.has_later_callbacks();

@@ -1,10 +1,12 @@
 //! Tasks that a step is sent to start, while who sent it waits.
 
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::{Step, put_away};
+use crate::cell::intern;
 use crate::core::LoopCore;
 use crate::fast::waker::Waker;
 use crate::greenlet::Greenlet;
@@ -157,9 +159,21 @@ impl Step {
             task if caller.is_some() => {
                 drop(this.started.replace(py, Some(task.map(Bound::unbind))));
             }
+            Err(error) if error.is_instance_of::<PyException>(py) => report(core, error)?,
             Err(error) => return Err(error),
             Ok(_) => {}
         }
         Ok(caller)
     }
+}
+
+/// Tells the loop's exception handler of a task that could not be started, or not go on, when nobody waits any more.
+#[cold]
+fn report(core: &Bound<'_, LoopCore>, error: PyErr) -> PyResult<()> {
+    let py = core.py();
+    let context = PyDict::new(py);
+    context.set_item("message", "Exception in the first step of a task")?;
+    context.set_item("exception", error.into_value(py))?;
+    core.call_method1(intern!(py, "call_exception_handler"), (context,))
+        .map(drop)
 }
