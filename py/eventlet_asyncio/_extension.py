@@ -1,5 +1,6 @@
 """Says which wheel is missing, or that the interpreter is not the one that the extension module is for."""
 
+import importlib
 import importlib.util
 import sys
 import sysconfig
@@ -18,15 +19,19 @@ if importlib.util.find_spec("eventlet_asyncio._evio") is None:
         name="eventlet_asyncio._evio",
     )
 
+
+def _refuse_sub_interpreters():
+    try:
+        interpreters = importlib.import_module("_xxsubinterpreters")
+    except ImportError:
+        return
+    if interpreters.get_current() != interpreters.get_main():
+        raise ImportError(
+            "eventlet_asyncio does not support sub-interpreters",
+            name="eventlet_asyncio._evio",
+        )
+
+
 if sys.version_info < (3, 12):
     # Later ones ask the module itself whether it supports them, before they run it.
-    try:
-        import _xxsubinterpreters
-    except ImportError:
-        pass
-    else:
-        if _xxsubinterpreters.get_current() != _xxsubinterpreters.get_main():
-            raise ImportError(
-                "eventlet_asyncio does not support sub-interpreters",
-                name="eventlet_asyncio._evio",
-            )
+    _refuse_sub_interpreters()
