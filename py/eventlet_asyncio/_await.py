@@ -9,6 +9,7 @@ import contextvars
 import functools
 import inspect
 import sys
+from collections.abc import Iterator
 
 import greenlet
 from eventlet import hubs
@@ -48,7 +49,12 @@ def await_otherwise(awaitable):
         raise RuntimeError(_NO_TASK_OF_OURS.format(loop=loop))
     if asyncio.current_task(loop) is None:
         return _await_as_task(awaitable, loop)
-    iterator = awaitable if inspect.iscoroutine(awaitable) else awaitable.__await__()
+    if inspect.iscoroutine(awaitable):
+        return _drive(awaitable)
+    iterator = awaitable.__await__()
+    if not isinstance(iterator, Iterator):
+        kind = type(iterator).__name__
+        raise TypeError(f"__await__() returned non-iterator of type '{kind}'")
     return _drive(iterator)
 
 
