@@ -35,13 +35,15 @@ class Scheduled:
     def __get__(self, loop, owner=None):
         if loop is None:
             return self
-        timers = vars(loop)["_scheduled"]
+        timers = loop._timers_of_asyncio
         if not timers and not loop.is_closed():
             _evio.LoopCore.call_soon_threadsafe(loop, _take, loop, timers)
         return timers
 
     def __set__(self, loop, timers):
-        vars(loop)["_scheduled"] = timers
+        # Under its own name it would have to be put into the dictionary of the loop, which then is one: that makes all
+        # methods of the loop slower to find.
+        loop._timers_of_asyncio = timers
 
 
 def _take(loop, timers):
