@@ -54,6 +54,7 @@ def settle_malloc(fresh):
         with contextlib.suppress(AttributeError):
             ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 128 * 1024)
     else:
+        # Made and freed at once, which raises glibc's threshold.
         bytearray(2**20)
 
 

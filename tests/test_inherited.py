@@ -59,10 +59,11 @@ def test_it_is_called_in_its_context(loop, schedule):
 def test_it_is_not_called_if_it_is_cancelled(loop, schedule):
     seen = []
     handle = schedule(loop, seen.append, 1)
-    if handle is not None:
-        handle.cancel()
-        run(loop)
-        assert seen == []
+    if handle is None:
+        pytest.skip("_add_callback() gives nothing that could be cancelled")
+    handle.cancel()
+    run(loop)
+    assert seen == []
 
 
 def test_what_it_raises_is_reported(loop, schedule):

@@ -1,4 +1,4 @@
-"""What comes for green code in the turn in which its await_() has its result already: nothing is lost of either."""
+"""What strikes green code in the turn in which its await_() has its result already: what is lost, and what is not."""
 
 import asyncio
 import time

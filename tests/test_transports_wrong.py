@@ -176,7 +176,6 @@ ALL = {
     "buffer limits": call("get_write_buffer_limits"),
     "protocol of none": calls(call("set_protocol", None), call("get_protocol")),
     "protocol missing": call("set_protocol"),
-    "no such method": call("nothing"),
 }
 READING = {
     "pause twice": calls(call("pause_reading"), call("pause_reading")),

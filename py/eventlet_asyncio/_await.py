@@ -81,7 +81,10 @@ def _wait_for_task(awaitable, loop):
 
 def wait_for_interrupted(future, exception):
     """Goes on for await_() when something was thrown at who waits."""
-    if _comes_first(future, exception):
+    if _had_its_result(future):
+        # Asked for here, so that nobody says that it never was.
+        future.exception()
+        _strike_later(exception)
         return future.result()
     crossing = _interrupted_crossing(future)
     interrupt(crossing, exception)
@@ -97,31 +100,32 @@ def _wait_until_done(future, crossing=None):
                 wakeup.wait()
             except BaseException as exception:
                 if crossing is None:
-                    if _comes_first(future, exception):
+                    if _had_its_result(future):
+                        future.exception()
+                        _strike_later(exception)
                         break
                     crossing = _interrupted_crossing(future)
                 interrupt(crossing, exception)
     return crossing
 
 
-def _comes_first(future, exception):
-    """Whether the future had its result in the same turn, before what was thrown could have it cancelled.
+def _had_its_result(future):
+    """Whether the future was done before what was thrown at who waits could have it cancelled."""
+    return future.done() and not future.cancelled()
 
-    Then who waits gets the result, which may be a lock, and is struck where he next blocks greenly: as
-    in eventlet, where the wake came first. Of other exceptions than Timeouts and kills nobody knows
-    whether they are a Timeout's, which may be over by then: they are raised now.
+
+def _strike_later(exception):
+    """Has what was thrown strike where green code blocks next, as in eventlet where the wake came first.
+
+    So it gets the result that is there, which may be a lock. Of other exceptions than Timeouts and kills
+    nobody knows whether they are a Timeout's, which may be over by then: they are raised now.
     """
-    if not future.done() or future.cancelled():
-        return False
     if not isinstance(exception, (Timeout, greenlet.GreenletExit)):
-        # Which is so retrieved.
-        future.exception()
         raise exception
     timer = hubs.get_hub().schedule_call_global(0, _strike_again, greenlet.getcurrent(), exception)
     if isinstance(exception, Timeout):
         # By which it is cancelled where it ends.
         exception.timer = timer
-    return True
 
 
 def _strike_again(green, exception):

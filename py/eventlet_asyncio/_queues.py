@@ -1,7 +1,8 @@
 """eventlet's queues, for green threads of several OS threads: `_primitives.py` says by which rules.
 
 An item that is given to one who waits is his when his wait returns. Where something is raised there
-instead, as a cancel that came in the same turn, the item goes back to where it was.
+instead, as a cancel that came in the same turn, the item goes back: in eventlet's own kinds to where it
+was, in a program's by `_put()`.
 """
 
 import heapq
@@ -101,7 +102,7 @@ def put(self, item, block=True, timeout=None):
 
 def _wait_for_room(self, item, block, seconds):
     hub = _evio.hub_to_wait_in()
-    _note_home(self, hub)
+    _note_mark(self, hub)
     waiter = ItemWaiter(item, block)
     waiter.greenlet = getcurrent()
     timer = None if seconds is None else Timeout(seconds, Full)
@@ -165,7 +166,7 @@ def get(self, block=True, timeout=None):
 
 def _wait_for_item(self, seconds):
     hub = _evio.hub_to_wait_in()
-    _note_home(self, hub)
+    _note_mark(self, hub)
     waiter = ItemWaiter(_NONE, True)
     waiter.greenlet = getcurrent()
     timer = None if seconds is None else Timeout(seconds, Empty)
@@ -216,26 +217,26 @@ def _own(waiters):
     return [waiter for waiter in waiters.copy() if waiter and _evio.is_here(waiter.greenlet)]
 
 
-class _Home:
+class _Mark:
     """Stands for a hub in the queues for which somebody waits in it, and keeps no hub alive."""
 
 
-def _home(hub):
+def _mark(hub):
     try:
-        return hub._eventlet_asyncio_home
+        return hub._eventlet_asyncio_mark
     except AttributeError:
-        return vars(hub).setdefault("_eventlet_asyncio_home", _Home())
+        return vars(hub).setdefault("_eventlet_asyncio_mark", _Mark())
 
 
-def _note_home(self, hub):
+def _note_mark(self, hub):
     """Note whether all who ever waited for a queue did so in the same hub: None when not."""
-    home = _home(hub)
-    if vars(self).setdefault("_eventlet_asyncio_home", home) is not home:
-        self._eventlet_asyncio_home = None
+    mark = _mark(hub)
+    if vars(self).setdefault("_eventlet_asyncio_mark", mark) is not mark:
+        self._eventlet_asyncio_mark = None
 
 
-def _home_of(self):
-    return getattr(self, "_eventlet_asyncio_home", None)
+def _mark_of(self):
+    return getattr(self, "_eventlet_asyncio_mark", None)
 
 
 @_replaces("eventlet.queue:LightQueue", "_schedule_unlock")
@@ -245,11 +246,11 @@ def schedule_unlock(self):
     if hub is None:
         self._unlock()
         return
-    home = _home(hub)
-    if self._event_unlock is not home:
-        self._event_unlock = home
+    mark = _mark(hub)
+    if self._event_unlock is not mark:
+        self._event_unlock = mark
         hub.schedule_call_global(0, self._unlock)
-    if _home_of(self) is not home:
+    if _mark_of(self) is not mark:
         # Who waits in another thread need not wait for this one's turn.
         while True:
             waiter = _evio.any_of(self.getters) or _evio.any_of(self.putters)
@@ -364,7 +365,7 @@ def unlock(self, first=None):
     """Wake those for whom there is something, that one first; those of other threads by their hubs."""
     hub = _evio.hub_of_thread()
     try:
-        if hub is None or not _unlock_one_by_one(self, _home(hub)):
+        if hub is None or not _unlock_one_by_one(self, _mark(hub)):
             _unlock_all(self, first)
     finally:
         self._event_unlock = None
@@ -382,12 +383,12 @@ def _pop_own(waiters):
     return None
 
 
-def _unlock_one_by_one(self, home):
+def _unlock_one_by_one(self, mark):
     """Wake those who wait in this thread, as eventlet does, unless some wait in another.
 
-    Others may come at any time, but note their home before they register.
+    Others may come at any time, but note their mark before they register.
     """
-    while _home_of(self) is home:
+    while _mark_of(self) is mark:
         if self.getters and self.qsize():
             _give_item(self, _pop_own(self.getters))
         elif self.getters and self.putters:

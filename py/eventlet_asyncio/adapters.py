@@ -80,7 +80,7 @@ class _Holder:
         self._manager = manager
         self._green = greenlet.getcurrent()
         self._inside = False
-        self._is_cancelled_late = False
+        self._was_cancelled_late = False
 
     def enter(self):
         loop = _sides.home_loop()
@@ -122,18 +122,18 @@ class _Holder:
                 if exception is not None:
                     raise exception
         except BaseException as raised:
-            await self._is_cancelled()
+            await self._take_late_cancel()
             if raised is exception:
                 # The with statement of the block goes on to raise it.
                 return False
             raise
-        if await self._is_cancelled():
+        if await self._take_late_cancel():
             raise asyncio.CancelledError
         return exception is not None
 
-    async def _is_cancelled(self):
-        """Whether the cancel that came too late for the block still stands; else it is taken from the task."""
-        if self._is_cancelled_late:
+    async def _take_late_cancel(self):
+        """Takes the cancel that came too late for the block from the task; whether it still stands."""
+        if self._was_cancelled_late:
             try:
                 await asyncio.sleep(0)
             except asyncio.CancelledError:
@@ -148,7 +148,7 @@ class _Holder:
             except asyncio.CancelledError as cancelled:
                 if self._left.done():
                     # Too late for the block: it strikes where the manager, leaving, awaits next.
-                    self._is_cancelled_late = True
+                    self._was_cancelled_late = True
                     _steps.cancel_again(asyncio.current_task(), cancelled)
                     return self._left.result()
                 if not self._inside:

@@ -17,7 +17,7 @@ class async_iter(Iterator[_T_co], Generic[_T_co]):
     """An iterator over what an async iterable gives: `for item in async_iter(items()):` in green code.
 
     Each item is waited for as by `await_()`. As with `async for`, an async generator that is left
-    before its end is not closed by that.
+    before its end is not closed by that; its loop does so once it is collected.
 
     Raises TypeError for what is no async iterable.
     """
@@ -65,7 +65,8 @@ class sync_context(Generic[_T_co]):
     """An async context manager around one that blocks greenly: `async with sync_context(lock):`.
 
     In a task of a loop of ours it is the task that enters, blocks and leaves, also where
-    `green_in_async()` or `no_green_block()` refuse that; elsewhere green threads do, one for each.
+    `green_in_async()` or `no_green_block()` refuse that; elsewhere green threads do, one for each. What was entered is left also where the task
+    is cancelled on its way in.
 
     Raises TypeError for what is no context manager.
     """

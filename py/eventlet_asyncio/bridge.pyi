@@ -150,7 +150,9 @@ def await_(awaitable: Awaitable[_T]) -> _T:
     In plain code that was called from a task of ours, the awaitable is driven in that same task, as
     if the task awaited it: current task, `asyncio.timeout()` and context are the task's. In a green
     thread it runs as a new task on its home loop, in the green thread's own context, so that context
-    variables which it sets stay set. Nobody but the caller waits.
+    variables which it sets stay set. Nobody but the caller waits. A Timeout, or a kill by GreenletExit,
+    that comes for a green thread when the result is there already strikes where it blocks next; other
+    exceptions are raised at once, and the result is lost.
 
     Raises what the awaitable raises; TypeError if it is not awaitable; RuntimeError in a task of a
     loop that is not ours, where it would stall that loop.

@@ -46,6 +46,8 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     def close(self) -> None:
         """Close the loop.
 
+        Tasks that block greenly on it in this thread are cancelled there, and end by the hub's turns.
+
         Raises RuntimeError if it is running, or if it is the loop of a hub: that one ends with
         its hub.
         """
@@ -54,6 +56,12 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         self, sig: int, callback: Callable[[Unpack[_Ts]], Any], *args: Unpack[_Ts]
     ) -> None:
         """Call back when a signal arrives, as `asyncio.loop.add_signal_handler`."""
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Call back no more, as `asyncio.loop.remove_signal_handler`; whether there was a handler.
+
+        Raises ValueError in other threads than the main one.
+        """
 
     def __del__(self, _warn: Any = None) -> None: ...
 

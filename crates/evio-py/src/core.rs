@@ -39,9 +39,9 @@ pub(crate) struct LoopCore {
     files: Files,
     thread: AtomicU64,
     /// Whether the class of the loop has a `call_at()` of its own, which `call_later()` then goes through.
-    own_call_at: bool,
-    /// Likewise what is told of cancelled timers.
-    own_cancelled: bool,
+    overrides_call_at: bool,
+    /// Whether it has a `_timer_handle_cancelled()` of its own, which is then called.
+    overrides_timer_cancelled: bool,
 }
 
 impl LoopCore {
@@ -84,7 +84,7 @@ impl LoopCore {
 
     /// Whether the class of the loop is told of cancelled timers.
     pub(crate) fn is_told_of_cancelled_timers(&self) -> bool {
-        self.own_cancelled
+        self.overrides_timer_cancelled
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -268,8 +268,8 @@ impl LoopCore {
             wakeup: GilCell::new(None),
             files: Files::new(),
             thread: AtomicU64::new(0),
-            own_call_at: is_own(intern!(py, "call_at"))?,
-            own_cancelled: is_own(intern!(py, "_timer_handle_cancelled"))?,
+            overrides_call_at: is_own(intern!(py, "call_at"))?,
+            overrides_timer_cancelled: is_own(intern!(py, "_timer_handle_cancelled"))?,
         })
     }
 
@@ -371,7 +371,7 @@ impl LoopCore {
         }
         let py = slf.py();
         let when = slf.call_method0(intern!(py, "time"))?.add(delay)?;
-        if !slf.get().own_call_at {
+        if !slf.get().overrides_call_at {
             return Self::call_at(slf, &when, callback, args, context).map(Bound::into_any);
         }
         let args = [when, callback.clone()].into_iter().chain(args.iter());

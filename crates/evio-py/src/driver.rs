@@ -22,7 +22,7 @@ use crate::greenlet::{self, Greenlet};
 use crate::host::{EventletHub, ForeignLoop, Interpreter};
 use crate::hub::HubCore;
 use crate::job::Job;
-use crate::step::{self, Left, Step};
+use crate::step::{self, LeftWaiting, Step};
 use crate::wakeup::{self, Heed};
 use crate::{clock, fiber};
 
@@ -44,7 +44,7 @@ pub(crate) struct Driver {
     /// Whom a carrier has switched to, until somebody else of the driver runs.
     next: GilCell<Option<Greenlet>>,
     failure: GilCell<Option<Py<PyBaseException>>>,
-    left: GilCell<Left>,
+    left: GilCell<LeftWaiting>,
 }
 
 impl Driver {
@@ -62,7 +62,7 @@ impl Driver {
                 idle: GilCell::new(Vec::new()),
                 next: GilCell::new(None),
                 failure: GilCell::new(None),
-                left: GilCell::new(Left::default()),
+                left: GilCell::new(LeftWaiting::default()),
             },
         )
     }

@@ -28,7 +28,7 @@ mod restore;
 mod run;
 mod turn;
 
-pub(crate) use errand::{Errand, Left};
+pub(crate) use errand::{Errand, LeftWaiting};
 pub(crate) use restore::{go_on, leave_for, restore_before_switch};
 pub(crate) use turn::any_parked as any_transport_parked;
 
@@ -96,9 +96,9 @@ struct Running {
 pub(crate) struct Step {
     driver: GilCell<Option<Py<Driver>>>,
     core: GilCell<Option<Py<LoopCore>>>,
-    /// Those of that loop, if the step has needed them.
+    /// The hooks of `core`, if the step has needed them.
     hooks: GilCell<Option<Hooks>>,
-    /// Those by which it starts tasks of that loop, likewise.
+    /// The keyword arguments by which it starts tasks of `core`, likewise.
     options: GilCell<Option<Py<PyDict>>>,
     greenlet: GilCell<Option<Greenlet>>,
     running: GilCell<Running>,

@@ -82,10 +82,10 @@ impl Poller {
 
     /// Puts a fresh, empty queue behind the same descriptor number.
     ///
-    /// The `Queue` stays: a `polling::Poller` that is dropped deregisters its
-    /// notifier, and a forked child may share the queue with its parent. What
-    /// that has registered for itself is lost with the old queue, and not
-    /// missed, because this crate brings its own wake source.
+    /// The `Queue` stays, and its number gets a new file: a forked child may
+    /// share the old one with its parent, from which a `polling::Poller` that
+    /// is dropped, elsewhere than on Linux, would deregister its notifier. That
+    /// is not missed, because this crate brings its own wake source.
     pub(crate) fn replace(&self) -> io::Result<()> {
         let fresh = Queue::new()?;
         #[cfg(target_os = "linux")]

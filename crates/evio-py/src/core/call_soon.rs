@@ -43,7 +43,7 @@ pub(crate) fn call_soon_method<'py>(class_: &Bound<'py, PyType>) -> PyResult<Bou
     if !class_.is_subclass_of::<LoopCore>()? {
         return Err(PyTypeError::new_err("a class of loops is needed"));
     }
-    PLAIN.store(class_.as_type_ptr(), Ordering::Relaxed);
+    OUR_EVENT_LOOP.store(class_.as_type_ptr(), Ordering::Relaxed);
     // SAFETY: both live as long as the program or the method; null comes with an exception set.
     unsafe {
         let method = ffi::PyDescr_NewMethod(class_.as_type_ptr(), CALL_SOON.0.get());
@@ -52,7 +52,7 @@ pub(crate) fn call_soon_method<'py>(class_: &Bound<'py, PyType>) -> PyResult<Bou
 }
 
 /// The class of loops for whose own objects asyncio's tasks call the method, and nobody's override.
-static PLAIN: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+static OUR_EVENT_LOOP: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
 /// The class of the callbacks that are steps of asyncio's own tasks, once there was one.
 static STEP: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
@@ -62,12 +62,12 @@ static STEP: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 fn is_asked_by_task(core: &Bound<'_, LoopCore>, callback: &Bound<'_, PyAny>) -> bool {
     let class = callback.get_type_ptr();
     let step = STEP.load(Ordering::Relaxed);
-    let is_step = class == step || step.is_null() && is_first_step(class);
-    is_step && core.get_type_ptr() == PLAIN.load(Ordering::Relaxed)
+    let is_step = class == step || step.is_null() && learn_step_class(class);
+    is_step && core.get_type_ptr() == OUR_EVENT_LOOP.load(Ordering::Relaxed)
 }
 
 #[cold]
-fn is_first_step(class: *mut ffi::PyTypeObject) -> bool {
+fn learn_step_class(class: *mut ffi::PyTypeObject) -> bool {
     // SAFETY: the class of a live object, which has a name.
     let name = unsafe { CStr::from_ptr((*class).tp_name) };
     let is_step = name.to_bytes().ends_with(b"TaskStepMethWrapper");
@@ -199,11 +199,19 @@ impl LoopCore {
         args: Args,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Handle>> {
-        if slf.get().closed.get() && Python::attach(|_| Self::wakes_without_turns(callback, &args))?
-        {
-            return Handle::create_queued(slf, callback, args, context, false);
+        let closed = slf.get().closed.get();
+        if closed {
+            // Which runs code that has to know of being attached.
+            match Python::attach(|_| Self::wake_without_turn(callback, &args)) {
+                Ok(true) => return Handle::create(slf, callback, args, context),
+                Ok(false) => {}
+                Err(error) => {
+                    args.release(slf.py());
+                    return Err(error);
+                }
+            }
         }
-        if slf.get().closed.get() || slf.get().debug() {
+        if closed || slf.get().debug() {
             if let Err(error) = Self::check_call(slf, callback) {
                 args.release(slf.py());
                 return Err(error);
@@ -221,10 +229,10 @@ impl LoopCore {
         Ok(handle)
     }
 
-    /// Whether a callback for which a closed loop has no turn is done already, as it wakes green code
-    /// that waits for a task which has gone on without the loop.
+    /// Calls a callback for which a closed loop has no turn, if it wakes green code that waits for a task
+    /// which has gone on without the loop; `false` if it is no such.
     #[cold]
-    fn wakes_without_turns(callback: &Bound<'_, PyAny>, args: &Args) -> PyResult<bool> {
+    fn wake_without_turn(callback: &Bound<'_, PyAny>, args: &Args) -> PyResult<bool> {
         if let Some(wakes) = Wakes::of(callback, args) {
             return wakes.wake().map(|()| true);
         }

@@ -6,7 +6,7 @@ use super::Driver;
 use crate::fast::waker::Waker;
 use crate::greenlet;
 use crate::hub::HubCore;
-use crate::step::{self, Errand, Left, Step};
+use crate::step::{self, Errand, LeftWaiting, Step};
 
 /// A carrier that is to start a task, before it is switched to.
 pub(crate) struct Sent<'py> {
@@ -33,7 +33,7 @@ pub(crate) fn send<'py>(
     let Some(carrier) = step.get().greenlet(py) else {
         return Ok(None);
     };
-    let place = driver.get().left.with(py, Left::reserve);
+    let place = driver.get().left.with(py, LeftWaiting::reserve);
     let errand = Errand {
         coroutine: coroutine.clone().unbind(),
         context: context.unbind(),

@@ -166,7 +166,7 @@ pub(crate) fn cancel(green: &Bound<'_, PyAny>) -> PyResult<()> {
     match future.call_method0(intern!(py, "cancel")) {
         Err(_) if has_closed_loop(&future)? => crossing_of(green)?.get().cancelled(py, None),
         Ok(taken) if !taken.is_truthy()? && task::is_done(&future)? => {
-            // It never strikes.
+            // The future is done, so no cancel reaches it: the kill stays due, and who awaits sees it.
             crossing_of(green)?.get().kill_is_due(py);
             Ok(())
         }

@@ -29,7 +29,7 @@ pub(crate) fn give(green: &Bound<'_, PyAny>) -> PyResult<()> {
         // What awaits there first may do so when the loop is ending already.
         homes(py)?.call_method1(intern!(py, "look_after"), (&home,))?;
     }
-    // Which a green thread that lives longer must not keep.
+    // Weakly, since a green thread may outlive its home.
     let home = match PyWeakrefReference::new(&home) {
         Ok(reference) => reference.into_any(),
         Err(_) => home,

@@ -17,18 +17,18 @@ use crate::task;
 pub(crate) struct Errand {
     pub(crate) coroutine: Py<PyAny>,
     pub(crate) context: Py<PyAny>,
-    /// Of who waits, among those who are left to wait.
+    /// The number in the driver's [`LeftWaiting`] under which the caller is noted if the step leaves it waiting.
     pub(crate) place: usize,
 }
 
-/// Those who had a task started and were left to wait for it: by a number that each has from before.
+/// Callers whose task has begun and is not done, by the number that each has reserved when it sent the step.
 #[derive(Default)]
-pub(crate) struct Left {
+pub(crate) struct LeftWaiting {
     places: Vec<Option<(Py<PyAny>, Py<Waker>)>>,
     free: Vec<usize>,
 }
 
-impl Left {
+impl LeftWaiting {
     pub(crate) fn reserve(&mut self) -> usize {
         self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
