@@ -76,8 +76,8 @@ def options_of(arguments):
     parser = argparse.ArgumentParser(prog="benches")
     parser.add_argument("rows", nargs="*", metavar="ROW", help="a suite or a row; all if none")
     parser.add_argument("--list", action="store_true", help="name all rows and end")
-    parser.add_argument("--quick", action="store_true", help="3 rounds of a tenth of the work")
-    parser.add_argument("--rounds", type=int, help="7, or 3 with --quick, and one to warm up")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work")
+    parser.add_argument("--rounds", type=int, help="7, and one to warm up")
     parser.add_argument(
         "--counts",
         action=argparse.BooleanOptionalAction,

@@ -69,7 +69,7 @@ class Suite:
     # Contenders that live in an environment that is not called as they are.
     environments: dict = dataclasses.field(default_factory=dict)
     # Rounds of the full run, and of the quick one.
-    rounds: tuple = (7, 3)
+    rounds: tuple = (7, 7)
 
     def contenders(self, row):
         others = self.peers if row.peers is None else row.peers

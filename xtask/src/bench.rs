@@ -72,6 +72,9 @@ pub(crate) fn run(workspace: &Workspace, python: &Python, wish: Wish<'_>) -> Res
     if wish.quick {
         bench.arg("--quick");
     }
+    if wish.write {
+        bench.arg("--counts");
+    }
     let json = workspace.made(&format!("bench-{}.json", python.version()));
     let json = wish.json.unwrap_or(&json);
     bench.arg("--json").arg(json);

@@ -144,7 +144,7 @@ struct BenchArgs {
     /// A suite, such as hub, or a row, such as hub.echo; all if none is named
     #[arg(value_name = "ROW")]
     rows: Vec<String>,
-    /// Fewer rounds of less work, for a rough look
+    /// A tenth of the work, for a rough look
     #[arg(long)]
     quick: bool,
     /// Measure on this CPython, such as 3.12 [default: the newest found]
