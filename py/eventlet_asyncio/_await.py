@@ -82,9 +82,7 @@ def _wait_for_task(awaitable, loop):
 def wait_for_interrupted(future, exception):
     """Goes on for await_() when something was thrown at who waits."""
     if _had_its_result(future):
-        # Asked for here, so that nobody says that it never was.
-        future.exception()
-        _strike_later(exception)
+        _strike_later(future, exception)
         return future.result()
     crossing = _interrupted_crossing(future)
     interrupt(crossing, exception)
@@ -101,8 +99,7 @@ def _wait_until_done(future, crossing=None):
             except BaseException as exception:
                 if crossing is None:
                     if _had_its_result(future):
-                        future.exception()
-                        _strike_later(exception)
+                        _strike_later(future, exception)
                         break
                     crossing = _interrupted_crossing(future)
                 interrupt(crossing, exception)
@@ -114,13 +111,15 @@ def _had_its_result(future):
     return future.done() and not future.cancelled()
 
 
-def _strike_later(exception):
+def _strike_later(future, exception):
     """Has what was thrown strike where green code blocks next, as in eventlet where the wake came first.
 
     So it gets the result that is there, which may be a lock. Of other exceptions than Timeouts and kills
     nobody knows whether they are a Timeout's, which may be over by then: they are raised now.
     """
     if not isinstance(exception, (Timeout, greenlet.GreenletExit)):
+        # What is lost was asked for, or somebody would say that it never was.
+        future.exception()
         raise exception
     timer = hubs.get_hub().schedule_call_global(0, _strike_again, greenlet.getcurrent(), exception)
     if isinstance(exception, Timeout):

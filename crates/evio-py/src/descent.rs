@@ -133,10 +133,8 @@ pub(crate) fn switch_carrier<'py>(
     match returns_to(carrier)? {
         Some(target) => greenlet::switch_with(&target, args, kwargs),
         None => {
-            if step::any_displaced() {
-                // A callback has left it by a switch that was no green block.
-                step::restore_before_switch(carrier)?;
-            }
+            // A callback may have left it by a switch that was no green block.
+            step::restore_before_switch(carrier)?;
             greenlet::switch_with(carrier, args, kwargs)
         }
     }

@@ -98,14 +98,6 @@ pub(crate) fn call<'py>(
     callback.call(args, kwargs)
 }
 
-/// Restores the identity of a greenlet that is about to be switched to, if it has to be.
-pub(crate) fn restore(target: &Bound<'_, PyAny>) -> PyResult<()> {
-    if step::any_displaced() {
-        step::restore_before_switch(target)?;
-    }
-    Ok(())
-}
-
 fn is_system(hub: &Bound<'_, HubCore>, error: &PyErr) -> PyResult<bool> {
     let py = hub.py();
     let kinds = hub.getattr(intern!(py, "SYSTEM_EXCEPTIONS"))?;

@@ -114,9 +114,7 @@ pub(crate) fn await_end(driver: &Bound<'_, Driver>, first: &Bound<'_, PyAny>) ->
             // Where the hub runs the loop, whoever blocks in it comes by here.
             _ => match driver.get().greenlet(py) {
                 Some(holder) => {
-                    if step::any_displaced() {
-                        step::restore_before_switch(holder.bind(py))?;
-                    }
+                    step::restore_before_switch(holder.bind(py))?;
                     drop(greenlet::switch(holder.bind(py))?);
                 }
                 None => return Ok(()),

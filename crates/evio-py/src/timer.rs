@@ -10,7 +10,7 @@ use crate::cell::{Flag, GilCell, intern};
 use crate::fiber;
 use crate::greenlet::{self, Greenlet};
 use crate::hub::HubCore;
-use crate::trace;
+use crate::{step, trace};
 
 /// What a timer does when it is due.
 pub(crate) enum Due {
@@ -57,7 +57,7 @@ impl Due {
             }
             Self::Throw { target, exception } => {
                 let target = target.into_bound(py);
-                fiber::restore(&target)?;
+                step::restore_before_switch(&target)?;
                 greenlet::throw(&target, exception.bind(py)).map(drop)
             }
         }

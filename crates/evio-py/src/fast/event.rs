@@ -9,7 +9,7 @@ use crate::cell::{Once, intern};
 use crate::greenlet::{self, Greenlet};
 use crate::hub::{self, HubCore};
 use crate::job::Job;
-use crate::{context, fiber, primitives, threads, trace};
+use crate::{context, primitives, step, threads, trace};
 
 /// The class, and its methods under our hub: `None` for one in whose place the program has its own.
 struct Own {
@@ -175,7 +175,7 @@ impl Delivery {
         if !primitives::waits_for(self.event.bind(py), &waiter)? {
             return Ok(());
         }
-        fiber::restore(&waiter)?;
+        step::restore_before_switch(&waiter)?;
         let (result, exception) = (self.result.bind(py), self.exception.bind(py));
         if exception.is_none() {
             let result = PyTuple::new(py, [result])?;

@@ -10,6 +10,9 @@ use crate::descent;
 /// `kill()` leaves the caller's step that way: what wakes it is a plain `greenlet.switch`.
 pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = target.py();
+    if !any_displaced() {
+        return Ok(());
+    }
     let Some(step) = descent::step_of(target)? else {
         return Ok(());
     };
@@ -45,8 +48,5 @@ pub(crate) fn go_on(current: &Bound<'_, PyAny>) -> PyResult<()> {
         }
         put_away(py)?;
     }
-    if any_displaced() {
-        restore_before_switch(current)?;
-    }
-    Ok(())
+    restore_before_switch(current)
 }
