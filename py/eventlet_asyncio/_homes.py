@@ -95,6 +95,9 @@ async def end_green_waits(loop):
 
     asyncio.run() has cancelled those that were there before; these came while the others cleaned up.
     """
+    if not (loop._parked_steps() or loop._has_hub() or hasattr(loop, "_eventlet_asyncio_ends")):
+        # Nobody is there who could wait: spared a look at all tasks of all loops.
+        return
     own = asyncio.current_task()
     while tasks := [task for task in asyncio.all_tasks(loop) if task is not own and _wakes_green_code(task)]:
         for task in tasks:
@@ -104,10 +107,10 @@ async def end_green_waits(loop):
 
 def leave_green_blocks(loop):
     """Cancels the tasks of a loop that is closed as they block greenly, which the hub goes on with."""
-    for task in asyncio.all_tasks(loop):
-        wait = getattr(task, "_fut_waiter", None)
-        if isinstance(wait, _evio.GreenWait) and _evio.is_here(wait.step.carrier):
-            task.cancel()
+    for step in loop._parked_steps():
+        wait = getattr(step.task, "_fut_waiter", None)
+        if isinstance(wait, _evio.GreenWait) and _evio.is_here(step.carrier):
+            step.task.cancel()
 
 
 def _wakes_green_code(task):

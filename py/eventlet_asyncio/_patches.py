@@ -362,9 +362,11 @@ class EventsOfRunners(Events):
     """asyncio.run() below a task of ours finds no loop running: the step steps aside for it."""
 
     def _get_running_loop(self):
+        loop = self._events._get_running_loop()
+        if loop is None:
+            return None
         from eventlet_asyncio import _sides
 
-        loop = self._events._get_running_loop()
         return None if _sides.can_step_aside(loop) else loop
 
 

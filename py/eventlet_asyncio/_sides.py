@@ -11,7 +11,6 @@ from eventlet.hubs import asyncio as asyncio_hub
 from eventlet.timeout import Timeout
 
 from eventlet_asyncio import _evio, _homes, _threads
-from eventlet_asyncio._homes import end_green_waits, leave_green_blocks
 from eventlet_asyncio.loop import choose_hub
 
 

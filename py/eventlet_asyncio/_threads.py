@@ -22,12 +22,15 @@ class ThreadEnd:
         self._thread = _stdlib.get_ident()
         self._end_hub = None
         self._loops = weakref.WeakSet()
+        self._mark = weakref.ref(self)
 
     @classmethod
     def _here(cls):
-        if not hasattr(cls._of_thread, "end"):
-            cls._of_thread.end = cls()
-        return cls._of_thread.end
+        try:
+            return cls._of_thread.end
+        except AttributeError:
+            end = cls._of_thread.end = cls()
+            return end
 
     @classmethod
     def call(cls, end_hub):
@@ -45,7 +48,10 @@ class ThreadEnd:
     @classmethod
     def close(cls, loop):
         """Have a loop closed that still runs when this thread ends, as in a green thread it may."""
-        cls._here()._loops.add(loop)
+        here = cls._here()
+        if loop._thread_end is not here._mark:
+            loop._thread_end = here._mark
+            here._loops.add(loop)
 
     def __del__(self, get_ident=_stdlib.get_ident, end_thread=_evio.end_thread):
         # In a forked child the thread is gone, and its end is told to the one that forked.

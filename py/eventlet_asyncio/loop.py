@@ -44,6 +44,9 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     #: The hub whose own loop this is: it ends with that hub and cannot be closed before.
     _owner = None
 
+    #: What closes it when the thread ends in which it ran last.
+    _thread_end = None
+
     _scheduled = _inherited.Scheduled()
 
     #: asyncio's own way to end a wait finds nothing to do: whatever adds work has done so.
@@ -89,10 +92,9 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             return self._run_in_hub()
         self._check_running()
         choose_hub()
-        if "eventlet.hubs" in sys.modules:
-            from eventlet_asyncio import _threads
-
-            _threads.ThreadEnd.close(self)
+        sides = _sides()
+        if sides is not None:
+            sides._threads.ThreadEnd.close(self)
         self._set_coroutine_origin_tracking(self._debug)
         try:
             self._run()
@@ -125,7 +127,7 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         """End the loop's asynchronous generators, and what green code waits for here; see asyncio's."""
         sides = _sides()
         if sides is not None and self._owner_hub() is None:
-            await sides.end_green_waits(self)
+            await sides._homes.end_green_waits(self)
         await super().shutdown_asyncgens()
 
     def close(self):
@@ -137,7 +139,7 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             )
         sides = _sides()
         if sides is not None and not (self.is_running() or self.is_closed() or sys.is_finalizing()):
-            sides.leave_green_blocks(self)
+            sides._homes.leave_green_blocks(self)
         self._close()
 
     def _close_without_thread(self, leave=False):
@@ -310,11 +312,15 @@ def choose_hub():
 
 def _sides():
     """The module of that name, in programs that have two sides."""
-    if "eventlet.hubs" not in sys.modules:
-        return None
-    from eventlet_asyncio import _sides
+    global _known_sides
+    if _known_sides is None and "eventlet.hubs" in sys.modules:
+        from eventlet_asyncio import _sides
 
-    return _sides
+        _known_sides = _sides
+    return _known_sides
+
+
+_known_sides = None
 
 
 def new_event_loop():
@@ -353,13 +359,13 @@ class _EventsOfOurs(_stdlib.Events):
 class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
     """Makes loops of ours, and keeps a current loop for each green thread as for each thread."""
 
-    def __init__(self):
-        super().__init__()
-        self._current = weakref.WeakKeyDictionary()
-
     def new_event_loop(self):
         """A new event loop of ours."""
         return EventLoop()
+
+    def _loop_of(self, greenlet):
+        policy, loop = getattr(greenlet, "_eventlet_asyncio_loop", (None, None))
+        return loop if policy is self else None
 
     def get_event_loop(self):
         """The loop set for this green thread, or its home loop; else as the default policy."""
@@ -367,7 +373,7 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
         if sides is None:
             return super().get_event_loop()
         greenlet = sides.green_thread()
-        loop = self._local._loop if greenlet is None else self._current.get(greenlet)
+        loop = self._local._loop if greenlet is None else self._loop_of(greenlet)
         if loop is None:
             loop = sides.green_home_loop()
         return super().get_event_loop() if loop is None else loop
@@ -378,10 +384,8 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
         greenlet = None if sides is None else sides.green_thread()
         if greenlet is None:
             super().set_event_loop(loop)
-        elif loop is None:
-            self._current.pop(greenlet, None)
         else:
-            self._current[greenlet] = loop
+            greenlet._eventlet_asyncio_loop = self, loop
 
 
 def install():

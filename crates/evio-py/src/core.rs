@@ -472,6 +472,11 @@ impl LoopCore {
         driver.is_some_and(|driver| driver.bind(py).get().hub(py).is_some())
     }
 
+    /// The steps of this loop that block greenly, or were left by a `kill()`.
+    fn _parked_steps(&self, py: Python<'_>) -> Vec<Py<Step>> {
+        self.parked(py)
+    }
+
     /// What drives the loop now, for its `repr`.
     fn _driven_by(&self, py: Python<'_>) -> String {
         match self.driver.get(py) {

@@ -16,7 +16,7 @@ use crate::driver::Driver;
 use crate::greenlet::Greenlet;
 use crate::hub::HubCore;
 use crate::identity::Identity;
-use crate::{errors, greenlet, hub, step, threads};
+use crate::{errors, fast, greenlet, hub, step, threads};
 
 /// The kernel, waited for with the interpreter's lock released.
 pub(crate) struct Interpreter<'py>(pub(crate) Python<'py>);
@@ -67,6 +67,9 @@ impl<'a, 'py> EventletHub<'a, 'py> {
     /// Waits like a green thread; the poller is to be looked at afterwards.
     pub(crate) fn park(&self, timeout: Option<Duration>) -> PyResult<()> {
         let py = self.hub.py();
+        if timeout == Some(Duration::ZERO) && self.hub.is_instance_of::<HubCore>() {
+            return fast::sleep::sleep(py, 0.0);
+        }
         let current = greenlet::current(py)?;
         let switch = current.getattr(intern!(py, "switch"))?;
         let listener = if timeout == Some(Duration::ZERO) {

@@ -75,9 +75,7 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
     core.get().set_driver(py, Some(driver.clone().unbind()));
     let hub = hub::of_thread(py)?;
     if let Some(hub) = &hub {
-        // The number may be one on whose former descriptor somebody still listens.
-        let fd = core.get().open_engine(py, |engine| engine.raw_fd())?;
-        hub.call_method1(intern!(py, "mark_as_reopened"), (fd,))?;
+        tell_of_engine(hub, core)?;
     }
     let registered = hub.is_none() && outermost(py).is_none();
     if registered {
@@ -94,6 +92,20 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
         wakeup::release(py)?;
     }
     outcome
+}
+
+/// Tells a hub of the descriptor by which it will wait for an engine: its number may be one on whose
+/// former descriptor somebody still listens.
+fn tell_of_engine(hub: &Bound<'_, PyAny>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
+    let py = core.py();
+    let fd = core.get().open_engine(py, |engine| engine.raw_fd())?;
+    if let Ok(ours) = hub.cast::<HubCore>() {
+        if !ours.get().has_listeners(py, fd) {
+            return Ok(());
+        }
+    }
+    hub.call_method1(intern!(py, "mark_as_reopened"), (fd,))
+        .map(drop)
 }
 
 /// Waits on the greenlet that called `run_forever` until the run is over.

@@ -1,6 +1,8 @@
 //! The hub's interest in descriptors.
 
-use evio_loop::{Lane, Mode};
+use std::os::fd::RawFd;
+
+use evio_loop::{Direction, Lane, Mode};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -55,6 +57,12 @@ impl HubCore {
         entry.set_key(py, None);
         let job = this.engine(py, |engine| engine.unwatch(key));
         drop((removed, job));
+    }
+
+    /// Whether anybody listens on a descriptor.
+    pub(crate) fn has_listeners(&self, py: Python<'_>, fileno: RawFd) -> bool {
+        let directions = [Direction::Read, Direction::Write];
+        !self.listeners.of(py, fileno, &directions).is_empty()
     }
 
     /// Arms a listener that has fired and is still wanted.
