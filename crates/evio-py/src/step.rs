@@ -122,6 +122,8 @@ pub(crate) struct Step {
     /// Its identity is installed.
     is_active: Flag,
     busy: Flag,
+    /// It has left its context, as it blocks greenly.
+    outside: Flag,
     parked: Flag,
     has_parked: Flag,
     parked_since: GilCell<u64>,
@@ -277,6 +279,7 @@ pub(crate) fn park_before(
     }
     if let Some(task) = identity.as_ref().and_then(Identity::task) {
         GreenWait::begin(&step, task.bind(py), this.spare_wait.take(py))?;
+        this.leave_context(py);
     } else if !this.has_parked.get() {
         this.keep_turn(py)?;
     }
@@ -337,6 +340,7 @@ pub(crate) fn unpark(py: Python<'_>, step: Py<Step>) -> PyResult<()> {
     if !has_identity {
         put_away(py)?;
     }
+    this.enter_context(py)?;
     this.parked.set(false);
     this.blocks.set(false);
     drop(this.blocked.take(py));
@@ -392,6 +396,7 @@ impl Step {
                 blocks: Flag::new(false),
                 is_active: Flag::new(false),
                 busy: Flag::new(false),
+                outside: Flag::new(false),
                 parked: Flag::new(false),
                 has_parked: Flag::new(false),
                 parked_since: GilCell::new(0),
