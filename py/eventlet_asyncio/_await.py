@@ -89,6 +89,24 @@ def wait_for_interrupted(future, exception):
     return _outcome(future, _wait_until_done(future, crossing))
 
 
+def run_to_its_end(run, future, exception):
+    """Goes on for run_until_complete() when something was thrown at green code that waits for it."""
+    loop = asyncio.futures._get_loop(future)
+    crossing = _interrupted_crossing(future)
+    interrupt(crossing, exception)
+    while not (future.done() or crossing.done()):
+        try:
+            run(future)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exception:
+            if loop._was_left():
+                interrupt(crossing, exception)
+            elif not future.done():
+                raise
+    return _outcome(future, crossing)
+
+
 def _wait_until_done(future, crossing=None):
     with Wakeup() as wakeup:
         if not future.done():

@@ -108,13 +108,36 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             super()._check_running()
 
     def run_until_complete(self, future):
-        """Run until the future is done and return its result, or raise its exception."""
-        if self._owner_hub() is None:
-            return super().run_until_complete(future)
-        from eventlet_asyncio import bridge
+        """Run until the future is done and return its result, or raise its exception.
 
+        What is thrown at green code that waits for this cancels the future, and is raised when that has ended.
+        """
+        if self._owner_hub() is not None:
+            from eventlet_asyncio import bridge
+
+            self._check_closed()
+            return bridge.await_(asyncio.ensure_future(future, loop=self))
         self._check_closed()
-        return bridge.await_(asyncio.ensure_future(future, loop=self))
+        self._check_running()
+        is_new = not asyncio.isfuture(future)
+        future = asyncio.ensure_future(future, loop=self)
+        if is_new:
+            # Who is told of what ends the run need not hear that it was still pending.
+            future._log_destroy_pending = False
+        try:
+            return super().run_until_complete(future)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exception:
+            if future.done() or not self._was_left():
+                raise
+            from eventlet_asyncio import _await
+
+            return _await.run_to_its_end(super().run_until_complete, future, exception)
+        finally:
+            if is_new and future.done() and not future.cancelled():
+                # Whatever was raised, nobody else will ask for it.
+                future.exception()
 
     def stop(self):
         """Stop run_forever() after the turn; a hub that runs on this loop goes on."""

@@ -33,6 +33,8 @@ pub(crate) struct LoopCore {
     closed: Flag,
     elsewhere: Flag,
     stopping: Flag,
+    /// The last run was left by what was thrown at its caller.
+    left: Flag,
     waiting: Flag,
     callbacks_used: Flag,
     wakeup: GilCell<Option<Key>>,
@@ -89,6 +91,10 @@ impl LoopCore {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.get()
+    }
+
+    pub(crate) fn set_left(&self, left: bool) {
+        self.left.set(left);
     }
 
     pub(crate) fn stop_seen(&self) {
@@ -263,6 +269,7 @@ impl LoopCore {
             closed: Flag::new(false),
             elsewhere: Flag::new(false),
             stopping: Flag::new(false),
+            left: Flag::new(false),
             waiting: Flag::new(false),
             callbacks_used: Flag::new(false),
             wakeup: GilCell::new(None),
@@ -464,6 +471,11 @@ impl LoopCore {
             Some(Err(error)) => Err(errors::reactor(&error, -1)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the last run was left by what was thrown at its caller.
+    fn _was_left(&self) -> bool {
+        self.left.get()
     }
 
     /// Whether a hub runs on this loop's engine, which then watches those of other loops.
