@@ -162,7 +162,9 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             )
         sides = _sides()
         if sides is not None and not (self.is_running() or self.is_closed() or sys.is_finalizing()):
-            sides._homes.leave_green_blocks(self)
+            waited_for = sides._homes.leave_green_blocks(self)
+            if waited_for and sides.can_run_here(self):
+                super().run_until_complete(sides._homes.end_tasks(waited_for))
         self._close()
 
     def _close_without_thread(self, leave=False):
