@@ -12,26 +12,33 @@ from eventlet_asyncio import await_, future_to_greenlet, greenlet_to_future, syn
 
 
 class Both:
-    """Ends when it is cancelled, after a cleanup that takes time."""
+    """Ends when it is cancelled, after a cleanup."""
 
-    def __init__(self):
+    def __init__(self, cleanup=0.02):
         self.log = []
+        self._cleanup = cleanup
 
     def green(self):
         try:
+            self.log.append("started")
             eventlet.sleep(60)
         finally:
             self.log.append("cleaning")
-            eventlet.sleep(0.05)
+            eventlet.sleep(self._cleanup)
             self.log.append("clean")
 
     async def coroutine(self):
         try:
+            self.log.append("started")
             await asyncio.sleep(60)
         finally:
             self.log.append("cleaning")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self._cleanup)
             self.log.append("clean")
+
+    async def comes_to(self, point):
+        while self.log[-1:] != [point]:
+            await asyncio.sleep(0.001)
 
 
 async def awaits_a_task(both):
@@ -76,27 +83,22 @@ async def blocks(both):
     both.green()
 
 
-async def struck(way, *pauses):
-    """What is seen of cancels with such pauses between them, and the log of who was cancelled."""
-    both = Both()
-    task = asyncio.create_task(way(both))
-    await asyncio.sleep(0.02)
-    task.cancel("first")
-    for pause in pauses:
-        if pause is not None:
-            await asyncio.sleep(pause)
-        task.cancel("next")
+async def seen_by(task):
     with pytest.raises(asyncio.CancelledError) as raised:
         await task
-    return raised.value, both.log
+    return raised.value
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_two_cancels_of_one_turn_are_one_with_the_first_message(host, way):
     async def main():
-        seen, log = await struck(way, None)
-        assert seen.args == ("first",)
-        assert log == ["cleaning", "clean"]
+        both = Both()
+        task = asyncio.create_task(way(both))
+        await both.comes_to("started")
+        task.cancel("first")
+        task.cancel("next")
+        assert (await seen_by(task)).args == ("first",)
+        assert both.log == ["started", "cleaning", "clean"]
 
     host(main)
 
@@ -109,9 +111,15 @@ def test_so_they_are_where_the_task_blocks_itself(blocking_host, way):
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_cancel_of_the_cleanup_has_the_first_as_its_context(host, way):
     async def main():
-        seen, log = await struck(way, 0.02)
+        both = Both(cleanup=60)
+        task = asyncio.create_task(way(both))
+        await both.comes_to("started")
+        task.cancel("first")
+        await both.comes_to("cleaning")
+        task.cancel("next")
+        seen = await seen_by(task)
         assert (seen.args, seen.__context__.args) == (("next",), ("first",))
-        assert log == ["cleaning"]
+        assert both.log == ["started", "cleaning"]
 
     host(main)
 
