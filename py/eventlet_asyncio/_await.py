@@ -304,7 +304,9 @@ class _Drive:
 
     def go_on(self, exception, awaited):
         """Goes on waiting after a throw; what the iterator is to be told then, if anything."""
-        return self._park(awaited) if self._cancel(exception, awaited) else _cancel_for(exception)
+        if self._cancel(exception, awaited):
+            return self._park(awaited)
+        return _cancel_for(exception, awaited)
 
     def _cancel(self, exception, awaited):
         """Cancels what is awaited, after a throw; whether there is a cleanup to wait for."""
@@ -329,7 +331,7 @@ class _Drive:
             wakeup.wait()
         except BaseException as exception:
             self._cancel(exception, None)
-            raise _cancel_for(exception) from None
+            raise _cancel_for(exception, None) from None
         finally:
             handle.cancel()
 
@@ -343,15 +345,23 @@ class _Drive:
                     wakeup.wait()
                 except BaseException as exception:
                     if not self._cancel(exception, awaited):
-                        raise _cancel_for(exception) from None
+                        raise _cancel_for(exception, awaited) from None
         finally:
             awaited.remove_done_callback(wakeup)
             step.waits_for = outer
         awaited.result()
 
 
-def _cancel_for(exception):
-    """The CancelledError for something thrown, if it is none itself."""
+def _cancel_for(exception, awaited):
+    """The CancelledError for something thrown, if it is none itself; that of what is awaited, if it came first."""
+    if awaited is not None and awaited.done():
+        try:
+            awaited.result()
+        except asyncio.CancelledError as first:
+            return first
+        except BaseException:
+            # Lost, as in asyncio, which asks for it too.
+            pass
     return exception if isinstance(exception, asyncio.CancelledError) else asyncio.CancelledError()
 
 

@@ -568,6 +568,10 @@ class Crossing:
     def kill_strikes(self) -> None:
         """A kill that was due strikes."""
 
+    @property
+    def has_due_kill(self) -> bool:
+        """Whether a kill is due that has yet to strike."""
+
     def add_awaiter(self, wake: Callable[[], object]) -> Any:
         """Somebody waits: *wake* is called once, when there is an outcome."""
 

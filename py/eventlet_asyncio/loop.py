@@ -328,8 +328,8 @@ def choose_hub():
     chosen = vars(hubs._threadlocal)
     if "hub" not in chosen and "Hub" not in chosen and "EVENTLET_HUB" not in os.environ:
         hubs.use_hub("eventlet_asyncio.hub")
-    elif not isinstance(chosen.get("hub"), (_evio.HubCore, type(None))):
-        # The loop is a guest of another hub, which needs the same changes.
+    elif not isinstance(chosen.get("hub"), _evio.HubCore):
+        # The loop is a guest of another hub, or will be, which needs the same changes.
         from eventlet_asyncio import _patches
 
         _patches.apply()
