@@ -116,13 +116,13 @@ impl<'a, 'py> EventletHub<'a, 'py> {
 }
 
 /// Something that is kept alive by others, unless it knows no weak references.
-enum Weak {
+pub(crate) enum Weak {
     Reference(Py<PyWeakrefReference>),
     Object(Py<PyAny>),
 }
 
 impl Weak {
-    fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         match PyWeakrefReference::new(object) {
             Ok(reference) => Ok(Self::Reference(reference.unbind())),
             Err(error) if error.is_instance_of::<PyTypeError>(object.py()) => {
@@ -133,14 +133,21 @@ impl Weak {
     }
 
     /// The object, as long as there is one.
-    fn get<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    pub(crate) fn get<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         match self {
             Self::Reference(reference) => reference.bind(py).upgrade(),
             Self::Object(object) => Some(object.bind(py).clone()),
         }
     }
 
-    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Reference(reference) => Self::Reference(reference.clone_ref(py)),
+            Self::Object(object) => Self::Object(object.clone_ref(py)),
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Reference(reference) => visit.call(reference),
             Self::Object(object) => visit.call(object),

@@ -19,7 +19,7 @@ use crate::host::ForeignLoop;
 use crate::job::{Job, Shown};
 use crate::listener::Listener;
 use crate::listeners::{Listeners, Rank};
-use crate::timer::GreenTimer;
+use crate::timer::{GreenTimer, Local};
 use crate::watch::Watch;
 use crate::{clock, context, run, step, threads, wakeup};
 
@@ -318,8 +318,8 @@ impl HubCore {
         args: Bound<'py, PyTuple>,
         kw: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
-        let current = greenlet::current(slf.py())?.unbind();
-        Self::schedule_call(slf, seconds, cb, args, kw, Some(current))
+        let here = Local::here(slf.py())?;
+        Self::schedule_call(slf, seconds, cb, args, kw, Some(here))
     }
 
     /// Takes a timer of eventlet's own class, and returns when it is due.

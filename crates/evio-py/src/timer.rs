@@ -9,8 +9,10 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::cell::{Flag, GilCell, intern};
 use crate::fiber;
 use crate::greenlet::{self, Greenlet};
+use crate::host::Weak;
 use crate::hub::HubCore;
-use crate::{step, trace};
+use crate::step::CallbackRun;
+use crate::{step, task, trace};
 
 /// What a timer does when it is due.
 pub(crate) enum Due {
@@ -103,6 +105,49 @@ impl Due {
     }
 }
 
+/// Whose end drops a timer that is local to the code which made it.
+pub(crate) enum Local {
+    Greenlet(Greenlet),
+    /// A task, whatever carrier runs it, or the run of a callback.
+    Step(Weak),
+}
+
+impl Local {
+    /// To the green thread, task or callback that runs.
+    pub(crate) fn here(py: Python<'_>) -> PyResult<Self> {
+        let owner = step::owner(py)?;
+        if greenlet::is_greenlet(&owner) {
+            return Ok(Self::Greenlet(owner.unbind()));
+        }
+        Weak::new(&owner).map(Self::Step)
+    }
+
+    fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
+        match self {
+            Self::Greenlet(owner) => Ok(greenlet::is_dead(owner.bind(py))),
+            Self::Step(owner) => match owner.get(py) {
+                None => Ok(true),
+                Some(owner) if owner.is_instance_of::<CallbackRun>() => Ok(false),
+                Some(task) => task::is_done(&task),
+            },
+        }
+    }
+
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Greenlet(owner) => Self::Greenlet(owner.clone_ref(py)),
+            Self::Step(owner) => Self::Step(owner.clone_ref(py)),
+        }
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Greenlet(owner) => visit.call(owner),
+            Self::Step(owner) => owner.traverse(visit),
+        }
+    }
+}
+
 /// A call that a hub will make once, at or after a time.
 #[pyclass(
     frozen,
@@ -114,7 +159,7 @@ impl Due {
 pub(crate) struct GreenTimer {
     seconds: Py<PyAny>,
     scheduled_time: f64,
-    local_to: GilCell<Option<Greenlet>>,
+    local_to: GilCell<Option<Local>>,
     due: GilCell<Option<Due>>,
     hub: GilCell<Option<Py<HubCore>>>,
     key: GilCell<Option<TimerKey>>,
@@ -129,7 +174,7 @@ impl GreenTimer {
         seconds: &Bound<'_, PyAny>,
         scheduled_time: f64,
         due: Due,
-        local_to: Option<Greenlet>,
+        local_to: Option<Local>,
     ) -> PyResult<Self> {
         let py = hub.py();
         let traceback = trace::wants_timers(py)?
@@ -151,12 +196,14 @@ impl GreenTimer {
         self.key.replace(py, Some(key));
     }
 
-    fn greenlet_is_gone(&self, py: Python<'_>) -> bool {
-        let owner = self.local_to.get(py);
-        owner.is_some_and(|owner| greenlet::is_dead(owner.bind(py)))
+    fn owner_is_gone(&self, py: Python<'_>) -> PyResult<bool> {
+        let owner = self
+            .local_to
+            .with(py, |owner| owner.as_ref().map(|owner| owner.clone_ref(py)));
+        owner.map_or(Ok(false), |owner| owner.is_over(py))
     }
 
-    /// Makes the call, unless it was made or cancelled, or is local to a greenlet that has ended.
+    /// Makes the call, unless it was made or cancelled, or is local to what has ended.
     pub(crate) fn fire(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
@@ -164,7 +211,7 @@ impl GreenTimer {
             return Ok(());
         }
         drop(this.hub.take(py));
-        let gone = this.greenlet_is_gone(py);
+        let gone = this.owner_is_gone(py)?;
         match this.due.take(py).filter(|_| !gone) {
             Some(due) => due.happen(py),
             None => Ok(()),
@@ -201,8 +248,8 @@ impl GreenTimer {
 
     /// Whether the call is still to be made.
     #[getter]
-    pub(crate) fn pending(&self, py: Python<'_>) -> bool {
-        !self.called.get() && !self.greenlet_is_gone(py)
+    pub(crate) fn pending(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(!self.called.get() && !self.owner_is_gone(py)?)
     }
 
     /// The delay that was asked for, in seconds.
@@ -280,7 +327,9 @@ impl GreenTimer {
             }
         }
         if let Some(owner) = self.local_to.peek() {
-            visit.call(&*owner)?;
+            owner
+                .as_ref()
+                .map_or(Ok(()), |owner| owner.traverse(&visit))?;
         }
         if let Some(hub) = self.hub.peek() {
             visit.call(&*hub)?;

@@ -87,11 +87,10 @@ pub(crate) fn exit_timeout<'py>(
     let attributes = Attributes::of(timeout)?;
     let timer = attributes.get(intern!(py, "timer"))?;
     // One that is still to come has struck nobody.
-    let quiet = timer.as_ref().is_some_and(|timer| {
-        timer
-            .cast::<GreenTimer>()
-            .is_ok_and(|timer| timer.get().pending(py))
-    });
+    let quiet = match timer.as_ref().map(|timer| timer.cast::<GreenTimer>()) {
+        Some(Ok(timer)) => timer.get().pending(py)?,
+        _ => false,
+    };
     match attributes {
         Attributes::Plain(_) => cancel(&attributes, timer)?,
         Attributes::Other(_) => drop(timeout.call_method0(intern!(py, "cancel"))?),

@@ -10,9 +10,9 @@ use super::HubCore;
 use crate::cell::intern;
 use crate::core::LoopCore;
 use crate::fast::home;
-use crate::greenlet::{self, Greenlet};
+use crate::greenlet;
 use crate::job::Job;
-use crate::timer::{Due, GreenTimer};
+use crate::timer::{Due, GreenTimer, Local};
 use crate::{clock, context};
 
 impl HubCore {
@@ -99,7 +99,7 @@ impl HubCore {
         callback: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
-        local_to: Option<Greenlet>,
+        local_to: Option<Local>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
         give_context(callback)?;
         let due = Due::Call {
@@ -137,7 +137,7 @@ impl HubCore {
         slf: &Bound<'py, Self>,
         seconds: &Bound<'py, PyAny>,
         due: Due,
-        local_to: Option<Greenlet>,
+        local_to: Option<Local>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
         let py = slf.py();
         let delay = clock::delay(seconds)?;

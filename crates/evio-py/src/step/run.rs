@@ -126,9 +126,11 @@ impl Step {
     /// It has left its context.
     #[inline]
     pub(super) fn end(&self, py: Python<'_>) {
-        let (handle, context) = self.running.with(py, |running| {
-            (running.handle.take(), running.context.take())
+        let (handle, context, run) = self.running.with(py, |running| {
+            let run = running.run.take();
+            (running.handle.take(), running.context.take(), run)
         });
+        drop(run);
         drop(handle.map(|handle| handle.into_bound(py)));
         drop(context.map(|context| context.into_bound(py)));
     }
