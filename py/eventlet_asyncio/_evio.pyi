@@ -26,23 +26,21 @@ __all__ = [
     "check_block", "count_done", "Crossing", "current_step", "Datagram", "DatagramCore", "discharge", "Driver", "end_thread", "enlist", "ensure_free", "enter_timeout", "exchange", "exit_timeout", "FdListener", "first_for_permit",
     "ForeignLoop", "get_ident", "go_on", "GreenAwait", "GreenWait", "Guard", "Handle", "hub_of_thread", "hub_to_wait_in", "HubCore", "init_future_green_thread", "init_green_thread", "init_timeout", "is_here", "join_event",
     "leave_semaphore", "leave_for", "LoopCore", "method", "open_stream", "owner", "park", "Peer", "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv",
-    "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "SocketCall", "spawn", "spawn_n", "start_timeout", "Step", "Stream", "StreamCore", "switch_carrier", "take_permit", "take_permit_or_join",
+    "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "SocketCall", "spawn", "spawn_n", "start_timeout", "Step", "step_of", "Stream", "StreamCore", "switch_carrier", "take_permit", "take_permit_or_join",
     "take_permit_or_rejoin", "Timer", "TimerHandle", "trampoline", "Transports", "unpark", "wait_for_event", "wake", "wake_for_permit", "Waker", "Watch", "write_method", "__version__",
 ]
 
 __version__: str
 def abandon_step() -> None:
     """Leave the running step without running loop and task if its hub is no longer the thread's."""
-
 def after_fork() -> None:
     """Part, in a forked child, from what tells the parent of signals; the step that forked has its loop again."""
-
 def current_step() -> Step | None:
     """The step that runs; None outside asyncio callbacks."""
-
+def step_of(task: asyncio.Task[Any], /) -> Step | None:
+    """The step in which a task runs, blocks greenly or was left; None while it is suspended at an `await`."""
 def end_thread() -> None:
     """Let go of what is kept for the running OS thread, as it ends: no greenlet of it runs any more."""
-
 def owner() -> asyncio.Task[Any] | CallbackRun | greenlet:
     """Whom green code takes for the running green thread."""
 def get_ident(gr: greenlet | None = None) -> int:
@@ -620,41 +618,38 @@ class CallbackRun:
 @final
 class Step:
     """One greenlet that runs asyncio callbacks, and what it is busy with."""
-
     def __call__(self, *_args: Any) -> None: ...
     @property
     def carrier(self) -> Any:
         """The greenlet."""
-
     @property
     def task(self) -> asyncio.Task[Any] | None:
         """The task whose step is parked here; None while it runs."""
-
+    @property
+    def lives(self) -> bool | None:
+        """Whether what this greenlet stands for is not over; None where it stands for nothing but itself."""
+    @property
+    def stood_for(self) -> asyncio.Task[Any] | None:
+        """The task for which this greenlet stands, as the program has kept it."""
     @property
     def callback(self) -> int:
         """The number of the callback that is under way, or was last."""
-
     @property
     def busy(self) -> bool:
         """Whether a callback runs, or is parked, on the greenlet."""
-
     @property
     def blocked(self) -> greenlet | None:
         """The greenlet that blocks, while the step is parked."""
-
     @property
     def waits_for(self) -> asyncio.Future[Any] | None:
         """The future for which `await_` waits in this step."""
-
     @waits_for.setter
     def waits_for(self, future: asyncio.Future[Any] | None) -> None: ...
     @property
     def due_cancel(self) -> asyncio.CancelledError | None:
         """What the step raises where it is parked, as soon as it goes on."""
-
     def set_due_cancel(self, exception: asyncio.CancelledError) -> bool:
         """Make a cancel due; False when one is due already."""
-
     def take_due_cancel(self) -> asyncio.CancelledError | None:
         """The cancel that is due, which is due no more."""
 

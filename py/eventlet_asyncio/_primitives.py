@@ -21,7 +21,7 @@ from eventlet.event import NOT_USED
 from eventlet.timeout import Timeout
 from greenlet import getcurrent, greenlet
 
-from eventlet_asyncio import _evio, _threads
+from eventlet_asyncio import _evio, _steps, _threads
 
 #: The methods that are replaced, by where they stand.
 REPLACEMENTS: list = []
@@ -174,6 +174,13 @@ _cancel = _as_it_is(greenthread.cancel)
 def kill(g, *throw_args):
     """Raise an exception in a green thread; in another OS thread, as soon as that thread's hub can."""
     if _evio.is_here(g):
+        if isinstance(g, _steps.Carrier):
+            carrier = _steps.where_runs(g)
+            if carrier is None:
+                # Nobody is switched to, who would have to come back.
+                g.throw(*throw_args)
+                return
+            g = carrier
         if not isinstance(g, greenthread.GreenThread):
             # Whose throw() does so, after its links were called.
             _evio.leave_for(g)

@@ -10,6 +10,7 @@ from eventlet_asyncio import _evio
 
 
 _context = greenlet.gr_context
+_dead = greenlet.dead
 
 
 class Carrier(greenlet):
@@ -33,6 +34,17 @@ class Carrier(greenlet):
         _context.__set__(self, context)
 
     @property
+    def dead(self):
+        """As of a green thread: whether the task is done, or the callback over, that ran here when somebody kept this."""
+        lives = self.step and self.step.lives
+        return _dead.__get__(self) if lives is None else not lives
+
+    def __bool__(self):
+        """As of a green thread: whether it has begun and not ended."""
+        lives = self.step and self.step.lives
+        return super().__bool__() if lives is None else lives
+
+    @property
     def throw(self):
         """Throws into the step that runs now, and into no later one of this greenlet.
 
@@ -40,11 +52,16 @@ class Carrier(greenlet):
         step is over and the carrier busy with somebody else's.
         """
         step = self.step
+        if step is None:
+            return super().throw
+        if step.lives is not None:
+            task = step.stood_for
+            return _nothing if task is None else functools.partial(_throw_into, step, task, _cancels(task))
         task = _current_task() if _evio.current_step() is step else step.task
         if task is not None:
-            return functools.partial(_throw_into, self, super().throw, task, _cancels(task))
-        if step is not None and step.busy:
-            return functools.partial(_throw_into_callback, step, super().throw, step.callback)
+            return functools.partial(_throw_into, step, task, _cancels(task))
+        if step.busy:
+            return functools.partial(_throw_into_callback, step, step.callback)
         return super().throw
 
 
@@ -56,7 +73,10 @@ class TaskParent(greenlet):
     """
 
     def __init__(self, carrier, context, loop):
-        super().__init__(parent=carrier)
+        # Not the carrier, which nobody is to keep for this.
+        super().__init__(parent=carrier.parent)
+        #: The number of the carrier.
+        self.carrier = id(carrier)
         self.context = context
         self.loop = loop
 
@@ -126,24 +146,21 @@ def _cancels(task):
     return task.cancelling() if sys.version_info >= (3, 11) else 0
 
 
-def _throw_into(carrier, throw, task, cancels, *exception):
+def _throw_into(step, task, cancels, *exception):
     if task.done():
         return None
-    step = carrier.step
-    if getcurrent() is carrier:
+    if _evio.owner() is task:
         # eventlet's Event raises so, what it has got already.
-        return throw(*exception)
+        return greenlet.throw(getcurrent(), *exception)
     thrown = exception[0] if exception else None
     if not (step.busy and step.task is task):
         # Its steps since then may have run on another carrier, where one is parked.
-        wait = getattr(task, "_fut_waiter", None)
-        step = wait.step if isinstance(wait, _evio.GreenWait) else None
-        throw = None if step is None else functools.partial(greenlet.throw, step.carrier)
-    if throw is not None:
+        step = _evio.step_of(task)
+    if step is not None:
         _evio.restore(step.carrier)
         task._aimed = thrown, cancels
         try:
-            return throw(*exception)
+            return greenlet.throw(step.carrier, *exception)
         finally:
             if hasattr(task, "_aimed"):
                 del task._aimed
@@ -153,11 +170,30 @@ def _throw_into(carrier, throw, task, cancels, *exception):
     return None
 
 
-def _throw_into_callback(step, throw, number, *exception):
+def _throw_into_callback(step, number, *exception):
     if step.busy and step.callback == number:
         _evio.restore(step.carrier)
-        return throw(*exception)
+        return greenlet.throw(step.carrier, *exception)
     return None
+
+
+def _nothing(*_exception):
+    """Throws into a greenlet of a callback that is over."""
+
+
+def where_runs(carrier):
+    """The carrier on which that runs, or blocks greenly, for which one stands; `None` if it does not."""
+    step = carrier.step
+    if step is None or step.lives is None:
+        return carrier
+    task = step.stood_for
+    step = None if task is None or task.done() else _evio.step_of(task)
+    return None if step is None else step.carrier
+
+
+def strike(carrier, exception):
+    """What was thrown right into a greenlet that stands for a task strikes the task."""
+    carrier.throw(exception)
 
 
 def parking(switch):

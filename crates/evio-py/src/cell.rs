@@ -10,6 +10,7 @@ use pyo3::types::PyString;
 ///
 /// The closure handed to [`with`](Self::with) must not call into Python: any such call can switch
 /// greenlets, and the cell would stand open under another one. Copy out, call, look again.
+#[derive(Default)]
 pub(crate) struct GilCell<T>(RefCell<T>);
 
 // SAFETY: the cell is opened only by holders of a `Python` token (or by the garbage collector, which
@@ -55,6 +56,7 @@ impl<T> GilCell<Option<Py<T>>> {
 }
 
 /// A boolean that any attached thread may read and set.
+#[derive(Default)]
 pub(crate) struct Flag(AtomicBool);
 
 impl Flag {

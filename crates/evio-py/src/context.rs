@@ -61,6 +61,12 @@ pub(crate) fn is_shared(object: &Bound<'_, PyAny>) -> bool {
     unsafe { ffi::Py_REFCNT(object.as_ptr()) != 1 }
 }
 
+/// How many references there are to an object.
+pub(crate) fn references(object: &Py<PyAny>, _py: Python<'_>) -> usize {
+    // SAFETY: a live object.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) as usize }
+}
+
 /// The innermost Python frame; there is none below a driver.
 pub(crate) fn frame(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     // SAFETY: attached; the answer is borrowed from the interpreter, or null.

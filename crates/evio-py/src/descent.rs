@@ -35,6 +35,11 @@ pub(crate) fn carrier_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     classes(py).map(|classes| classes.carrier.bind(py))
 }
 
+/// Whether a greenlet runs steps.
+pub(crate) fn is_carrier(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
+    carrier_class(greenlet.py()).map(|class| greenlet.get_type().is(class))
+}
+
 /// How a greenlet descends from a step.
 struct Descent<'py> {
     /// The last of its ancestors, or itself, that the program has made; none of a carrier itself.
@@ -78,16 +83,27 @@ pub(crate) fn belongs(
     greenlet: &Bound<'_, PyAny>,
     carrier: Option<&Bound<'_, PyAny>>,
     context: Option<&Bound<'_, PyAny>>,
+    task: impl FnOnce() -> PyResult<Option<Py<PyAny>>>,
 ) -> PyResult<bool> {
     let py = greenlet.py();
     Ok(match descent(greenlet)?.map(|descent| descent.from) {
-        Some(From::Carrier(own)) => carrier.is_some_and(|carrier| own.is(carrier)),
+        Some(From::Carrier(own)) if carrier.is_some_and(|carrier| own.is(carrier)) => true,
+        Some(From::Carrier(own)) => match stood_for(&own)? {
+            Some(known) => task()?.is_some_and(|task| known.is(&task)),
+            None => false,
+        },
         Some(From::TaskParent(parent)) => {
             let own = parent.getattr(intern!(py, "context"))?;
             context.is_some_and(|context| own.is(context))
         }
         None => false,
     })
+}
+
+/// The task that a carrier stands for, which runs nothing itself.
+fn stood_for<'py>(carrier: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let step = carried(carrier)?;
+    Ok(step.and_then(|step| step.get().stood_for(carrier.py())))
 }
 
 /// The step of a carrier; `None` for other greenlets.
@@ -106,6 +122,9 @@ pub(crate) fn step_of<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Option<Boun
     let parent = match descent(greenlet)?.map(|descent| descent.from) {
         None => return Ok(None),
         Some(From::Carrier(carrier)) => {
+            if let Some(task) = stood_for(&carrier)? {
+                return step::of_task(&task);
+            }
             let step = carrier.getattr(intern!(py, "step"))?;
             return Ok(Some(step.cast_into::<Step>()?));
         }
@@ -132,11 +151,40 @@ pub(crate) fn switch_carrier<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     match returns_to(carrier)? {
         Some(target) => greenlet::switch_with(&target, args, kwargs),
+        None if stands_aside(carrier)? => switch_to_task(carrier, args, kwargs),
         None => {
             // A callback may have left it by a switch that was no green block.
             step::restore_before_switch(carrier)?;
             greenlet::switch_with(carrier, args, kwargs)
         }
+    }
+}
+
+fn stands_aside(carrier: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(carried(carrier)?.is_some_and(|step| step.get().stands_aside()))
+}
+
+/// Switches to where the task blocks greenly that a carrier stands for; nowhere if it does not.
+fn switch_to_task<'py>(
+    carrier: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = carrier.py();
+    let step = match stood_for(carrier)? {
+        Some(task) => step::of_task(&task)?,
+        None => None,
+    };
+    let blocked = step.and_then(|step| {
+        let blocked = step.get().blocked_greenlet(py);
+        blocked.map(|blocked| blocked.into_bound(py))
+    });
+    match blocked {
+        Some(target) => {
+            step::restore_before_switch(&target)?;
+            greenlet::switch_with(&target, args, kwargs)
+        }
+        None => Ok(py.None().into_bound(py)),
     }
 }
 
@@ -162,7 +210,9 @@ fn returns_to<'py>(carrier: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Py
             return Ok(Some(parent));
         }
         From::TaskParent(parent)
-            if greenlet::parent(&parent).is_some_and(|known| known.is(carrier)) => {}
+            if parent
+                .getattr(intern!(py, "carrier"))?
+                .eq(carrier.as_ptr() as usize)? => {}
         _ => return Ok(None),
     }
     Ok(step.greenlet(py))

@@ -8,6 +8,7 @@
 //! Everything here can be switched away from at every call into Python, and may find, when it comes
 //! back, that the driver drives another loop, on another greenlet. Look again, never remember.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use evio_loop::{Host, Plan, Waited, Work};
@@ -26,6 +27,7 @@ use crate::step::{self, LeftWaiting, Step};
 use crate::wakeup::{self, Heed};
 use crate::{clock, fiber};
 
+mod pool;
 mod sent;
 
 pub(crate) use sent::{Sent, Started, send};
@@ -41,6 +43,8 @@ pub(crate) struct Driver {
     greenlet: GilCell<Option<Greenlet>>,
     caller: GilCell<Option<Greenlet>>,
     idle: GilCell<Vec<Py<Step>>>,
+    /// Carriers that somebody has kept, which run nothing.
+    kept: GilCell<VecDeque<Py<Step>>>,
     /// Whom a carrier has switched to, until somebody else of the driver runs.
     next: GilCell<Option<Greenlet>>,
     failure: GilCell<Option<Py<PyBaseException>>>,
@@ -60,6 +64,7 @@ impl Driver {
                 greenlet: GilCell::new(None),
                 caller: GilCell::new(None),
                 idle: GilCell::new(Vec::new()),
+                kept: GilCell::new(VecDeque::new()),
                 next: GilCell::new(None),
                 failure: GilCell::new(None),
                 left: GilCell::new(LeftWaiting::default()),
@@ -128,13 +133,10 @@ impl Driver {
             .is_none_or(|greenlet| greenlet::is_dead(greenlet.bind(py)))
     }
 
-    /// Ends the idle carriers, whose hub's greenlet has ended.
+    /// Ends the carriers at rest, whose hub's greenlet has ended.
     pub(crate) fn dismiss(&self, py: Python<'_>) -> PyResult<()> {
-        for step in self.idle.take(py) {
-            if let Some(carrier) = step.bind(py).get().greenlet(py) {
-                greenlet::set_parent(&carrier, &greenlet::current(py)?)?;
-                greenlet::exit(&carrier)?;
-            }
+        for step in self.idle.take(py).into_iter().chain(self.kept.take(py)) {
+            pool::end(py, step.bind(py).get())?;
         }
         Ok(())
     }
@@ -161,7 +163,7 @@ impl Driver {
 
     /// Forgets the idle carriers, where nothing may be switched to any more.
     pub(crate) fn abandon(&self, py: Python<'_>) {
-        drop(self.idle.take(py));
+        drop((self.idle.take(py), self.kept.take(py)));
     }
 
     /// Lets go of the hub, unless its greenlet is parked, and of that if it never ran: who holds neither
@@ -187,7 +189,7 @@ impl Driver {
         }
     }
 
-    fn holds_baton(&self, py: Python<'_>, greenlet: &Bound<'_, PyAny>) -> bool {
+    pub(crate) fn holds_baton(&self, py: Python<'_>, greenlet: &Bound<'_, PyAny>) -> bool {
         self.greenlet.with(py, |holder| {
             holder.as_ref().is_some_and(|holder| holder.is(greenlet))
         })
@@ -226,6 +228,11 @@ impl Driver {
                 visit.call(step)?;
             }
         }
+        if let Some(kept) = self.kept.peek() {
+            for step in kept.iter() {
+                visit.call(step)?;
+            }
+        }
         Ok(())
     }
 
@@ -248,6 +255,7 @@ pub(crate) fn live(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResu
     let Some(me) = step.get().greenlet(py) else {
         return Ok(());
     };
+    let mut fresh = None;
     if this.holds_baton(py, &me) {
         let ended = drive_solo(driver, step, &me);
         if this.holds_baton(py, &me) {
@@ -255,14 +263,15 @@ pub(crate) fn live(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResu
             if let Some(caller) = this.caller(py) {
                 greenlet::set_parent(&me, caller.bind(py))?;
             }
-            return ended;
+            return ended.map(drop);
         }
         // Demoted: the loop learns of what this greenlet brings from whoever drives it now.
-        if let Err(error) = ended {
-            fail(driver, error);
+        match ended {
+            Ok(next) => fresh = next,
+            Err(error) => fail(driver, error),
         }
     }
-    carry(driver, step)?;
+    carry(driver, step, fresh)?;
     // A hub that is not ours leaves that to who comes back to it.
     step::put_away(py)?;
     // Nobody waits for the end of a greenlet without the baton, least of all in run_forever.
@@ -284,33 +293,39 @@ fn fail(driver: &Bound<'_, Driver>, error: PyErr) {
     }
 }
 
-/// Runs turns, and their callbacks, on one greenlet, until the loop is stopped or the baton is lost.
+/// Runs turns, and their callbacks, on one greenlet, until the loop is stopped or the baton is lost; to whom, if
+/// that one has not begun.
 #[inline(never)]
 fn drive_solo(
     driver: &Bound<'_, Driver>,
     step: &Bound<'_, Step>,
     me: &Bound<'_, PyAny>,
-) -> PyResult<()> {
+) -> PyResult<Option<Greenlet>> {
     let py = driver.py();
     let this = driver.get();
     loop {
         let Some(core) = this.core(py) else {
-            return Ok(());
+            return Ok(None);
         };
         let core = core.into_bound(py);
         begin_turn(driver, &core)?;
         this.check_failure(py)?;
+        this.look_at_kept(py, 1)?;
+        step.get().begin_stretch(py);
         while this.holds_baton(py, me) {
             let Some(callback) = core.get().next_callback(py)? else {
                 break;
             };
             Step::run_callback(step, &core, callback)?;
+            if step.get().stands_aside() {
+                return pool::leave_to_another(driver, step);
+            }
         }
         if !this.holds_baton(py, me) {
-            return Ok(());
+            return Ok(None);
         }
         if core.get().is_stopping() {
-            return Ok(());
+            return Ok(None);
         }
     }
 }
@@ -324,15 +339,23 @@ pub(crate) fn release_caller(driver: &Bound<'_, Driver>, caller: Greenlet) -> Py
 }
 
 /// Runs callbacks of a hub's turns, until there are carriers enough.
-fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
+///
+/// A solo driver's was set aside, or ends: `fresh` has its baton.
+fn carry(
+    driver: &Bound<'_, Driver>,
+    step: &Bound<'_, Step>,
+    mut fresh: Option<Greenlet>,
+) -> PyResult<()> {
     let py = driver.py();
     let this = driver.get();
     loop {
-        if this.hub(py).is_none() {
+        let serves_hub = this.has_hub(py);
+        if !serves_hub && !step.get().stands_aside() {
             return Ok(());
         }
+        step.get().begin_stretch(py);
         let mut caller = None;
-        if let Some(core) = this.core(py) {
+        if let Some(core) = this.core(py).filter(|_| !step.get().stands_aside()) {
             match go(driver, step, core.bind(py)) {
                 Ok(waits) => caller = waits,
                 Err(error) => fail(driver, error),
@@ -341,25 +364,22 @@ fn carry(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> PyResult<()> {
         if caller.is_none() {
             step::put_away(py)?;
         }
-        // The place of one that was sent is free.
-        let sent = caller.is_some();
-        let kept = this.idle.with(py, |idle| {
-            let room = sent || idle.len() < IDLE_CARRIERS;
-            if room {
-                idle.push(step.clone().unbind());
+        let next = if serves_hub {
+            if !this.rest(step, caller.is_some())? {
+                return Ok(());
             }
-            room
-        });
-        if !kept {
-            return Ok(());
-        }
-        let next = caller.or_else(|| next_after_callbacks(driver));
-        let Some(next) = next.or_else(|| this.greenlet(py)) else {
+            let next = caller.or_else(|| next_after_callbacks(driver));
+            next.or_else(|| this.greenlet(py))
+        } else {
+            pool::leave(this, step, fresh.take())?
+        };
+        let Some(next) = next else {
             return Ok(());
         };
         // Not held by the frame of a carrier that may stay idle for long.
         drop(this.next.replace(py, Some(next)));
-        greenlet::switch_to_kept(&this.next, py)?;
+        let brought = greenlet::switch_to_kept(&this.next, py);
+        Step::answer(step, brought)?;
     }
 }
 
@@ -382,7 +402,7 @@ fn go(
     core: &Bound<'_, LoopCore>,
 ) -> PyResult<Option<Greenlet>> {
     let caller = Step::run_errand(step, core)?;
-    if caller.is_none() {
+    if caller.is_none() && !step.get().stands_aside() {
         run_callbacks(driver, step, core)?;
     }
     Ok(caller)
@@ -406,6 +426,9 @@ fn run_callbacks(
             hub.bind(py).get().watch().begin(py);
         }
         Step::run_callback(step, core, callback)?;
+        if step.get().stands_aside() {
+            return Ok(());
+        }
     }
 }
 
@@ -465,8 +488,8 @@ fn run_callback_part(
     let py = driver.py();
     let this = driver.get();
     while core.get().engine(py, |engine| engine.has_callbacks()) == Some(true) {
-        let step = match this.idle.with(py, Vec::pop) {
-            Some(step) => step.into_bound(py),
+        let step = match this.take_idle(py)? {
+            Some(step) => step,
             None => {
                 let Some(parent) = this.greenlet(py) else {
                     return Ok(());
@@ -474,11 +497,9 @@ fn run_callback_part(
                 Step::create(driver, parent.bind(py))?
             }
         };
-        if let Some(carrier) = step.get().greenlet(py) {
-            let outcome = fiber::switch_to(hub, &carrier);
-            drop(this.next.take(py));
-            outcome?;
-        }
+        let outcome = fiber::switch_to_carrier(hub, step.get());
+        drop(this.next.take(py));
+        outcome?;
         this.check_failure(py)?;
         let moved_on = this
             .core

@@ -10,9 +10,9 @@ use crate::fast::future::begin_future_green_thread;
 use crate::hub::HubCore;
 use crate::job::Job;
 use crate::listener::Listener;
-use crate::step;
+use crate::step::{self, Step};
 use crate::timer::GreenTimer;
-use crate::{context, greenlet};
+use crate::{context, descent, greenlet};
 
 /// A piece of green work, resolved.
 pub(crate) enum Fiber {
@@ -34,6 +34,11 @@ pub(crate) fn run(hub: &Bound<'_, HubCore>, work: Fiber) -> PyResult<()> {
             let target = target.into_bound(py);
             if greenlet::is_dead(&target) {
                 return Ok(());
+            }
+            if descent::is_carrier(&target)? {
+                // Nothing that it runs comes out here.
+                let outcome = greenlet::pass_to(target).outcome(py).map(drop);
+                return squelch(hub, outcome, by_timer, hub.as_any());
             }
             let outcome = greenlet::switch(&target).map(drop);
             squelch(hub, outcome, by_timer, &target)
@@ -137,6 +142,16 @@ pub(crate) fn switch_to<'py>(
     target: &Bound<'py, PyAny>,
 ) -> PyResult<()> {
     let outcome = greenlet::switch(target).map(drop);
+    came_back(hub, outcome)
+}
+
+/// The same, to the carrier of a step, which alone holds it.
+pub(crate) fn switch_to_carrier(hub: &Bound<'_, HubCore>, step: &Step) -> PyResult<()> {
+    let outcome = step.switch_to_carrier(hub.py()).outcome(hub.py()).map(drop);
+    came_back(hub, outcome)
+}
+
+fn came_back(hub: &Bound<'_, HubCore>, outcome: PyResult<()>) -> PyResult<()> {
     hub.get().watch().end(hub.py());
     let Err(error) = outcome else { return Ok(()) };
     if hub.get().has_left() || is_system(hub, &error)? {

@@ -78,7 +78,7 @@ impl GreenWait {
 
     /// The step that is parked, or was.
     #[getter]
-    fn step(&self, py: Python<'_>) -> Option<Py<Step>> {
+    pub(crate) fn step(&self, py: Python<'_>) -> Option<Py<Step>> {
         self.step.get(py)
     }
 

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::cell::{GilCell, Once, intern};
-use crate::descent;
+use crate::{context, descent};
 
 /// A reference to a greenlet of any class.
 pub(crate) type Greenlet = Py<PyAny>;
@@ -199,23 +199,52 @@ pub(crate) fn switch_bare<'py>(greenlet: &Bound<'py, PyAny>) -> Brought<'py> {
     })
 }
 
+/// Switches to a greenlet as [`switch_bare`] does, and lets go of it before if it runs already and others
+/// hold it, too: who waits here, maybe for long, then holds nothing.
+#[inline(always)]
+pub(crate) fn pass_to<'py>(target: Bound<'py, PyAny>) -> Brought<'py> {
+    if !context::is_shared(&target) || !is_active(&target) {
+        return switch_bare(&target);
+    }
+    let py = target.py();
+    let greenlet = target.as_ptr();
+    drop(target);
+    // SAFETY: others hold the greenlet, and no Python code runs before it does, of which greenlet then
+    // holds it. The rest is as above.
+    Brought(unsafe {
+        Bound::from_owned_ptr_or_opt(
+            py,
+            (api(py).switch)(greenlet, ptr::null_mut(), ptr::null_mut()),
+        )
+    })
+}
+
 /// Switches to the greenlet in a cell, which alone holds it: the frame that waits here does not.
 pub(crate) fn switch_to_kept<'py>(
     cell: &GilCell<Option<Greenlet>>,
     py: Python<'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    switch_to_kept_bare(cell, py).outcome(py)
+}
+
+/// The same, with the smallest stack frame.
+#[inline(always)]
+pub(crate) fn switch_to_kept_bare<'py>(
+    cell: &GilCell<Option<Greenlet>>,
+    py: Python<'py>,
+) -> Brought<'py> {
     let target = cell.with(py, |kept| kept.as_ref().map_or(ptr::null_mut(), Py::as_ptr));
     if target.is_null() {
-        return Ok(py.None().into_bound(py));
+        return Brought(Some(py.None().into_bound(py)));
     }
     // SAFETY: a greenlet that the cell holds, which nobody empties before the greenlet runs; greenlet
     // then holds it. The rest is as above.
-    unsafe {
-        Bound::from_owned_ptr_or_err(
+    Brought(unsafe {
+        Bound::from_owned_ptr_or_opt(
             py,
             (api(py).switch)(target, ptr::null_mut(), ptr::null_mut()),
         )
-    }
+    })
 }
 
 /// Switches to a greenlet with arguments: those of its function when it has not started.

@@ -221,6 +221,10 @@ impl HubCore {
                 (Driver::create(py, None)?, None)
             }
         };
+        if let Some(step) = step::current(py) {
+            // Its carrier may lose the baton.
+            step.bind(py).get().count_holders();
+        }
         let parent = match parent {
             Some(parent) => parent,
             None => greenlet::current(py)?,

@@ -164,6 +164,12 @@ mod _evio {
         crate::step::current(py)
     }
 
+    /// The step in which a task runs, blocks greenly or was left; `None` while it is suspended at an `await`.
+    #[pyfunction]
+    fn step_of<'py>(task: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Step>>> {
+        crate::step::of_task(task)
+    }
+
     /// Whom green code takes for the running green thread: a task, a callback's run or a greenlet.
     #[pyfunction]
     fn owner(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {

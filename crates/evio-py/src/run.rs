@@ -65,12 +65,10 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
     chunks::keep_for_loops(py);
     let driver = Driver::create(py, Some(core))?;
     let step = Step::create(&driver, caller)?;
-    let Some(greenlet) = step.get().greenlet(py) else {
-        return Ok(());
-    };
     driver
         .get()
-        .set_greenlet(py, Some(greenlet.clone().unbind()));
+        .set_greenlet(py, step.get().greenlet(py).map(Bound::unbind));
+    drop(step);
     driver.get().set_caller(py, Some(caller.clone().unbind()));
     core.get().set_driver(py, Some(driver.clone().unbind()));
     let hub = hub::of_thread(py)?;
@@ -82,7 +80,7 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
         let old = OUTERMOST.with(|slot| slot.replace(Some(driver.clone().unbind())));
         drop(old);
     }
-    let outcome = await_end(&driver, &greenlet);
+    let outcome = await_end(&driver);
     note_how_left(core, &driver, &outcome);
     if registered {
         let old = OUTERMOST.with(|slot| slot.replace(None));
@@ -113,9 +111,9 @@ fn tell_of_engine(hub: &Bound<'_, PyAny>, core: &Bound<'_, LoopCore>) -> PyResul
 ///
 /// Somebody may wake it before that, as eventlet's primitives may wake any green thread once too
 /// often: it then waits on.
-pub(crate) fn await_end(driver: &Bound<'_, Driver>, first: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn await_end(driver: &Bound<'_, Driver>) -> PyResult<()> {
     let py = driver.py();
-    greenlet::switch(first)?;
+    driver.get().switch_to_holder(py)?;
     let current = greenlet::current(py)?;
     while !driver.get().has_ended(py) {
         let hub = hub::of_thread(py)?;
@@ -128,7 +126,8 @@ pub(crate) fn await_end(driver: &Bound<'_, Driver>, first: &Bound<'_, PyAny>) ->
             _ => match driver.get().greenlet(py) {
                 Some(holder) => {
                     step::restore_before_switch(holder.bind(py))?;
-                    drop(greenlet::switch(holder.bind(py))?);
+                    drop(holder);
+                    driver.get().switch_to_holder(py)?;
                 }
                 None => return Ok(()),
             },
@@ -169,6 +168,7 @@ fn finish(core: &Bound<'_, LoopCore>, driver: &Bound<'_, Driver>) -> PyResult<()
             greenlet::exit(&holder)?;
         }
     }
+    driver.get().dismiss(py)?;
     core.get().set_driver(py, None);
     driver.get().set_greenlet(py, None);
     driver.get().set_caller(py, None);

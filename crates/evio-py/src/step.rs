@@ -24,11 +24,13 @@ use crate::identity::Identity;
 use crate::{block_check, clock, descent, driver, task};
 
 mod errand;
+mod kept;
 mod restore;
 mod run;
 mod turn;
 
 pub(crate) use errand::{Errand, LeftWaiting};
+pub(crate) use kept::of_task;
 pub(crate) use restore::{go_on, leave_for, restore_before_switch};
 pub(crate) use turn::any_parked as any_transport_parked;
 
@@ -102,6 +104,7 @@ pub(crate) struct Step {
     options: GilCell<Option<Py<PyDict>>>,
     greenlet: GilCell<Option<Greenlet>>,
     running: GilCell<Running>,
+    kept: kept::Kept,
     turn: GilCell<Option<turn::Turn>>,
     saved: GilCell<Option<Identity>>,
     blocked: GilCell<Option<Greenlet>>,
@@ -382,6 +385,7 @@ impl Step {
                 options: GilCell::new(None),
                 greenlet: GilCell::new(None),
                 running: GilCell::new(Running::default()),
+                kept: kept::Kept::default(),
                 turn: GilCell::new(None),
                 saved: GilCell::new(None),
                 blocked: GilCell::new(None),
@@ -418,7 +422,9 @@ impl Step {
         }
         let (carrier, context) = (self.greenlet(py), self.context(py));
         let context = context.as_ref().map(|context| context.bind(py));
-        descent::belongs(greenlet, carrier.as_ref(), context)
+        descent::belongs(greenlet, carrier.as_ref(), context, || {
+            self.current_task(py)
+        })
     }
 
     /// The context in which the step runs.
@@ -459,57 +465,11 @@ impl Step {
         self.parked_at.store(place, Ordering::Relaxed);
     }
 
-    fn forget_displaced(&self, slf: &Bound<'_, Self>) {
-        let py = slf.py();
-        DISPLACED.fetch_sub(1, Ordering::Relaxed);
-        if let Some(core) = self.core.get(py) {
-            core.bind(py).get().remove_parked(py, slf);
-        }
-    }
-
     /// Puts the identity away that is installed for this step.
     fn take_off(&self, py: Python<'_>) -> PyResult<Option<Identity>> {
         let core = self.core.get(py);
         core.map(|core| Identity::put_away(py, core.into_any(), self.busy.get()))
             .transpose()
-    }
-
-    /// Has the identity of the active step, this one, become that of a step which goes on next, if it can.
-    /// Hands out this one's.
-    fn hand_over(&self, next: &Bound<'_, PyAny>) -> PyResult<Option<Identity>> {
-        let py = next.py();
-        let Some(heir) = descent::carried(next)?.filter(|heir| heir.get().blocks.get()) else {
-            return Ok(None);
-        };
-        let this = heir.get();
-        let is_its = |core: Py<LoopCore>| {
-            this.core
-                .with(py, |own| own.as_ref().is_some_and(|own| own.is(&core)))
-        };
-        let has_hub = |driver: Py<Driver>| driver.bind(py).get().has_hub(py);
-        // A greenlet below the carrier may be what blocks.
-        let is_blocked = |own: &mut Option<Greenlet>| own.as_ref().is_some_and(|own| own.is(next));
-        if !self.busy.get()
-            || !this.blocked.with(py, is_blocked)
-            || !self.core.get(py).is_some_and(is_its)
-            || !self.driver.get(py).is_some_and(has_hub)
-        {
-            return Ok(None);
-        }
-        let Some(mut identity) = this.saved.take(py) else {
-            return Ok(None);
-        };
-        let task = identity.task().map(|task| task.clone_ref(py));
-        let exchanged = identity.exchange_task(py);
-        if !matches!(exchanged, Ok(true)) {
-            drop(this.saved.replace(py, Some(identity)));
-            return exchanged.map(|_| None);
-        }
-        if let Some(task) = task {
-            this.end_wait(task.bind(py))?;
-        }
-        set_active(heir.unbind());
-        Ok(Some(identity))
     }
 
     /// The task waits for nothing any more.
@@ -560,6 +520,19 @@ impl Step {
             let task = saved.as_ref().and_then(Identity::task)?;
             Some(task.clone_ref(py))
         })
+    }
+
+    /// Whether what this greenlet stands for is not over: `None` where it stands for nothing but itself.
+    #[getter]
+    fn lives(&self, py: Python<'_>) -> PyResult<Option<bool>> {
+        self.stands_for_living(py)
+    }
+
+    /// The task for which this greenlet stands, as the program has kept it.
+    #[getter]
+    #[pyo3(name = "stood_for")]
+    fn py_stood_for<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.stood_for(py)
     }
 
     /// The number of the callback that is under way, or was last.
@@ -631,6 +604,7 @@ impl Step {
             visit.call(&running.context)?;
             visit.call(&running.run)?;
         }
+        self.kept.traverse(&visit)?;
         if let Some(turn) = self.turn.peek() {
             turn.as_ref().map_or(Ok(()), |turn| turn.traverse(&visit))?;
         }
@@ -679,6 +653,7 @@ impl Step {
         drop((self.options.take(py), self.spare_wait.take(py)));
         drop(self.greenlet.take(py));
         drop(self.running.take(py));
+        self.kept.clear(py);
         self.end_turn(py);
         drop(self.saved.take(py));
         drop(self.blocked.take(py));

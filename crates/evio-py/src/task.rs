@@ -54,6 +54,23 @@ fn layout(py: Python<'_>) -> PyResult<&Layout> {
     })
 }
 
+/// Whether an object is a task of asyncio's, in C or in Python.
+pub(crate) fn is_one(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static IN_PYTHON: Once<Py<PyAny>> = Once::new();
+    let py = object.py();
+    // The class alone is looked at, as an object may answer anything.
+    let class = object.get_type();
+    if class.is_subclass(layout(py)?.class.bind(py))? {
+        return Ok(true);
+    }
+    let in_python = IN_PYTHON.get_or_try_init(py, || {
+        py.import("asyncio.tasks")?
+            .getattr("_PyTask")
+            .map(Bound::unbind)
+    })?;
+    class.is_subclass(in_python.bind(py))
+}
+
 /// The one word of a task that points to what it awaits.
 fn find(
     class: &Bound<'_, PyType>,

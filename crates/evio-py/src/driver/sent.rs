@@ -12,7 +12,6 @@ use crate::step::{self, Errand, LeftWaiting, Step};
 pub(crate) struct Sent<'py> {
     driver: Bound<'py, Driver>,
     step: Bound<'py, Step>,
-    pub(crate) carrier: Bound<'py, PyAny>,
     place: usize,
 }
 
@@ -26,12 +25,9 @@ pub(crate) fn send<'py>(
 ) -> PyResult<Option<Sent<'py>>> {
     let py = hub.py();
     let driver = hub.get().driver(py).into_bound(py);
-    let step = match driver.get().idle.with(py, Vec::pop) {
-        Some(step) => step.into_bound(py),
+    let step = match driver.get().take_idle(py)? {
+        Some(step) => step,
         None => Step::create(&driver, &HubCore::greenlet_of(hub)?)?,
-    };
-    let Some(carrier) = step.get().greenlet(py) else {
-        return Ok(None);
     };
     let place = driver.get().left.with(py, LeftWaiting::reserve);
     let errand = Errand {
@@ -43,7 +39,6 @@ pub(crate) fn send<'py>(
     Ok(Some(Sent {
         driver,
         step,
-        carrier,
         place,
     }))
 }
@@ -58,6 +53,12 @@ pub(crate) struct Started<'py> {
 }
 
 impl<'py> Sent<'py> {
+    /// Has the carrier begin. Who waits here, maybe for the whole task, does not hold it.
+    #[inline(always)]
+    pub(crate) fn switch(&self) -> greenlet::Brought<'py> {
+        self.step.get().switch_to_carrier(self.step.py())
+    }
+
     /// The carrier, or somebody else, has switched back.
     #[inline(never)]
     pub(crate) fn come_back(

@@ -39,7 +39,7 @@ fn otherwise<'py>(
 pub(crate) fn await_<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     match begin(awaitable)? {
         Begun::Task { hub, current, sent } => {
-            let brought = greenlet::switch_bare(&sent.carrier);
+            let brought = sent.switch();
             match sent.come_back(brought)? {
                 Some(started) => wait(&hub, &current, started),
                 None => in_other_cases(awaitable),

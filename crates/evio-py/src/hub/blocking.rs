@@ -24,7 +24,7 @@ impl HubCore {
         let Some(target) = Self::leave(slf, current, next, &mut parked)? else {
             return Ok(slf.py().None().into_bound(slf.py()));
         };
-        let brought = greenlet::switch_bare(&target);
+        let brought = greenlet::pass_to(target);
         Self::come_back(slf.py(), brought, parked)
     }
 

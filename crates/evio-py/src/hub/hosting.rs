@@ -84,7 +84,7 @@ impl HubCore {
         core.get().note_hub();
         core.get().set_driver(py, Some(driver.clone().unbind()));
         driver.get().set_caller(py, Some(caller.clone().unbind()));
-        let outcome = run::await_end(&driver, &hub);
+        let outcome = run::await_end(&driver);
         run::note_how_left(core, &driver, &outcome);
         Self::leave_loop(slf, core)?;
         outcome

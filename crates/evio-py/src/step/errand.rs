@@ -145,7 +145,11 @@ impl Step {
         this.end(py);
         this.busy.set(false);
         if this.has_parked.get() {
+            this.count_holders();
             Self::after_park(slf, core)?;
+        }
+        if this.is_held(py) {
+            Self::note_held(slf, || Ok(task.as_ref().ok().cloned()))?;
         }
         let caller = this.caller.take(py);
         if let (Some(caller), Ok(task)) = (&caller, &task) {

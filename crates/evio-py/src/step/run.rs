@@ -11,7 +11,20 @@ use crate::core::{Callback, LoopCore};
 use crate::handle::{Handle, Outcome};
 use crate::hooks::Hooks;
 use crate::identity::Identity;
-use crate::{clock, context as contexts};
+use crate::{clock, context as contexts, task};
+
+/// The task whose step a callback is.
+fn task_of<'py>(handle: &Bound<'py, Handle>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = handle.py();
+    let Some((callback, _)) = handle.get().call_parts(py) else {
+        return Ok(None);
+    };
+    let task = contexts::attribute(callback.bind(py), intern!(py, "__self__"))?;
+    let Some(task) = task else {
+        return Ok(None);
+    };
+    Ok(task::is_one(&task)?.then_some(task))
+}
 
 impl Step {
     /// Runs one callback in its context and under the loop's identity.
@@ -64,6 +77,9 @@ impl Step {
         match outcome {
             Ok(None) if exited.is_ok() && !this.has_parked.get() => {
                 this.busy.set(false);
+                if this.is_held(py) {
+                    Self::note_held(slf, || task_of(&handle))?;
+                }
                 let own = Handle::take_context(&handle);
                 // First, lest what is freed with the context finds a handle without one.
                 drop((handle, context));
@@ -85,7 +101,7 @@ impl Step {
         outcome: PyResult<Outcome>,
         exited: PyResult<()>,
     ) -> PyResult<()> {
-        let this = slf.get();
+        let (py, this) = (slf.py(), slf.get());
         let settled = match outcome {
             Ok(None) => Ok(()),
             Ok(Some(failure)) => Handle::settle(handle, failure),
@@ -93,7 +109,11 @@ impl Step {
         };
         this.busy.set(false);
         if this.has_parked.get() {
+            this.count_holders();
             Self::after_park(slf, core)?;
+        }
+        if this.is_held(py) {
+            Self::note_held(slf, || task_of(handle))?;
         }
         settled?;
         exited
