@@ -52,6 +52,8 @@ def set_block_check(check: Callable[[object, bool], object] | None) -> None:
     """Have a function called before each green block, with whom blocks and whether that is in a step."""
 def check_block() -> None:
     """Raise what stands against a green block of the running greenlet, if anything does."""
+def set_awaited(task: asyncio.Task[Any], awaited: object | None, /) -> None:
+    """Set what a task awaits that runs, whose `cancel()` is called when the task is cancelled."""
 
 def park() -> Step | None:
     """Park the running step, if any, with its identity, before its greenlet blocks in a hub that is not ours."""

@@ -30,12 +30,47 @@ class _TaskFactory:
 
     def __call__(self, loop, coro, **options):
         if asyncio._get_running_loop() is loop:
-            return self.factory(loop, coro, **options)
+            creator = asyncio.current_task(loop)
+            if creator is None:
+                return self.factory(loop, coro, **options)
+            with _Creation(loop, creator):
+                return self.factory(loop, coro, **options)
         outer, loop._is_elsewhere = loop._is_elsewhere, True
         try:
             return self.factory(loop, coro, **options)
         finally:
             loop._is_elsewhere = outer
+
+
+class _Creation:
+    """What a task waits for while another that it makes takes its first step, which may block greenly.
+
+    A cancel of the creator that comes meanwhile strikes where it awaits or blocks next, if it was not taken
+    back before: what asyncio notes of it would outlive its uncancel() in Python 3.12, and strikes no green block.
+    """
+
+    def __init__(self, loop, creator):
+        self._loop, self._creator = loop, creator
+        self._step = _evio.current_step()
+        self._cancel = None
+
+    def cancel(self, msg=None):
+        if _evio.current_step() is self._step:
+            # The new task does it itself: as in asyncio.
+            return False
+        if self._cancel is None:
+            self._cancel = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        return True
+
+    def __enter__(self):
+        _evio.set_awaited(self._creator, self)
+
+    def __exit__(self, *_exc_info):
+        _evio.set_awaited(self._creator, None)
+        if self._cancel is not None:
+            from eventlet_asyncio import _steps
+
+            self._loop.call_soon(_steps.cancel_left, self._creator, self._cancel)
 
 
 class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
