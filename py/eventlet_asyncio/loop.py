@@ -7,13 +7,14 @@ inherited methods that expect them find what `_inherited` has in their places.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import types
 import weakref
 from asyncio import base_events, coroutines, events
 
-from eventlet_asyncio import _evio, _inherited, _signals, _sockets, _stdlib, _tls, _transports
+from eventlet_asyncio import _evio, _imports, _inherited, _signals, _sockets, _stdlib, _tls, _transports
 
 _loops = weakref.WeakSet()
 
@@ -334,15 +335,45 @@ def choose_hub():
     """In a thread that runs a loop of ours and has chosen no hub, eventlet's hub is ours too."""
     hubs = sys.modules.get("eventlet.hubs")
     if hubs is None:
+        _eventlet_later.wait()
         return
     chosen = vars(hubs._threadlocal)
-    if "hub" not in chosen and "Hub" not in chosen and "EVENTLET_HUB" not in os.environ:
-        hubs.use_hub("eventlet_asyncio.hub")
-    elif not isinstance(chosen.get("hub"), _evio.HubCore):
+    if "hub" not in chosen and "Hub" not in chosen:
+        hubs.use_hub(os.environ.get("EVENTLET_HUB", "eventlet_asyncio.hub"))
+    kind = type(chosen["hub"]) if "hub" in chosen else chosen["Hub"]
+    if kind is not _first_hub and not (isinstance(kind, type) and issubclass(kind, _evio.HubCore)):
         # The loop is a guest of another hub, or will be, which needs the same changes.
         from eventlet_asyncio import _patches
 
         _patches.apply()
+
+
+def _choose_later(hubs):
+    """Chooses a hub in the threads in which loops of ours run when eventlet is imported."""
+    _choose_when_asked(hubs)
+    # In one piece: other threads make loops meanwhile.
+    for loop in [known() for known in tuple(_loops.data)]:
+        if loop is not None and loop.is_running():
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_choose_when_asked, hubs)
+
+
+def _choose_when_asked(hubs):
+    # There is no more of eventlet yet than this module.
+    if isinstance(asyncio._get_running_loop(), _evio.LoopCore):
+        vars(hubs._threadlocal).setdefault("Hub", _first_hub)
+
+
+def _first_hub():
+    """Makes the hub of such a thread."""
+    from eventlet import hubs
+
+    del hubs._threadlocal.Hub
+    choose_hub()
+    return hubs._threadlocal.Hub()
+
+
+_eventlet_later = _imports.WhenImported("eventlet.hubs", _choose_later)
 
 
 def _sides():
