@@ -638,6 +638,10 @@ class Step:
         """The greenlet that blocks, while the step is parked."""
 
     @property
+    def waits(self) -> greenlet | None:
+        """The greenlet that waits in this step, which does not run: it blocks, is away in `kill()`, or is the carrier."""
+
+    @property
     def waits_for(self) -> asyncio.Future[Any] | None:
         """The future for which `await_` waits in this step."""
 

@@ -42,9 +42,9 @@ class Carrier(greenlet):
         step = self.step
         task = _current_task() if _evio.current_step() is step else step.task
         if task is not None:
-            return functools.partial(_throw_into, self, super().throw, task, _cancels(task))
+            return functools.partial(_throw_into, task, _cancels(task))
         if step is not None and step.busy:
-            return functools.partial(_throw_into_callback, step, super().throw, step.callback)
+            return functools.partial(_throw_into_callback, step, step.callback)
         return super().throw
 
 
@@ -126,24 +126,18 @@ def _cancels(task):
     return task.cancelling() if sys.version_info >= (3, 11) else 0
 
 
-def _throw_into(carrier, throw, task, cancels, *exception):
+def _throw_into(task, cancels, *exception):
     if task.done():
         return None
-    step = carrier.step
-    if getcurrent() is carrier:
+    if _current_task() is task:
         # eventlet's Event raises so, what it has got already.
-        return throw(*exception)
+        return greenlet.throw(getcurrent(), *exception)
     thrown = exception[0] if exception else None
-    if not (step.busy and step.task is task):
-        # Its steps since then may have run on another carrier, where one is parked.
-        wait = getattr(task, "_fut_waiter", None)
-        step = wait.step if isinstance(wait, _evio.GreenWait) else None
-        throw = None if step is None else functools.partial(greenlet.throw, step.carrier)
-    if throw is not None:
-        _evio.restore(step.carrier)
+    step = _step_of(task)
+    if step is not None:
         task._aimed = thrown, cancels
         try:
-            return throw(*exception)
+            return _throw_at(step, *exception)
         finally:
             if hasattr(task, "_aimed"):
                 del task._aimed
@@ -153,11 +147,27 @@ def _throw_into(carrier, throw, task, cancels, *exception):
     return None
 
 
-def _throw_into_callback(step, throw, number, *exception):
+def _throw_into_callback(step, number, *exception):
     if step.busy and step.callback == number:
-        _evio.restore(step.carrier)
-        return throw(*exception)
+        return _throw_at(step, *exception)
     return None
+
+
+def _throw_at(step, *exception):
+    """Throws at the greenlet that waits in a step, which a library may have made there."""
+    _evio.restore(step.carrier)
+    return greenlet.throw(step.waits, *exception)
+
+
+def _step_of(task):
+    """The step in which a task blocks greenly, or which it has left by a kill(); `None` at an `await`."""
+    wait = getattr(task, "_fut_waiter", None)
+    if isinstance(wait, _evio.GreenWait):
+        return wait.step
+    loop = task.get_loop()
+    if wait is not None or not isinstance(loop, _evio.LoopCore):
+        return None
+    return next((step for step in loop._parked_steps() if step.task is task), None)
 
 
 def parking(switch):

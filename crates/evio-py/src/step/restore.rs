@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::{active, any_displaced, put_away, set_active};
-use crate::descent;
+use crate::{descent, greenlet};
 
 /// Installs the identity of a step that is about to be switched to past its own park.
 ///
@@ -33,10 +33,18 @@ pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
 /// is no green block: the step has it again by [`go_on`].
 pub(crate) fn leave_for(target: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = target.py();
-    match active(py) {
-        Some(step) if !step.bind(py).get().owns(target)? => put_away(py),
-        _ => Ok(()),
+    let Some(step) = active(py) else {
+        return Ok(());
+    };
+    let this = step.bind(py).get();
+    if this.owns(target)? {
+        return Ok(());
     }
+    if this.busy.get() {
+        let current = greenlet::current(py)?.unbind();
+        drop(this.left.replace(py, Some(current)));
+    }
+    put_away(py)
 }
 
 /// Sees to it that a greenlet which goes on without having blocked greenly has its own identity, or none.
