@@ -457,15 +457,6 @@ impl Step {
         self.parked_at.store(place, Ordering::Relaxed);
     }
 
-    fn forget_displaced(&self, slf: &Bound<'_, Self>) {
-        let py = slf.py();
-        DISPLACED.fetch_sub(1, Ordering::Relaxed);
-        drop(self.left.take(py));
-        if let Some(core) = self.core.get(py) {
-            core.bind(py).get().remove_parked(py, slf);
-        }
-    }
-
     /// Puts the identity away that is installed for this step.
     fn take_off(&self, py: Python<'_>) -> PyResult<Option<Identity>> {
         let core = self.core.get(py);

@@ -1,8 +1,10 @@
 //! The identity of a greenlet that goes on by a switch which ends no green block.
 
+use std::sync::atomic::Ordering;
+
 use pyo3::prelude::*;
 
-use super::{active, any_displaced, put_away, set_active};
+use super::{DISPLACED, Step, active, any_displaced, put_away, set_active};
 use crate::{descent, greenlet};
 
 /// Installs the identity of a step that is about to be switched to past its own park.
@@ -57,4 +59,15 @@ pub(crate) fn go_on(current: &Bound<'_, PyAny>) -> PyResult<()> {
         put_away(py)?;
     }
     restore_before_switch(current)
+}
+
+impl Step {
+    pub(super) fn forget_displaced(&self, slf: &Bound<'_, Self>) {
+        let py = slf.py();
+        DISPLACED.fetch_sub(1, Ordering::Relaxed);
+        drop(self.left.take(py));
+        if let Some(core) = self.core.get(py) {
+            core.bind(py).get().remove_parked(py, slf);
+        }
+    }
 }
