@@ -622,11 +622,12 @@ class Step:
     @property
     def busy(self) -> bool:
         """Whether a callback runs, or is parked, on the greenlet."""
-
     @property
     def blocked(self) -> greenlet | None:
         """The greenlet that blocks, while the step is parked."""
-
+    @property
+    def waits(self) -> greenlet | None:
+        """The greenlet that waits in this step, which does not run: it blocks, is away in `kill()`, or is the carrier."""
     @property
     def waits_for(self) -> asyncio.Future[Any] | None:
         """The future for which `await_` waits in this step."""
@@ -636,10 +637,8 @@ class Step:
     @property
     def due_cancel(self) -> asyncio.CancelledError | None:
         """What the step raises where it is parked, as soon as it goes on."""
-
     def set_due_cancel(self, exception: asyncio.CancelledError) -> bool:
         """Make a cancel due; False when one is due already."""
-
     def take_due_cancel(self) -> asyncio.CancelledError | None:
         """The cancel that is due, which is due no more."""
 
