@@ -10,6 +10,9 @@ import pytest
 
 from eventlet_asyncio import await_, future_to_greenlet, greenlet_to_future, sync_to_async
 
+#: Before Python 3.11 a task does not give its error to who awaits it, but makes another.
+LOST = sys.version_info < (3, 11)
+
 
 class Both:
     """Ends when it is cancelled, after a cleanup."""
@@ -97,7 +100,8 @@ def test_two_cancels_of_one_turn_are_one_with_the_first_message(host, way):
         await both.comes_to("started")
         task.cancel("first")
         task.cancel("next")
-        assert (await seen_by(task)).args == ("first",)
+        seen = await seen_by(task)
+        assert seen.args == ("first",) or LOST
         assert both.log == ["started", "cleaning", "clean"]
 
     host(main)
@@ -118,13 +122,13 @@ def test_a_cancel_of_the_cleanup_has_the_first_as_its_context(host, way):
         await both.comes_to("cleaning")
         task.cancel("next")
         seen = await seen_by(task)
-        assert (seen.args, seen.__context__.args) == (("next",), ("first",))
+        assert LOST or (seen.args, seen.__context__.args) == (("next",), ("first",))
         assert both.log == ["started", "cleaning"]
 
     host(main)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout() is new in Python 3.11")
+@pytest.mark.skipif(LOST, reason="asyncio.timeout() is new in Python 3.11")
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_scope_of_anyio_knows_its_own_cancel(host, way):
     async def main():
@@ -147,6 +151,7 @@ async def is_done_before():
     return await future
 
 
+@pytest.mark.skipif(LOST, reason="asyncio itself loses it")
 @pytest.mark.parametrize(
     "way",
     [

@@ -139,15 +139,16 @@ def _strike_later(future, exception):
         # What is lost was asked for, or somebody would say that it never was.
         future.exception()
         raise exception
-    timer = hubs.get_hub().schedule_call_global(0, _strike_again, greenlet.getcurrent(), exception)
+    current = greenlet.getcurrent()
+    timer = hubs.get_hub().schedule_call_global(0, _strike_again, current, _steps.throw_of(current), exception)
     if isinstance(exception, Timeout):
         # By which it is cancelled where it ends.
         exception.timer = timer
 
 
-def _strike_again(green, exception):
+def _strike_again(green, throw, exception):
     if not green.dead:
-        green.throw(exception)
+        throw(exception)
 
 
 def _interrupted_crossing(future):

@@ -174,15 +174,14 @@ _cancel = _as_it_is(greenthread.cancel)
 def kill(g, *throw_args):
     """Raise an exception in a green thread; in another OS thread, as soon as that thread's hub can."""
     if _evio.is_here(g):
-        if isinstance(g, _steps.Carrier):
-            carrier = _steps.where_runs(g)
-            if carrier is None:
-                # Nobody is switched to, who would have to come back.
-                g.throw(*throw_args)
-                return
-            g = carrier
         if not isinstance(g, greenthread.GreenThread):
             # Whose throw() does so, after its links were called.
+            struck = _steps.struck_for(g)
+            if struck is None:
+                # Nobody is switched to, who would have to come back.
+                _steps.throw_of(g)(*throw_args)
+                return
+            g = struck
             _evio.leave_for(g)
         _threads.kill_here(_kill, g, *throw_args)
     elif not g.dead:

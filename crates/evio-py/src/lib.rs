@@ -164,12 +164,6 @@ mod _evio {
         crate::step::current(py)
     }
 
-    /// The step in which a task runs, blocks greenly or was left; `None` while it is suspended at an `await`.
-    #[pyfunction]
-    fn step_of<'py>(task: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Step>>> {
-        crate::step::of_task(task)
-    }
-
     /// Whom green code takes for the running green thread: a task, a callback's run or a greenlet.
     #[pyfunction]
     fn owner(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -207,6 +201,13 @@ mod _evio {
     fn after_fork(py: Python<'_>) -> PyResult<()> {
         crate::wakeup::after_fork(py)?;
         crate::step::after_fork(py)
+    }
+
+    /// Sets what a task awaits that runs, whose `cancel()` is called when the task is cancelled.
+    #[pyfunction]
+    #[pyo3(signature = (task, awaited, /))]
+    fn set_awaited(task: &Bound<'_, PyAny>, awaited: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        crate::task::set_awaited(task, awaited).map(drop)
     }
 
     /// Parks the running step, if there is one, before its greenlet blocks in a hub not ours.

@@ -8,7 +8,7 @@ use super::{DISPLACED, Step, active, any_displaced, put_away, set_active};
 use crate::core::LoopCore;
 use crate::descent;
 use crate::driver::Driver;
-use crate::greenlet::Greenlet;
+use crate::greenlet::{self, Greenlet};
 use crate::identity::Identity;
 
 /// Installs the identity of a step that is about to be switched to past its own park.
@@ -39,10 +39,18 @@ pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
 /// is no green block: the step has it again by [`go_on`].
 pub(crate) fn leave_for(target: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = target.py();
-    match active(py) {
-        Some(step) if !step.bind(py).get().owns(target)? => put_away(py),
-        _ => Ok(()),
+    let Some(step) = active(py) else {
+        return Ok(());
+    };
+    let this = step.bind(py).get();
+    if this.owns(target)? {
+        return Ok(());
     }
+    if this.busy.get() {
+        let current = greenlet::current(py)?.unbind();
+        drop(this.left.replace(py, Some(current)));
+    }
+    put_away(py)
 }
 
 /// Sees to it that a greenlet which goes on without having blocked greenly has its own identity, or none.
@@ -61,6 +69,7 @@ impl Step {
     pub(super) fn forget_displaced(&self, slf: &Bound<'_, Self>) {
         let py = slf.py();
         DISPLACED.fetch_sub(1, Ordering::Relaxed);
+        drop(self.left.take(py));
         if let Some(core) = self.core.get(py) {
             core.bind(py).get().remove_parked(py, slf);
         }
