@@ -131,7 +131,9 @@ mod _evio {
     #[pymodule_export]
     use crate::stream::{Peer, Stream, StreamCore, open_stream, write_method};
     #[pymodule_export]
-    use crate::threads::{discharge, enlist, hub_of_thread, hub_to_wait_in, is_here, py_wake};
+    use crate::threads::{
+        discharge, enlist, hub_of_thread, hub_to_wait_in, is_here, is_stranded, py_wake,
+    };
     #[pymodule_export]
     use crate::timer::GreenTimer;
     #[pymodule_export]
@@ -178,9 +180,9 @@ mod _evio {
 
     /// Lets go of what is kept for the running thread, as it ends: no greenlet of it runs any more.
     #[pyfunction]
-    fn end_thread() {
+    fn end_thread(py: Python<'_>) -> PyResult<()> {
         crate::hub::forget_thread();
-        crate::threads::set_ended(true);
+        crate::threads::set_ended(py, true)
     }
 
     /// Has descriptors to spare for the next fork.
