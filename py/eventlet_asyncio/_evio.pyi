@@ -23,7 +23,7 @@ _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
     "abandon_step", "accept_connections", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "begin_future_green_thread", "cache_stack_chunks", "call_soon_method", "CallbackRun", "can_datagram", "cancel_timeout",
-    "check_block", "count_done", "Crossing", "current_step", "Datagram", "DatagramCore", "discharge", "Driver", "end_thread", "enlist", "ensure_free", "enter_timeout", "exchange", "exit_timeout", "FdListener", "first_for_permit",
+    "check_block", "check_hub", "count_done", "Crossing", "current_step", "Datagram", "DatagramCore", "discharge", "Driver", "end_thread", "enlist", "ensure_free", "enter_timeout", "exchange", "exit_timeout", "FdListener", "first_for_permit",
     "ForeignLoop", "get_ident", "go_on", "GreenAwait", "GreenWait", "Guard", "Handle", "hub_of_thread", "hub_to_wait_in", "HubCore", "init_future_green_thread", "init_green_thread", "init_timeout", "is_here", "is_stranded", "join_event",
     "leave_semaphore", "leave_for", "LoopCore", "method", "open_stream", "owner", "park", "Peer", "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv",
     "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "SocketCall", "spawn", "spawn_n", "start_timeout", "Step", "Stream", "StreamCore", "switch_carrier", "take_permit", "take_permit_or_join",
@@ -43,7 +43,6 @@ def current_step() -> Step | None:
 
 def end_thread() -> None:
     """Let go of what is kept for the running OS thread, as it ends: no greenlet of it runs any more."""
-
 def owner() -> asyncio.Task[Any] | CallbackRun | greenlet:
     """Whom green code takes for the running green thread."""
 def get_ident(gr: greenlet | None = None) -> int:
@@ -52,6 +51,8 @@ def set_block_check(check: Callable[[object, bool], object] | None) -> None:
     """Have a function called before each green block, with whom blocks and whether that is in a step."""
 def check_block() -> None:
     """Raise what stands against a green block of the running greenlet, if anything does."""
+def check_hub() -> None:
+    """Raise what stands against a wait for this thread's hub, which may wait for a loop that its callback runs."""
 
 def park() -> Step | None:
     """Park the running step, if any, with its identity, before its greenlet blocks in a hub that is not ours."""

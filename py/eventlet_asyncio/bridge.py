@@ -152,6 +152,8 @@ class GreenletFuture(asyncio.Future):
         return super().cancel(msg=msg)
 
     def __await__(self):
+        if not self.done():
+            _evio.check_hub()
         _start(self._green)
         return super().__await__()
 
@@ -340,6 +342,7 @@ def sync_to_async(function=None, *, autokill_greenlet=True):
 
     @functools.wraps(function)
     async def call(*args, **kwargs):
+        _evio.check_hub()
         green = greenthread.spawn(function, *args, **kwargs)
         green.gr_context = current_context()
         return await greenlet_to_future(green, autokill_greenlet=autokill_greenlet)

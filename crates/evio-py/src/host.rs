@@ -16,7 +16,7 @@ use crate::driver::Driver;
 use crate::greenlet::Greenlet;
 use crate::hub::HubCore;
 use crate::identity::Identity;
-use crate::{errors, fast, greenlet, hub, step, threads};
+use crate::{errors, fast, greenlet, hub, run, step, threads};
 
 /// The kernel, waited for with the interpreter's lock released.
 pub(crate) struct Interpreter<'py>(pub(crate) Python<'py>);
@@ -60,7 +60,8 @@ impl<'a, 'py> EventletHub<'a, 'py> {
         let runs_it = driver
             .get()
             .caller(py)
-            .is_some_and(|caller| caller.is(&own));
+            .is_some_and(|caller| caller.is(&own))
+            || run::is_occupied(&own);
         Ok((!runs_it).then_some(Self { hub, core }))
     }
 

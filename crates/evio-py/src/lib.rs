@@ -122,6 +122,8 @@ mod _evio {
         take_permit_or_rejoin, wake_for_permit,
     };
     #[pymodule_export]
+    use crate::run::check_hub;
+    #[pymodule_export]
     use crate::sockets::{
         SocketCall, accept_connections, ensure_free, sock_accept, sock_connect, sock_recv,
         sock_recv_into, sock_recvfrom, sock_recvfrom_into, sock_sendall, sock_sendto,
@@ -208,6 +210,7 @@ mod _evio {
     /// Parks the running step, if there is one, before its greenlet blocks in a hub not ours.
     #[pyfunction]
     fn park(py: Python<'_>) -> PyResult<Option<Py<Step>>> {
+        crate::run::check_hub(py)?;
         crate::step::park(&crate::greenlet::current(py)?)
     }
 
