@@ -72,6 +72,12 @@ def can_step_aside(loop):
     )
 
 
+def can_run_here(loop):
+    """Whether the running code may run a loop of ours, which it did before."""
+    running = asyncio._get_running_loop()
+    return _threads.ThreadEnd.knows(loop) and (running is None or can_step_aside(running))
+
+
 class Wakeup:
     """Wakes a greenlet, by its hub, once however often it is called."""
 

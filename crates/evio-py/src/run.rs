@@ -137,6 +137,7 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
     } else {
         await_end(&driver, &greenlet)
     };
+    note_how_left(core, &driver, &outcome);
     if registered {
         let old = OUTERMOST.with(|slot| slot.replace(None));
         drop(old);
@@ -188,6 +189,21 @@ pub(crate) fn await_end(driver: &Bound<'_, Driver>, first: &Bound<'_, PyAny>) ->
         }
     }
     Ok(())
+}
+
+/// Notes whether a run was left by what somebody threw at its caller, and not by what it raised itself.
+pub(crate) fn note_how_left(
+    core: &Bound<'_, LoopCore>,
+    driver: &Bound<'_, Driver>,
+    outcome: &PyResult<()>,
+) {
+    let py = core.py();
+    let this = driver.get();
+    let runs = || {
+        let holder = this.greenlet(py);
+        !this.has_ended(py) && holder.is_some_and(|holder| !greenlet::is_dead(holder.bind(py)))
+    };
+    core.get().set_left(outcome.is_err() && runs());
 }
 
 /// Leaves nothing of a run behind, whether it was stopped, failed or was left by an exception that

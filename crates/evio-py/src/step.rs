@@ -105,6 +105,8 @@ pub(crate) struct Step {
     turn: GilCell<Option<turn::Turn>>,
     saved: GilCell<Option<Identity>>,
     blocked: GilCell<Option<Greenlet>>,
+    /// The greenlet that has left it by a switch that is no green block, where that is known.
+    left: GilCell<Option<Greenlet>>,
     due_cancel: GilCell<Option<DueCancel>>,
     deferred: GilCell<Vec<Callback>>,
     /// What this step is sent for, who waits for that, and what came of it.
@@ -122,6 +124,8 @@ pub(crate) struct Step {
     /// Its identity is installed.
     is_active: Flag,
     busy: Flag,
+    /// It has left its context, as it blocks greenly.
+    outside: Flag,
     parked: Flag,
     has_parked: Flag,
     parked_since: GilCell<u64>,
@@ -277,6 +281,7 @@ pub(crate) fn park_before(
     }
     if let Some(task) = identity.as_ref().and_then(Identity::task) {
         GreenWait::begin(&step, task.bind(py), this.spare_wait.take(py))?;
+        this.leave_context(py);
     } else if !this.has_parked.get() {
         this.keep_turn(py)?;
     }
@@ -337,6 +342,7 @@ pub(crate) fn unpark(py: Python<'_>, step: Py<Step>) -> PyResult<()> {
     if !has_identity {
         put_away(py)?;
     }
+    this.enter_context(py)?;
     this.parked.set(false);
     this.blocks.set(false);
     drop(this.blocked.take(py));
@@ -381,6 +387,7 @@ impl Step {
                 turn: GilCell::new(None),
                 saved: GilCell::new(None),
                 blocked: GilCell::new(None),
+                left: GilCell::new(None),
                 due_cancel: GilCell::new(None),
                 deferred: GilCell::new(Vec::new()),
                 errand: GilCell::new(None),
@@ -392,6 +399,7 @@ impl Step {
                 blocks: Flag::new(false),
                 is_active: Flag::new(false),
                 busy: Flag::new(false),
+                outside: Flag::new(false),
                 parked: Flag::new(false),
                 has_parked: Flag::new(false),
                 parked_since: GilCell::new(0),
@@ -452,14 +460,6 @@ impl Step {
 
     pub(crate) fn set_parked_at(&self, place: usize) {
         self.parked_at.store(place, Ordering::Relaxed);
-    }
-
-    fn forget_displaced(&self, slf: &Bound<'_, Self>) {
-        let py = slf.py();
-        DISPLACED.fetch_sub(1, Ordering::Relaxed);
-        if let Some(core) = self.core.get(py) {
-            core.bind(py).get().remove_parked(py, slf);
-        }
     }
 
     /// Puts the identity away that is installed for this step.
@@ -575,6 +575,13 @@ impl Step {
         self.blocked_greenlet(py)
     }
 
+    /// The greenlet that waits in this step, which is not running: its carrier or one below that.
+    #[getter]
+    fn waits(&self, py: Python<'_>) -> Option<Greenlet> {
+        let blocked = self.blocked.get(py).or_else(|| self.left.get(py));
+        blocked.or_else(|| self.greenlet.get(py))
+    }
+
     /// The future for which `await_` waits in this step.
     #[getter]
     fn waits_for(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -613,7 +620,13 @@ impl Step {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for cell in [&self.greenlet, &self.blocked, &self.caller, &self.waits_for] {
+        for cell in [
+            &self.greenlet,
+            &self.blocked,
+            &self.left,
+            &self.caller,
+            &self.waits_for,
+        ] {
             if let Some(object) = cell.peek() {
                 visit.call(&*object)?;
             }
@@ -676,7 +689,7 @@ impl Step {
         drop(self.running.take(py));
         self.end_turn(py);
         drop(self.saved.take(py));
-        drop(self.blocked.take(py));
+        drop((self.blocked.take(py), self.left.take(py)));
         drop(self.due_cancel.take(py));
         drop(self.deferred.take(py));
         drop(self.errand.take(py));

@@ -122,6 +122,29 @@ pub(crate) fn entered(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     }
 }
 
+/// Makes a context that of the running code, which somebody else has entered; `None` leaves such a one.
+///
+/// Only where its place is known, as otherwise nobody leaves a context that another has to enter.
+pub(crate) fn assume(py: Python<'_>, context: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    let Some(places) = places(py) else {
+        return Ok(());
+    };
+    let new = context.map_or(ptr::null_mut(), |context| context.clone().into_ptr());
+    // SAFETY: the word owns a reference to a context, or is null, before and after.
+    let old = unsafe {
+        let word = ffi::PyThreadState_Get()
+            .cast::<Object>()
+            .add(places.entered);
+        Bound::from_owned_ptr_or_opt(py, word.replace(new))
+    };
+    // What CPython remembers of the variables it forgets when any context is entered or left.
+    let other = empty(py)?;
+    super::enter(&other)?;
+    let left = super::exit(&other);
+    drop(old);
+    left
+}
+
 /// A context without variables that nobody knows.
 #[inline]
 pub(crate) fn blank(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {

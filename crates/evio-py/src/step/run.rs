@@ -55,7 +55,11 @@ impl Step {
         } else {
             Ok(handle.get().invoke(py))
         };
-        let exited = contexts::exit(&context);
+        let exited = if this.has_parked.get() {
+            Self::exit_parked(&context)
+        } else {
+            contexts::exit(&context)
+        };
         this.end(py);
         match outcome {
             Ok(None) if exited.is_ok() && !this.has_parked.get() => {
@@ -127,6 +131,52 @@ impl Step {
         });
         drop(handle.map(|handle| handle.into_bound(py)));
         drop(context.map(|context| context.into_bound(py)));
+    }
+
+    /// Leaves the context of a task that blocks greenly, as it does at an `await`: for another task of the same context.
+    ///
+    /// One that it has entered another context in, as by `Context.run()`, stays entered.
+    pub(super) fn leave_context(&self, py: Python<'_>) {
+        let Some(entered) = contexts::entered(py) else {
+            return;
+        };
+        let is_own = self.running.with(py, |running| {
+            let own = running.context.as_ref();
+            own.is_some_and(|own| own.is(&entered))
+        });
+        if is_own && contexts::exit(&entered).is_ok() {
+            self.outside.set(true);
+        }
+    }
+
+    /// Goes on in the context that [`leave_context`](Self::leave_context) left.
+    #[inline]
+    pub(super) fn enter_context(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.outside.replace(false) {
+            return Ok(());
+        }
+        let own = self.running.with(py, |running| {
+            let context = running.context.as_ref()?;
+            Some(context.clone_ref(py))
+        });
+        match own {
+            // Somebody who was left by a kill() may still be in it, or a callback that blocks greenly.
+            Some(own) if !contexts::enter(own.bind(py))? => {
+                contexts::assume(py, Some(own.bind(py)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves the context of a callback that has parked, which others may have entered and left meanwhile.
+    #[cold]
+    fn exit_parked(context: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = context.py();
+        let is_current = contexts::entered(py).is_some_and(|entered| entered.is(context));
+        match contexts::exit(context) {
+            Err(_) if is_current => contexts::assume(py, None),
+            exited => exited,
+        }
     }
 
     /// What a callback that parked owes to others when it is over.

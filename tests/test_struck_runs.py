@@ -1,0 +1,183 @@
+"""What is thrown at green code in asyncio.run() or run_until_complete() cancels what runs there, and waits for its cleanup."""
+
+import asyncio
+
+import eventlet
+import greenlet
+import pytest
+
+import eventlet_asyncio
+from eventlet_asyncio import sync_to_async
+from tests import hosts
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+def by_run(coroutine):
+    return eventlet_asyncio.run(coroutine)
+
+
+def by_loop(coroutine):
+    loop = eventlet_asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        loop.close()
+
+
+@pytest.fixture(params=[hosts.hub_first, hosts.loop_in_green_thread])
+def on_loop(request, in_thread):
+    """Runs an async function where a task may run a loop below itself."""
+    return lambda main: in_thread(request.param, main)
+
+
+class Cleanup:
+    """A coroutine whose cleanup takes some turns, which a second cancel cuts short where it strikes."""
+
+    def __init__(self, result=None):
+        self.log = []
+        self.result = result
+
+    async def __call__(self):
+        try:
+            await asyncio.sleep(5)
+        finally:
+            self.log.append("begun")
+            try:
+                await asyncio.sleep(0.05)
+                self.log.append("undisturbed")
+            finally:
+                await asyncio.sleep(0)
+                self.log.append("ended")
+                if self.result is not None:
+                    return self.result  # noqa: B012
+
+
+@pytest.mark.parametrize("run", [by_run, by_loop])
+@pytest.mark.parametrize("kills", [1, 2])
+def test_kills(on_hub, run, kills):
+    cleanup = Cleanup()
+
+    def main():
+        green = eventlet.spawn(run, cleanup())
+        for number in range(kills):
+            eventlet.sleep(0.01)
+            green.kill(greenlet.GreenletExit(f"kill {number}"))
+        with pytest.raises(greenlet.GreenletExit, match=f"kill {kills - 1}"):
+            green.wait()
+        return cleanup.log
+
+    whole = ["begun", "undisturbed", "ended"]
+    assert on_hub(main) == (whole if kills == 1 else ["begun", "ended"])
+
+
+@pytest.mark.parametrize("run", [by_run, by_loop])
+def test_a_kill_of_what_returns_a_value_all_the_same(on_hub, run):
+    def main():
+        green = eventlet.spawn(run, Cleanup("value")())
+        eventlet.sleep(0.01)
+        green.kill()
+        return green.wait()
+
+    assert on_hub(main) == "value"
+
+
+@pytest.mark.parametrize("run", [by_run, by_loop])
+def test_a_timeout_is_raised_after_the_cleanup_whatever_that_returns(on_hub, run):
+    cleanup = Cleanup("value")
+
+    def main():
+        with pytest.raises(eventlet.Timeout), eventlet.Timeout(0.01):
+            run(cleanup())
+        return cleanup.log
+
+    assert on_hub(main) == ["begun", "undisturbed", "ended"]
+
+
+@pytest.mark.parametrize("where", ["in the task", "in a green thread that it awaits"])
+@pytest.mark.parametrize("cancels", [1, 2])
+def test_cancels_of_a_task_that_runs_a_loop(on_loop, where, cancels):
+    cleanup = Cleanup()
+
+    async def runs():
+        if where == "in the task":
+            asyncio.run(cleanup())
+        else:
+            await sync_to_async(asyncio.run)(cleanup())
+
+    async def main():
+        task = asyncio.create_task(runs())
+        for _ in range(cancels):
+            await asyncio.sleep(0.02)
+            assert task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return cleanup.log
+
+    whole = ["begun", "undisturbed", "ended"]
+    assert on_loop(main) == (whole if cancels == 1 else ["begun", "ended"])
+
+
+def test_a_cancel_at_each_turn_cuts_no_cleanup_off(on_loop):
+    cleanup = Cleanup()
+
+    async def runs():
+        asyncio.run(cleanup())
+
+    async def main():
+        task = asyncio.create_task(runs())
+        await asyncio.sleep(0.01)
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0)
+        return task.cancelled(), cleanup.log
+
+    assert on_loop(main) == (True, ["begun", "ended"])
+
+
+def test_a_loop_that_is_stopped_meanwhile_says_so(on_hub):
+    async def stops():
+        try:
+            await asyncio.sleep(5)
+        finally:
+            asyncio.get_running_loop().stop()
+            await asyncio.sleep(0.01)
+
+    def main():
+        loop = eventlet_asyncio.new_event_loop()
+        task = loop.create_task(stops())
+
+        def runs():
+            with pytest.raises(RuntimeError, match="stopped before Future completed"):
+                loop.run_until_complete(task)
+            return task.done()
+
+        green = eventlet.spawn(runs)
+        eventlet.sleep(0.01)
+        green.kill()
+        assert not green.wait()
+        with pytest.raises(asyncio.CancelledError):
+            loop.run_until_complete(task)
+        loop.close()
+
+    on_hub(main)
+
+
+def test_an_end_of_the_program_is_not_waited_for(on_hub):
+    cleanup = Cleanup()
+
+    def main():
+        loop = eventlet_asyncio.new_event_loop()
+        waiter = greenlet.getcurrent()
+        eventlet.spawn_after(0.01, waiter.throw, KeyboardInterrupt)
+        task = loop.create_task(cleanup())
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(task)
+        assert cleanup.log == []
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            loop.run_until_complete(task)
+        loop.close()
+        return cleanup.log
+
+    assert on_hub(main) == ["begun", "undisturbed", "ended"]
