@@ -110,5 +110,4 @@ class _Runner(_OfModule):
 def _may_run():
     from eventlet_asyncio import _sides
 
-    loop = asyncio._get_running_loop()
-    return loop is None or _sides.can_step_aside(loop)
+    return _sides.may_run()

@@ -148,12 +148,14 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
 
         What is thrown at green code that waits for this cancels the future, and is raised when that has ended.
         """
+        if _sides() is None:
+            # No green code is there that could wait for this, and be struck.
+            return super().run_until_complete(future)
+        self._check_closed()
         if self._owner_hub() is not None:
             from eventlet_asyncio import bridge
 
-            self._check_closed()
             return bridge.await_(asyncio.ensure_future(future, loop=self))
-        self._check_closed()
         self._check_running()
         is_new = not asyncio.isfuture(future)
         future = asyncio.ensure_future(future, loop=self)
