@@ -171,3 +171,67 @@ def test_a_coroutine_that_two_await_is_the_firsts(hub):
         assert await asyncio.wait_for(first, 5) == "slept"
 
     asyncio.run(main())
+
+
+async def cleans_up(log):
+    try:
+        await asyncio.sleep(5)
+    finally:
+        log.append("begun")
+        await asyncio.sleep(0.05)
+        log.append("ended")
+
+
+BELOW = {
+    "green block": lambda coroutine: (coroutine.close(), eventlet.sleep(5)),
+    "await_": await_,
+    "await_ of a task": lambda coroutine: await_(asyncio.ensure_future(coroutine)),
+}
+
+
+@pytest.mark.parametrize("below", BELOW.values(), ids=BELOW)
+@pytest.mark.parametrize("cancel_at", [0.0199, 0.0201], ids=["cancel first", "timeout first"])
+def test_a_cancel_in_the_turn_of_a_timeout_is_not_lost(blocking_host, below, cancel_at):
+    async def blocks():
+        try:
+            with eventlet.Timeout(0.02):
+                below(asyncio.sleep(5))
+        except eventlet.Timeout:
+            await asyncio.sleep(5)
+
+    async def main():
+        task = asyncio.create_task(blocks())
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(cancel_at, task.cancel)
+        await asyncio.sleep(0)
+        # Both are due in the next turn.
+        time.sleep(0.03)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.shield(task), 2)
+        assert task.cancelled()
+
+    blocking_host(main)
+
+
+@pytest.mark.parametrize("below", ["await_", "await_ of a task"])
+def test_a_cancel_in_the_cleanup_after_a_timeout_is_not_lost(blocking_host, below):
+    log = []
+
+    async def blocks():
+        try:
+            with eventlet.Timeout(0.005):
+                BELOW[below](cleans_up(log))
+        except eventlet.Timeout:
+            await asyncio.sleep(5)
+
+    async def main():
+        task = asyncio.create_task(blocks())
+        while not log:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.shield(task), 2)
+        assert task.cancelled()
+        assert log == ["begun"]
+
+    blocking_host(main)

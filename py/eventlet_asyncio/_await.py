@@ -246,6 +246,9 @@ class _Drive:
         self._task = asyncio.current_task(self._loop)
         # What was thrown at who waits, as opposed to raised by what the iterator awaits.
         self._strikes = []
+        self._awaited = None
+        # Whether a cancel of the task was thrown into the last wait.
+        self._cancelled = False
 
     def run(self, error):
         """Runs the iterator to its end; what it is told first is the error, if there is one."""
@@ -260,7 +263,7 @@ class _Drive:
                 return crossing.result()
             except asyncio.CancelledError as cancelled:
                 crossing = self._end()
-                if crossing is None:
+                if crossing is None or self._task_was_cancelled():
                     raise
                 crossing.cancelled(cancelled)
                 return crossing.result()
@@ -294,8 +297,13 @@ class _Drive:
             interrupt(crossing, exception)
         return crossing
 
+    def _task_was_cancelled(self):
+        """Whether the last wait ended by a cancel of the task, which goes on whatever was thrown besides."""
+        return self._cancelled or _steps.was_cancelled(self._task, self._awaited)
+
     def _wait_for(self, awaited):
         """Parks the step as its task would suspend; what the iterator is to be told then, if anything."""
+        self._awaited, self._cancelled = awaited, False
         try:
             if awaited is not None:
                 check_yielded(awaited, self._loop)
@@ -305,13 +313,16 @@ class _Drive:
 
     def go_on(self, exception, awaited):
         """Goes on waiting after a throw; what the iterator is to be told then, if anything."""
+        self._awaited = awaited
         if self._cancel(exception, awaited):
             return self._park(awaited)
         return _cancel_for(exception, awaited)
 
     def _cancel(self, exception, awaited):
         """Cancels what is awaited, after a throw; whether there is a cleanup to wait for."""
-        if not isinstance(exception, asyncio.CancelledError):
+        if isinstance(exception, asyncio.CancelledError):
+            self._cancelled = True
+        else:
             self._strikes.append(_steps.strike_in_drive(self._task, exception))
         return awaited is not None and awaited.cancel()
 

@@ -1,6 +1,7 @@
 """Steps of tasks that are parked in green code: their greenlets, and how a cancel reaches them."""
 
 import asyncio
+import contextlib
 import functools
 import sys
 import weakref
@@ -315,6 +316,8 @@ def cancel_parked(step, msg=None):
     """Cancels what a parked step waits for: by raising CancelledError where the green code blocks."""
     waits_for = step.waits_for
     if waits_for is not None and waits_for.cancel(msg=msg):
+        with contextlib.suppress(TypeError):
+            step.task._cancelled_wait = weakref.ref(waits_for)
         return True
     exception = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
     if step.set_due_cancel(exception):
@@ -322,6 +325,12 @@ def cancel_parked(step, msg=None):
         hub = sys.modules["eventlet.hubs"].get_hub()
         hub.schedule_call_global(0, _deliver, step, exception)
     return True
+
+
+def was_cancelled(task, waits_for):
+    """Whether a cancel of a task has cancelled what await_() waited for in it."""
+    cancelled = getattr(task, "_cancelled_wait", None)
+    return cancelled is not None and waits_for is not None and cancelled() is waits_for
 
 
 def _deliver(step, exception):
