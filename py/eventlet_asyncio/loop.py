@@ -91,6 +91,10 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     # For the end of a loop whose making was interrupted.
     _signal_handlers = ()
 
+    # Kept here, since at the end of the program a loop may outlive what modules hold.
+    _program_ends = staticmethod(sys.is_finalizing)
+    _close_base = base_events.BaseEventLoop.close
+
     def __init__(self):
         base_events.BaseEventLoop.__init__(self)
         self._ready = _inherited.Ready(self)
@@ -193,17 +197,21 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
 
     def close(self):
         """Close the loop, which must not be running."""
+        if not self._program_ends():
+            self._end_green_blocks()
+        self._close()
+
+    def _end_green_blocks(self):
         if self._owner_hub() is not None:
             raise RuntimeError(
                 "this loop belongs to the hub of its thread and ends with it: "
                 "close only loops that you made"
             )
         sides = _sides()
-        if sides is not None and not (self.is_running() or self.is_closed() or sys.is_finalizing()):
+        if sides is not None and not (self.is_running() or self.is_closed()):
             waited_for = sides._homes.leave_green_blocks(self)
             if waited_for and sides.can_run_here(self):
                 super().run_until_complete(sides._homes.end_tasks(waited_for))
-        self._close()
 
     def _close_without_thread(self, leave=False):
         """Close the loop of a thread that ends, or that a forked child does not have."""
@@ -222,10 +230,10 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             raise RuntimeError("Cannot close a running event loop")
         if self.is_closed():
             return
-        if not sys.is_finalizing():
+        if not self._program_ends():
             for signum in list(self._signal_handlers):
                 self._forget_signal(signum)
-        base_events.BaseEventLoop.close(self)
+        self._close_base()
         self._release()
         self._internal_fds = 0
         self._selector = None
