@@ -25,7 +25,7 @@ __all__ = [
     "abandon_step", "accept_connections", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "begin_future_green_thread", "cache_stack_chunks", "call_soon_method", "CallbackRun", "can_datagram", "cancel_timeout",
     "check_block", "check_hub", "count_done", "Crossing", "current_step", "Datagram", "DatagramCore", "discharge", "Driver", "end_thread", "enlist", "ensure_free", "enter_timeout", "exchange", "exit_timeout", "FdListener", "first_for_permit",
     "ForeignLoop", "get_ident", "go_on", "GreenAwait", "GreenWait", "Guard", "Handle", "hub_of_thread", "hub_to_wait_in", "HubCore", "init_future_green_thread", "init_green_thread", "init_timeout", "is_here", "is_stranded", "join_event",
-    "leave_semaphore", "leave_for", "LoopCore", "method", "open_stream", "owner", "park", "Peer", "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_awaited", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv",
+    "leave_semaphore", "leave_for", "LoopCore", "method", "open_stream", "owner", "park", "pass_to_step", "Peer", "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_awaited", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv",
     "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "SocketCall", "spawn", "spawn_n", "start_timeout", "Step", "Stream", "StreamCore", "switch_carrier", "take_permit", "take_permit_or_join",
     "take_permit_or_rejoin", "Timer", "TimerHandle", "trampoline", "Transports", "unpark", "wait_for_event", "wake", "wake_for_permit", "Waker", "Watch", "write_method", "__version__",
 ]
@@ -78,6 +78,8 @@ def await_(awaitable: Awaitable[_T]) -> _T:
 def await_green_thread(green: GreenThread) -> Any:
     """`GreenThread.__await__`: a GreenAwait where a loop of ours runs."""
 
+def pass_to_step(parent: greenlet, value: Any, error: BaseException | None) -> Any:
+    """Go on for a TaskParent: at first to its `begun_by`, then to the carrier of the step that runs."""
 def switch_carrier(carrier: greenlet, /, *args: Any, **kwargs: Any) -> Any:
     """`Carrier.switch`: switch to the carrier, or where the caller's task is what runs, to the one it runs on."""
 

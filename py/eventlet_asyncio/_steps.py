@@ -85,23 +85,27 @@ class TaskParent(greenlet):
         # Weak, since greenlets that wait hide what they refer to from the garbage collector.
         task = _current_task()
         self._task = None if task is None else weakref.ref(task)
+        self.begun_by = None
+
+    def begin(self):
+        """Begins, and comes back: one that has not begun could pass no exception on."""
+        self.begun_by = getcurrent()
+        self.switch()
 
     def __bool__(self):
         """As of a carrier, which runs: SQLAlchemy asks."""
         return True
 
     def run(self, *brought):
-        send = greenlet.switch
+        value, error = brought[0] if len(brought) == 1 else brought, None
         while True:
             try:
-                brought = (send(_whoever_runs(), *brought),)
-                send = greenlet.switch
+                value, error = _evio.pass_to_step(self, value, error), None
             except GreenletExit:
                 # Nothing has it for a parent any more.
                 return
             except BaseException as exception:
-                brought = (exception,)
-                send = greenlet.throw
+                value, error = None, exception
 
     def task(self):
         """The task; `None` when it is for a callback that belongs to none."""
@@ -157,11 +161,8 @@ def _above(green):
     return above
 
 
-def _whoever_runs():
-    step = _evio.current_step()
-    if step is not None:
-        return step.carrier
-    # Some other green code has ended it.
+def in_place_of_step():
+    """Who goes on where some other green code has ended what descends from a step."""
     hubs = sys.modules.get("eventlet.hubs")
     return getcurrent().parent if hubs is None else hubs.get_hub().greenlet
 

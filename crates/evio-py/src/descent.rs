@@ -11,7 +11,6 @@ use pyo3::pyfunction;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::cell::{Once, intern};
-use crate::core::LoopCore;
 use crate::step::{self, Step};
 use crate::{context, greenlet};
 
@@ -79,6 +78,24 @@ pub(crate) fn is_below_a_task(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
     descent(greenlet).map(|descent| descent.is_some())
 }
 
+/// Whether it is the program that has made a greenlet, in a step or in another such greenlet.
+pub(crate) fn is_made_below_a_task(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
+    descent(greenlet).map(|descent| descent.is_some_and(|descent| descent.child.is_some()))
+}
+
+/// Sees to it that the running greenlet, made below another step than the one that runs it, comes back to the latter.
+pub(crate) fn adopt(current: &Bound<'_, PyAny>, step: &Step) -> PyResult<()> {
+    if let Some(Descent {
+        child: Some(child),
+        from: From::Carrier(carrier),
+    }) = descent(current)?
+    {
+        let parent = give_task_parent(step, &child, &carrier)?;
+        parent.call_method0(intern!(current.py(), "begin"))?;
+    }
+    Ok(())
+}
+
 /// The `throw` of a greenlet as of now: of one that a task has made, that into the task.
 pub(crate) fn throw_of<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     static THROW_OF: Once<Py<PyAny>> = Once::new();
@@ -129,28 +146,39 @@ pub(crate) fn carried<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Option<Boun
     Ok(step.and_then(|step| step.cast_into::<Step>().ok()))
 }
 
-/// The step that a greenlet belongs to, if it runs or is parked.
+/// The step that a greenlet belongs to, if it runs or is parked: that which was left in it, or else that of
+/// the task which has made it.
 pub(crate) fn step_of<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Step>>> {
     let py = greenlet.py();
-    let parent = match descent(greenlet)?.map(|descent| descent.from) {
-        None => return Ok(None),
-        Some(From::Carrier(carrier)) => {
-            if let Some(task) = stood_for(&carrier)? {
-                return step::of_task(&task);
-            }
-            let step = carrier.getattr(intern!(py, "step"))?;
-            return Ok(Some(step.cast_into::<Step>()?));
-        }
-        Some(From::TaskParent(parent)) => parent,
+    let Some(Descent { child, from }) = descent(greenlet)? else {
+        return Ok(None);
     };
-    let context = parent.getattr(intern!(py, "context"))?;
-    let core = parent
-        .getattr(intern!(py, "loop"))?
-        .cast_into::<LoopCore>()?;
-    let runs_in = |step: &Py<Step>| step.bind(py).get().runs_in(py, &context);
-    let step = step::current(py).filter(runs_in);
-    let step = step.or_else(|| core.get().parked(py).into_iter().find(runs_in));
-    Ok(step.map(|step| step.into_bound(py)))
+    let core = match &from {
+        From::Carrier(carrier) => carried(carrier)?.and_then(|step| step.get().core(py)),
+        From::TaskParent(parent) => Some(parent.getattr(intern!(py, "loop"))?.extract()?),
+    };
+    let parked = |is_it: &dyn Fn(&Step) -> bool| {
+        let parked = core.as_ref()?.bind(py).get().parked(py).into_iter();
+        let found = parked.map(|step| step.into_bound(py));
+        found.into_iter().find(|step| is_it(step.get()))
+    };
+    if child.is_some() {
+        if let Some(step) = parked(&|step| step.was_left_in(greenlet)) {
+            return Ok(Some(step));
+        }
+    }
+    match from {
+        From::Carrier(carrier) => match stood_for(&carrier)? {
+            Some(task) => step::of_task(&task),
+            None => carried(&carrier),
+        },
+        From::TaskParent(parent) => {
+            let context = parent.getattr(intern!(py, "context"))?;
+            let step = step::current(py).map(|step| step.into_bound(py));
+            let step = step.filter(|step| step.get().runs_in(py, &context));
+            Ok(step.or_else(|| parked(&|step| step.runs_in(py, &context))))
+        }
+    }
 }
 
 /// `Carrier.switch`: where a greenlet of a task goes back to the carrier that it knows, it comes to the
@@ -171,6 +199,34 @@ pub(crate) fn switch_carrier<'py>(
             greenlet::switch_with(carrier, args, kwargs)
         }
     }
+}
+
+/// Goes on for a task parent with what came to it: at first to who had it begin, then to the carrier of the step
+/// that runs. Nobody is held meanwhile.
+#[pyfunction]
+pub(crate) fn pass_to_step<'py>(
+    parent: &Bound<'py, PyAny>,
+    value: Bound<'py, PyAny>,
+    error: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = parent.py();
+    let begun_by = parent.getattr(intern!(py, "begun_by"))?;
+    let target = if !begun_by.is_none() {
+        parent.setattr(intern!(py, "begun_by"), py.None())?;
+        begun_by
+    } else if let Some(carrier) =
+        step::current(py).and_then(|step| step.bind(py).get().greenlet(py))
+    {
+        carrier
+    } else {
+        py.import("eventlet_asyncio._steps")?
+            .call_method0("in_place_of_step")?
+    };
+    let brought = match error {
+        Some(error) => Err(PyErr::from_value(error)),
+        None => Ok(value),
+    };
+    greenlet::pass_on(target, brought)
 }
 
 fn stands_aside(carrier: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -201,6 +257,19 @@ fn switch_to_task<'py>(
     }
 }
 
+/// Has a greenlet that the program has made come back to whichever carrier runs the task of a step.
+fn give_task_parent<'py>(
+    step: &Step,
+    child: &Bound<'py, PyAny>,
+    carrier: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = child.py();
+    let class = classes(py)?.task_parent.bind(py);
+    let parent = class.call1((carrier, step.context(py), step.core(py)))?;
+    greenlet::set_parent(child, &parent)?;
+    Ok(parent)
+}
+
 fn returns_to<'py>(carrier: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = carrier.py();
     let Some(step) = step::current(py) else {
@@ -216,11 +285,8 @@ fn returns_to<'py>(carrier: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Py
     };
     match from {
         From::Carrier(parent) if parent.is(carrier) => {
-            let class = classes(py)?.task_parent.bind(py);
-            let parent = class.call1((carrier, step.context(py), step.core(py)))?;
-            greenlet::set_parent(&child, &parent)?;
-            // By way of it: one that has not started could pass no exception on.
-            return Ok(Some(parent));
+            // By way of it, so that it begins.
+            return give_task_parent(step, &child, carrier).map(Some);
         }
         From::TaskParent(parent)
             if parent

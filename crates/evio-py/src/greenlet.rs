@@ -247,6 +247,36 @@ pub(crate) fn switch_to_kept_bare<'py>(
     })
 }
 
+/// Switches to a greenlet with a value, or raises an exception there; like [`pass_to`] it holds nothing meanwhile.
+pub(crate) fn pass_on<'py>(
+    target: Bound<'py, PyAny>,
+    brought: PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = target.py();
+    let values = match &brought {
+        Ok(value) => Some((value,).into_pyobject(py)?),
+        Err(_) => None,
+    };
+    let error = brought.err().map(|error| error.into_value(py));
+    let greenlet = target.as_ptr();
+    let held = (!context::is_shared(&target) || !is_active(&target)).then_some(target);
+    // SAFETY: as in `pass_to` and `throw`.
+    let outcome = unsafe {
+        let answer = match (&values, &error) {
+            (Some(values), _) => (api(py).switch)(greenlet, values.as_ptr(), ptr::null_mut()),
+            (None, error) => (api(py).throw)(
+                greenlet,
+                error.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            ),
+        };
+        Bound::from_owned_ptr_or_err(py, answer)
+    };
+    drop((held, values, error));
+    outcome
+}
+
 /// Switches to a greenlet with arguments: those of its function when it has not started.
 pub(crate) fn switch_with<'py>(
     greenlet: &Bound<'py, PyAny>,

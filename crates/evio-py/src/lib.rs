@@ -76,7 +76,7 @@ mod _evio {
     #[pymodule_export]
     use crate::datagram::{Datagram, DatagramCore, can_datagram};
     #[pymodule_export]
-    use crate::descent::switch_carrier;
+    use crate::descent::{pass_to_step, switch_carrier};
     #[pymodule_export]
     use crate::driver::Driver;
     #[pymodule_export]

@@ -16,7 +16,7 @@ use crate::cell::{Flag, GilCell, ThreadSlot, intern};
 use crate::core::{Callback, LoopCore};
 use crate::driver::Driver;
 use crate::green_wait::GreenWait;
-use crate::greenlet::{self, Greenlet};
+use crate::greenlet::Greenlet;
 use crate::handle::Handle;
 use crate::hooks::Hooks;
 use crate::hub::{self, HubCore};
@@ -25,12 +25,14 @@ use crate::{block_check, clock, descent, driver, task};
 
 mod errand;
 mod kept;
+mod owner;
 mod restore;
 mod run;
 mod turn;
 
 pub(crate) use errand::{Errand, LeftWaiting};
 pub(crate) use kept::of_task;
+pub(crate) use owner::{CallbackRun, owner};
 pub(crate) use restore::{go_on, leave_for, restore_before_switch};
 pub(crate) use turn::any_parked as any_transport_parked;
 
@@ -135,10 +137,6 @@ pub(crate) struct Step {
     parked_time: GilCell<u64>,
 }
 
-/// One run of a callback that belongs to no task.
-#[pyclass(frozen, weakref, module = "eventlet_asyncio._evio")]
-pub(crate) struct CallbackRun;
-
 fn active(py: Python<'_>) -> Option<Py<Step>> {
     if ACTIVE_THREADS.load(Ordering::Relaxed) == 0 {
         return None;
@@ -149,39 +147,6 @@ fn active(py: Python<'_>) -> Option<Py<Step>> {
 /// The step that runs, if the running code belongs to one.
 pub(crate) fn current(py: Python<'_>) -> Option<Py<Step>> {
     active(py).filter(|step| step.bind(py).get().busy.get())
-}
-
-/// Whom green code takes for the running green thread: the task in whose step it runs, something that
-/// stands for the callback, or the greenlet itself.
-pub(crate) fn owner(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    let greenlet = greenlet::current(py)?;
-    let Some(step) = current(py) else {
-        return Ok(greenlet);
-    };
-    let this = step.bind(py).get();
-    let Some(core) = this.core.get(py) else {
-        return Ok(greenlet);
-    };
-    if !this.owns(&greenlet)? {
-        return Ok(greenlet);
-    }
-    if let Some(task) = Identity::current_task(py, &core.into_any())? {
-        return Ok(task);
-    }
-    let known = this.running.with(py, |running| {
-        let run = running.run.as_ref()?;
-        Some(run.clone_ref(py))
-    });
-    if let Some(run) = known {
-        return Ok(run.into_bound(py).into_any());
-    }
-    let run = Bound::new(py, CallbackRun)?;
-    let kept = Some(run.clone().unbind());
-    let old = this
-        .running
-        .with(py, |running| std::mem::replace(&mut running.run, kept));
-    drop(old);
-    Ok(run.into_any())
 }
 
 /// Puts away whatever identity is installed, for the step that it belongs to.
@@ -266,10 +231,16 @@ pub(crate) fn park_before(
     let step = step.into_bound(py);
     let this = step.get();
     if !this.owns(current)? {
-        // It was left for a green thread by a kill(), and is not what blocks.
-        set_active(step.unbind());
-        put_away(py)?;
-        return Ok(None);
+        if !descent::is_made_below_a_task(current)? {
+            // It was left for a green thread by a kill(), and is not what blocks.
+            set_active(step.unbind());
+            put_away(py)?;
+            return Ok(None);
+        }
+        if let Err(error) = descent::adopt(current, this) {
+            set_active(step.unbind());
+            return Err(error);
+        }
     }
     let handed_over = match next {
         Some(next) => this.hand_over(next)?,
@@ -428,6 +399,13 @@ impl Step {
         descent::belongs(greenlet, carrier.as_ref(), context, || {
             self.current_task(py)
         })
+    }
+
+    /// Whether it is this greenlet that waits in the step, which has blocked or was left there.
+    pub(crate) fn was_left_in(&self, greenlet: &Bound<'_, PyAny>) -> bool {
+        let py = greenlet.py();
+        let is_it = |own: &mut Option<Greenlet>| own.as_ref().is_some_and(|own| own.is(greenlet));
+        self.blocked.with(py, is_it) || self.left.with(py, is_it)
     }
 
     /// The context in which the step runs.

@@ -40,7 +40,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Ends some of the carriers that were set aside, if nobody has them any more or their tasks are done.
+    /// Ends some of the carriers that were set aside, if nobody has them any more.
     #[inline]
     pub(super) fn look_at_kept(&self, py: Python<'_>, most: usize) -> PyResult<()> {
         if self.kept.with(py, |kept| kept.is_empty()) {
@@ -57,8 +57,8 @@ impl Driver {
                 return Ok(());
             };
             let this = step.bind(py).get();
-            let stands = this.is_kept(py) && matches!(this.stands_for_living(py), Ok(Some(true)));
-            if stands || !end(py, this)? {
+            // One whose task is done may have greenlets still that come back to who runs them.
+            if this.is_kept(py) || !end(py, this)? {
                 self.kept.with(py, |kept| kept.push_back(step));
             }
         }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::{Step, active, current};
+use super::{Step, current};
 use crate::cell::{Flag, GilCell, intern};
 use crate::core::LoopCore;
 use crate::green_wait::GreenWait;
@@ -192,17 +192,12 @@ impl Step {
         py: Python<'py>,
         brought: PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if let (Some(task), Some(step)) = (self.stood_for(py), active(py)) {
-            let step = step.bind(py).get();
-            let is_its = step.current_task(py)?.is_some_and(|own| own.is(&task));
-            if let Some(carrier) = step.greenlet(py).filter(|_| is_its) {
-                return match brought {
-                    Ok(value) => {
-                        greenlet::switch_with(&carrier, &(value,).into_pyobject(py)?, None)
-                    }
-                    Err(error) => greenlet::throw(&carrier, error.into_value(py).bind(py)),
-                };
-            }
+        // What it switched to, or began, is part of the step that runs, whosever that is.
+        if let Some(carrier) = current(py).and_then(|step| step.bind(py).get().greenlet(py)) {
+            return match brought {
+                Ok(value) => greenlet::switch_with(&carrier, &(value,).into_pyobject(py)?, None),
+                Err(error) => greenlet::throw(&carrier, error.into_value(py).bind(py)),
+            };
         }
         if let Err(error) = brought {
             py.import("eventlet_asyncio._steps")?
