@@ -257,6 +257,16 @@ fn switch_to_task<'py>(
     }
 }
 
+/// One from which what comes to it goes on with the step that runs, whosever that is, as from a carrier that
+/// stands for a task.
+pub(crate) fn heir_of<'py>(carrier: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = carrier.py();
+    let class = classes(py)?.task_parent.bind(py);
+    let heir = class.call1((carrier, py.None(), py.None()))?;
+    heir.call_method0(intern!(py, "begin"))?;
+    Ok(heir)
+}
+
 /// Has a greenlet that the program has made come back to whichever carrier runs the task of a step.
 fn give_task_parent<'py>(
     step: &Step,

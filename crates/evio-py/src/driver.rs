@@ -45,6 +45,8 @@ pub(crate) struct Driver {
     idle: GilCell<Vec<Py<Step>>>,
     /// Carriers that somebody has kept, which run nothing.
     kept: GilCell<VecDeque<Py<Step>>>,
+    /// The parent of those of them that have ended.
+    heir: GilCell<Option<Greenlet>>,
     /// Whom a carrier has switched to, until somebody else of the driver runs.
     next: GilCell<Option<Greenlet>>,
     failure: GilCell<Option<Py<PyBaseException>>>,
@@ -65,6 +67,7 @@ impl Driver {
                 caller: GilCell::new(None),
                 idle: GilCell::new(Vec::new()),
                 kept: GilCell::new(VecDeque::new()),
+                heir: GilCell::new(None),
                 next: GilCell::new(None),
                 failure: GilCell::new(None),
                 left: GilCell::new(LeftWaiting::default()),
@@ -138,6 +141,7 @@ impl Driver {
         for step in self.idle.take(py).into_iter().chain(self.kept.take(py)) {
             pool::end(py, step.bind(py).get())?;
         }
+        drop(self.heir.take(py));
         Ok(())
     }
 
@@ -163,7 +167,7 @@ impl Driver {
 
     /// Forgets the idle carriers, where nothing may be switched to any more.
     pub(crate) fn abandon(&self, py: Python<'_>) {
-        drop((self.idle.take(py), self.kept.take(py)));
+        drop((self.idle.take(py), self.kept.take(py), self.heir.take(py)));
     }
 
     /// Lets go of the hub, unless its greenlet is parked, and of that if it never ran: who holds neither
@@ -212,7 +216,7 @@ impl Driver {
         if let Some(hub) = self.hub.peek() {
             visit.call(&*hub)?;
         }
-        for cell in [&self.greenlet, &self.caller, &self.next] {
+        for cell in [&self.greenlet, &self.caller, &self.next, &self.heir] {
             if let Some(greenlet) = cell.peek() {
                 visit.call(&*greenlet)?;
             }

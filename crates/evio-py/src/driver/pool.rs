@@ -5,8 +5,8 @@ use pyo3::prelude::*;
 use super::{Driver, IDLE_CARRIERS};
 use crate::cell::intern;
 use crate::greenlet::{self, Greenlet};
-use crate::hub;
 use crate::step::Step;
+use crate::{descent, hub};
 
 /// How many that were set aside are looked at when there is one more: so those that could be ended are never many
 /// more than those that cannot.
@@ -40,7 +40,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Ends some of the carriers that were set aside, if nobody has them any more.
+    /// Ends some of the carriers that were set aside, if nobody has them any more or their tasks are done.
     #[inline]
     pub(super) fn look_at_kept(&self, py: Python<'_>, most: usize) -> PyResult<()> {
         if self.kept.with(py, |kept| kept.is_empty()) {
@@ -57,12 +57,27 @@ impl Driver {
                 return Ok(());
             };
             let this = step.bind(py).get();
-            // One whose task is done may have greenlets still that come back to who runs them.
-            if this.is_kept(py) || !end(py, this)? {
+            let is_kept = this.is_kept(py);
+            let stands = is_kept && matches!(this.stands_for_living(py), Ok(Some(true)));
+            if stands || !end(py, this)? {
                 self.kept.with(py, |kept| kept.push_back(step));
+            } else if let (true, Some(carrier)) = (is_kept, this.greenlet(py)) {
+                drop(step);
+                greenlet::set_parent(&carrier, &self.heir(&carrier)?)?;
             }
         }
         Ok(())
+    }
+
+    /// To whom greenlets come back whose parent, a carrier that was kept, has ended.
+    fn heir<'py>(&self, carrier: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = carrier.py();
+        if let Some(heir) = self.heir.get(py) {
+            return Ok(heir.into_bound(py));
+        }
+        let heir = descent::heir_of(carrier)?;
+        drop(self.heir.replace(py, Some(heir.clone().unbind())));
+        Ok(heir)
     }
 
     /// Has the carrier of a step rest; whether it may.
