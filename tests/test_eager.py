@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+import anyio
 import eventlet
 import pytest
 
@@ -56,6 +57,98 @@ def test_a_cancel_of_the_creator_does_not_strike_its_eager_child():
 
     eventlet_asyncio.run(main())
     assert log == ["child", "creator"]
+
+
+async def makes_one_that_blocks():
+    async def child():
+        eventlet.sleep(0.05)
+
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    task = asyncio.create_task(child())
+    asyncio.get_running_loop().set_task_factory(None)
+    return task
+
+
+async def by_eventlet():
+    with eventlet.Timeout(0.01):
+        return await makes_one_that_blocks()
+
+
+async def by_asyncio():
+    async with asyncio.timeout(0.01):
+        return await makes_one_that_blocks()
+
+
+async def by_anyio():
+    with anyio.move_on_after(0.01):
+        return await makes_one_that_blocks()
+
+
+async def by_hand():
+    task = asyncio.current_task()
+    asyncio.get_running_loop().call_later(0.01, task.cancel)
+    try:
+        return await makes_one_that_blocks()
+    finally:
+        task.uncancel()
+
+
+@pytest.mark.parametrize("limited", [by_eventlet, by_asyncio, by_anyio, by_hand])
+def test_a_limit_that_passed_meanwhile_leaves_nothing_behind(blocking_host, limited):
+    async def main():
+        task = await limited()
+        await asyncio.sleep(0.01)
+        eventlet.sleep(0.01)
+        await task
+        return asyncio.current_task().cancelling()
+
+    assert blocking_host(main) == 0
+
+
+async def awaits_next():
+    await asyncio.sleep(60)
+
+
+async def blocks_next():
+    eventlet.sleep(60)
+
+
+@pytest.mark.parametrize("goes_on", [awaits_next, blocks_next])
+@pytest.mark.parametrize("limit", [eventlet.Timeout, "asyncio"])
+def test_a_limit_that_passed_meanwhile_strikes_what_comes_next_inside(blocking_host, limit, goes_on):
+    async def main():
+        if limit == "asyncio":
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await makes_one_that_blocks()
+                    await goes_on()
+        else:
+            with pytest.raises(limit):
+                with limit(0.01):
+                    await makes_one_that_blocks()
+                    await goes_on()
+        await asyncio.sleep(0.01)
+        return asyncio.current_task().cancelling()
+
+    assert blocking_host(main) == 0
+
+
+def test_a_task_that_cancels_its_creator_strikes_at_once(blocking_host):
+    async def child(creator):
+        eventlet.sleep(0.01)
+        creator.cancel("child")
+
+    async def creator():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        asyncio.create_task(child(asyncio.current_task()))
+        asyncio.get_running_loop().set_task_factory(None)
+
+    async def main():
+        task = asyncio.create_task(creator())
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert blocking_host(main)
 
 
 @pytest.fixture

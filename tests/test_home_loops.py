@@ -304,9 +304,9 @@ def test_what_green_code_begins_while_a_loop_of_ours_shuts_down_is_cancelled(hub
 
 
 @pytest.mark.parametrize("wait", [await_, lambda coroutine: future_to_greenlet(coroutine).wait()])
-@pytest.mark.parametrize("work", [blocks_greenly, blocks_greenly_in_a_later_step])
+@pytest.mark.parametrize("work", [blocks_greenly, blocks_greenly_in_a_later_step, lambda: asyncio.sleep(60)])
 @pytest.mark.usefixtures("quiet")
-def test_what_blocks_greenly_as_its_loop_is_closed_is_cancelled_and_disturbs_nobody(hub, work, wait):
+def test_what_green_code_waits_for_as_its_loop_is_closed_is_cancelled_and_disturbs_nobody(hub, work, wait):
     seen = []
 
     def green():

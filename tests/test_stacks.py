@@ -6,6 +6,7 @@ import re
 import threading
 
 import eventlet
+import greenlet
 import pytest
 from eventlet.green import socket
 
@@ -128,6 +129,26 @@ def test_green_code_that_waits_for_async_code():
         for green in greens:
             green.kill()
         await asyncio.sleep(0.001)
+
+    eventlet_asyncio.run(main())
+
+
+def test_a_greenlet_that_waits_with_its_task():
+    def asks():
+        greenlet.getcurrent().parent.switch("question")
+
+    async def main():
+        async def keeps_a_greenlet():
+            kept = greenlet.greenlet(asks)
+            assert kept.switch() == "question"
+            await asyncio.sleep(60)
+
+        task = asyncio.create_task(keeps_a_greenlet())
+        await asyncio.sleep(0.001)
+        assert sections()["asks"].endswith(": waits for its task")
+        assert not re.search("Task[P]arent", format_stacks())
+        task.cancel()
+        await asyncio.wait([task])
 
     eventlet_asyncio.run(main())
 

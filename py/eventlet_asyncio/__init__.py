@@ -12,7 +12,7 @@ What stands where:
 Importing this package changes nothing in other people's modules, and does not import eventlet
 before a name of the bridge, its adapters or the hub is used: a program that is asyncio alone stays
 so. Making the first hub changes what docs/patches.md lists, and so does the first run of a loop in
-a thread whose hub is eventlet's own.
+a thread whose hub is, or will be, eventlet's own.
 """
 
 import importlib

@@ -2,9 +2,9 @@
 
 Everything here works in the thread that calls it, needs no lock, and changes nothing in other
 modules at import. What is changed when the first hub of ours is made, or a loop of ours first runs
-or the bridge is first used in a thread whose hub is eventlet's own, is listed in docs/patches.md; what
-either world sees when the other returns, raises, is cancelled or is killed is specified in
-docs/behaviour.md.
+or the bridge is first used in a thread whose hub is, or will be, eventlet's own, is listed in
+docs/patches.md; what either world sees when the other returns, raises, is cancelled or is killed is
+specified in docs/behaviour.md.
 """
 
 from eventlet_asyncio import _extension as _extension

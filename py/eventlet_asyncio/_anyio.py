@@ -1,10 +1,11 @@
 """What anyio needs beside eventlet: worker threads that are threads, and to run where asyncio.run() does."""
 
 import asyncio
-import importlib.util
 import sys
 
 from eventlet import patcher
+
+from eventlet_asyncio._imports import WhenImported
 
 
 class _OfModule:
@@ -13,25 +14,19 @@ class _OfModule:
     module: str
 
     def __init__(self):
-        self._finder = _Finder(self.module, self._change)
+        self._later = WhenImported(self.module, self._change)
         self._saved = []
 
     def apply(self):
         if self.module in sys.modules:
             self._change(sys.modules[self.module])
         else:
-            sys.meta_path.insert(0, self._finder)
+            self._later.wait()
 
     def undo(self):
-        if self._finder in sys.meta_path:
-            sys.meta_path.remove(self._finder)
+        self._later.forget()
         while self._saved:
             setattr(*self._saved.pop())
-
-    def _change(self, module):
-        if self._finder in sys.meta_path:
-            sys.meta_path.remove(self._finder)
-        self._change_known(module)
 
     def _set(self, owner, name, value):
         self._saved.append((owner, name, getattr(owner, name)))
@@ -44,7 +39,7 @@ class WorkerThreads(_OfModule):
     module = "anyio._backends._asyncio"
     places = [(module, "threading/Thread/Queue"), (f"{module}:WorkerThread", "__bases__")]
 
-    def _change_known(self, module):
+    def _change(self, module):
         threading = patcher.original("threading")
         changes = {
             "threading": threading,
@@ -83,7 +78,7 @@ class _Question(_OfModule):
     module = "anyio._core._eventloop"
     places = [(module, "current_async_library")]
 
-    def _change_known(self, module):
+    def _change(self, module):
         asked, run = vars(module).get("current_async_library"), vars(module).get("run")
         if asked is None or run is None:
             # Not as we know it: it refuses to run there.
@@ -107,7 +102,7 @@ class _Runner(_OfModule):
         super().__init__()
         self._make_events = make_events
 
-    def _change_known(self, module):
+    def _change(self, module):
         if vars(module).get("events") is asyncio.events:
             self._set(module, "events", self._make_events())
 
@@ -115,45 +110,4 @@ class _Runner(_OfModule):
 def _may_run():
     from eventlet_asyncio import _sides
 
-    loop = asyncio._get_running_loop()
-    return loop is None or _sides.can_step_aside(loop)
-
-
-class _Finder:
-    """Has a function called with the module when that has been imported; finds nothing by itself."""
-
-    def __init__(self, module, imported):
-        self._module = module
-        self._imported = imported
-        self._looking = False
-
-    def find_spec(self, name, path=None, target=None):
-        if name != self._module or self._looking:
-            return None
-        self._looking = True
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            self._looking = False
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._imported)
-        return spec
-
-
-class _Loader:
-    """Another loader, after which a function is called. The module does not see it."""
-
-    def __init__(self, loader, imported):
-        self._loader = loader
-        self._imported = imported
-
-    def __getattr__(self, name):
-        return getattr(self._loader, name)
-
-    def create_module(self, spec):
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module):
-        module.__spec__.loader = module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        self._imported(module)
+    return _sides.may_run()

@@ -139,15 +139,16 @@ def _strike_later(future, exception):
         # What is lost was asked for, or somebody would say that it never was.
         future.exception()
         raise exception
-    timer = hubs.get_hub().schedule_call_global(0, _strike_again, greenlet.getcurrent(), exception)
+    current = greenlet.getcurrent()
+    timer = hubs.get_hub().schedule_call_global(0, _strike_again, current, _steps.throw_of(current), exception)
     if isinstance(exception, Timeout):
         # By which it is cancelled where it ends.
         exception.timer = timer
 
 
-def _strike_again(green, exception):
+def _strike_again(green, throw, exception):
     if not green.dead:
-        green.throw(exception)
+        throw(exception)
 
 
 def _interrupted_crossing(future):
@@ -304,7 +305,9 @@ class _Drive:
 
     def go_on(self, exception, awaited):
         """Goes on waiting after a throw; what the iterator is to be told then, if anything."""
-        return self._park(awaited) if self._cancel(exception, awaited) else _cancel_for(exception)
+        if self._cancel(exception, awaited):
+            return self._park(awaited)
+        return _cancel_for(exception, awaited)
 
     def _cancel(self, exception, awaited):
         """Cancels what is awaited, after a throw; whether there is a cleanup to wait for."""
@@ -329,7 +332,7 @@ class _Drive:
             wakeup.wait()
         except BaseException as exception:
             self._cancel(exception, None)
-            raise _cancel_for(exception) from None
+            raise _cancel_for(exception, None) from None
         finally:
             handle.cancel()
 
@@ -343,15 +346,23 @@ class _Drive:
                     wakeup.wait()
                 except BaseException as exception:
                     if not self._cancel(exception, awaited):
-                        raise _cancel_for(exception) from None
+                        raise _cancel_for(exception, awaited) from None
         finally:
             awaited.remove_done_callback(wakeup)
             step.waits_for = outer
         awaited.result()
 
 
-def _cancel_for(exception):
-    """The CancelledError for something thrown, if it is none itself."""
+def _cancel_for(exception, awaited):
+    """The CancelledError for something thrown, if it is none itself; that of what is awaited, if it came first."""
+    if awaited is not None and awaited.done():
+        try:
+            awaited.result()
+        except asyncio.CancelledError as first:
+            return first
+        except BaseException:
+            # Lost, as in asyncio, which asks for it too.
+            pass
     return exception if isinstance(exception, asyncio.CancelledError) else asyncio.CancelledError()
 
 

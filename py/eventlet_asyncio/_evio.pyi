@@ -25,25 +25,20 @@ __all__ = [
     "abandon_step", "accept_connections", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "begin_future_green_thread", "cache_stack_chunks", "call_soon_method", "CallbackRun", "can_datagram", "cancel_timeout",
     "check_block", "count_done", "Crossing", "current_step", "Datagram", "DatagramCore", "discharge", "Driver", "end_thread", "enlist", "ensure_free", "enter_timeout", "exchange", "exit_timeout", "FdListener", "first_for_permit",
     "ForeignLoop", "get_ident", "go_on", "GreenAwait", "GreenWait", "Guard", "Handle", "hub_of_thread", "hub_to_wait_in", "HubCore", "init_future_green_thread", "init_green_thread", "init_timeout", "is_here", "join_event",
-    "leave_semaphore", "leave_for", "LoopCore", "method", "open_stream", "owner", "park", "Peer", "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv",
+    "leave_semaphore", "leave_for", "LoopCore", "method", "open_stream", "owner", "park", "Peer", "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_awaited", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv",
     "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "SocketCall", "spawn", "spawn_n", "start_timeout", "Step", "Stream", "StreamCore", "switch_carrier", "take_permit", "take_permit_or_join",
     "take_permit_or_rejoin", "Timer", "TimerHandle", "trampoline", "Transports", "unpark", "wait_for_event", "wake", "wake_for_permit", "Waker", "Watch", "write_method", "__version__",
 ]
 
 __version__: str
-
 def abandon_step() -> None:
     """Leave the running step without running loop and task if its hub is no longer the thread's."""
-
 def after_fork() -> None:
     """Part, in a forked child, from what tells the parent of signals; the step that forked has its loop again."""
-
 def current_step() -> Step | None:
     """The step that runs; None outside asyncio callbacks."""
-
 def end_thread() -> None:
     """Let go of what is kept for the running OS thread, as it ends: no greenlet of it runs any more."""
-
 def owner() -> asyncio.Task[Any] | CallbackRun | greenlet:
     """Whom green code takes for the running green thread."""
 def get_ident(gr: greenlet | None = None) -> int:
@@ -52,7 +47,8 @@ def set_block_check(check: Callable[[object, bool], object] | None) -> None:
     """Have a function called before each green block, with whom blocks and whether that is in a step."""
 def check_block() -> None:
     """Raise what stands against a green block of the running greenlet, if anything does."""
-
+def set_awaited(task: asyncio.Task[Any], awaited: object | None, /) -> None:
+    """Set what a task awaits that runs, whose `cancel()` is called when the task is cancelled."""
 def park() -> Step | None:
     """Park the running step, if any, with its identity, before its greenlet blocks in a hub that is not ours."""
 def reserve_wakeup() -> None:
@@ -315,6 +311,7 @@ class LoopCore:
     def _release(self) -> None: ...
     def _rebuild(self) -> None: ...
     def _has_hub(self) -> bool: ...
+    def _had_hub(self) -> bool: ...
     def _was_left(self) -> bool: ...
     def _parked_steps(self) -> list[Step]: ...
     def _driven_by(self) -> str: ...
@@ -558,37 +555,29 @@ class Crossing:
 
     def begin(self) -> None:
         """Do what is due after the crossing was made."""
-
     def started(self) -> bool:
         """The source takes its first step; False: it must not."""
-
     def kill_is_due(self) -> None:
         """The source is about to be killed: if it ends before, those who wait see the kill."""
-
     def kill_strikes(self) -> None:
         """A kill that was due strikes."""
-
+    @property
+    def has_due_kill(self) -> bool:
+        """Whether a kill is due that has yet to strike."""
     def add_awaiter(self, wake: Callable[[], object]) -> Any:
         """Somebody waits: *wake* is called once, when there is an outcome."""
-
     def leave(self, awaiter: Any) -> bool:
         """One who waited does no more; the last one's leaving may end the source."""
-
     def kill(self, exception: BaseException) -> bool:
         """The waiting side is killed; False: too late."""
-
     def timeout(self, exception: BaseException) -> bool:
         """A time limit of the waiting side has passed; False: too late."""
-
     def settle(self, future: asyncio.Future[Any]) -> None:
         """The future behind it has ended."""
-
     def returned(self, value: Any) -> None:
         """The source returned."""
-
     def raised(self, exception: BaseException) -> None:
         """The source raised."""
-
     def cancelled(self, exception: BaseException | None = None) -> None:
         """The source was cancelled or killed, by the exception given."""
 
@@ -633,11 +622,12 @@ class Step:
     @property
     def busy(self) -> bool:
         """Whether a callback runs, or is parked, on the greenlet."""
-
     @property
     def blocked(self) -> greenlet | None:
         """The greenlet that blocks, while the step is parked."""
-
+    @property
+    def waits(self) -> greenlet | None:
+        """The greenlet that waits in this step, which does not run: it blocks, is away in `kill()`, or is the carrier."""
     @property
     def waits_for(self) -> asyncio.Future[Any] | None:
         """The future for which `await_` waits in this step."""
@@ -647,10 +637,8 @@ class Step:
     @property
     def due_cancel(self) -> asyncio.CancelledError | None:
         """What the step raises where it is parked, as soon as it goes on."""
-
     def set_due_cancel(self, exception: asyncio.CancelledError) -> bool:
         """Make a cancel due; False when one is due already."""
-
     def take_due_cancel(self) -> asyncio.CancelledError | None:
         """The cancel that is due, which is due no more."""
 

@@ -95,22 +95,38 @@ async def end_green_waits(loop):
 
     asyncio.run() has cancelled those that were there before; these came while the others cleaned up.
     """
-    if not (loop._parked_steps() or loop._has_hub() or hasattr(loop, "_eventlet_asyncio_ends")):
-        # Nobody is there who could wait: spared a look at all tasks of all loops.
-        return
-    own = asyncio.current_task()
-    while tasks := [task for task in asyncio.all_tasks(loop) if task is not own and _wakes_green_code(task)]:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+    while tasks := _green_waits(loop):
+        await end_tasks(tasks)
+
+
+async def end_tasks(tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 def leave_green_blocks(loop):
-    """Cancels the tasks of a loop that is closed as they block greenly, which the hub goes on with."""
+    """Cancels the tasks of a loop that is closed as they block greenly, which the hub goes on with.
+
+    The answer are those for which green code waits and the loop would have to run.
+    """
     for step in loop._parked_steps():
-        wait = getattr(step.task, "_fut_waiter", None)
-        if isinstance(wait, _evio.GreenWait) and _evio.is_here(step.carrier):
+        if _blocks_greenly(step.task) and _evio.is_here(step.carrier):
             step.task.cancel()
+    return [task for task in _green_waits(loop) if not _blocks_greenly(task)]
+
+
+def _blocks_greenly(task):
+    return isinstance(getattr(task, "_fut_waiter", None), _evio.GreenWait)
+
+
+def _green_waits(loop):
+    """The tasks of a loop of ours for which green code waits."""
+    if not (loop._parked_steps() or loop._had_hub() or hasattr(loop, "_eventlet_asyncio_ends")):
+        # Nobody is there who could wait: spared a look at all tasks of all loops.
+        return []
+    own = asyncio.current_task(loop)
+    return [task for task in asyncio.all_tasks(loop) if task is not own and _wakes_green_code(task)]
 
 
 def _wakes_green_code(task):

@@ -21,7 +21,7 @@ from eventlet.event import NOT_USED
 from eventlet.timeout import Timeout
 from greenlet import getcurrent, greenlet
 
-from eventlet_asyncio import _evio, _threads
+from eventlet_asyncio import _evio, _steps, _threads
 
 #: The methods that are replaced, by where they stand.
 REPLACEMENTS: list = []
@@ -176,6 +176,12 @@ def kill(g, *throw_args):
     if _evio.is_here(g):
         if not isinstance(g, greenthread.GreenThread):
             # Whose throw() does so, after its links were called.
+            struck = _steps.struck_for(g)
+            if struck is None:
+                # Nobody is switched to, who would have to come back.
+                _steps.throw_of(g)(*throw_args)
+                return
+            g = struck
             _evio.leave_for(g)
         _threads.kill_here(_kill, g, *throw_args)
     elif not g.dead:

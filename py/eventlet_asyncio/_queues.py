@@ -330,7 +330,9 @@ def _give_item(self, getter):
 
 
 def _hand(getter, item):
-    getter.item = item
+    if type(getter) is ItemWaiter:
+        # Else he waits in eventlet's own get(), which he called before there was this.
+        getter.item = item
     getter.switch(item)
 
 

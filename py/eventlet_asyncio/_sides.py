@@ -72,6 +72,17 @@ def can_step_aside(loop):
     )
 
 
+def may_run():
+    """Whether the running code may run a loop."""
+    running = asyncio._get_running_loop()
+    return running is None or can_step_aside(running)
+
+
+def can_run_here(loop):
+    """Whether the running code may run a loop of ours, which it did before."""
+    return _threads.ThreadEnd.knows(loop) and may_run()
+
+
 class Wakeup:
     """Wakes a greenlet, by its hub, once however often it is called."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import sys
+import weakref
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -39,13 +40,14 @@ class Carrier(greenlet):
         Green code keeps `getcurrent().throw`, as eventlet.Timeout does, and may call it when the
         step is over and the carrier busy with somebody else's.
         """
+        return throw_of(self, super().throw)
+
+    def task(self):
+        """The task whose step runs here, or waits; `None` when there is none."""
         step = self.step
-        task = _current_task() if _evio.current_step() is step else step.task
-        if task is not None:
-            return functools.partial(_throw_into, self, super().throw, task, _cancels(task))
-        if step is not None and step.busy:
-            return functools.partial(_throw_into_callback, step, super().throw, step.callback)
-        return super().throw
+        if step is None:
+            return None
+        return _current_task() if _evio.current_step() is step else step.task
 
 
 class TaskParent(greenlet):
@@ -55,10 +57,16 @@ class TaskParent(greenlet):
     the task.
     """
 
+    #: It outlives each.
+    step = None
+
     def __init__(self, carrier, context, loop):
         super().__init__(parent=carrier)
         self.context = context
         self.loop = loop
+        # Weak, since greenlets that wait hide what they refer to from the garbage collector.
+        task = _current_task()
+        self._task = None if task is None else weakref.ref(task)
 
     def __bool__(self):
         """As of a carrier, which runs: SQLAlchemy asks."""
@@ -76,6 +84,54 @@ class TaskParent(greenlet):
             except BaseException as exception:
                 brought = (exception,)
                 send = greenlet.throw
+
+    def task(self):
+        """The task; `None` when it is for a callback that belongs to none."""
+        return None if self._task is None else self._task() or _Gone
+
+
+class _Gone:
+    """Stands for a task that nobody has any more."""
+
+    @staticmethod
+    def done():
+        return True
+
+
+def throw_of(green, own=None):
+    """The throw() of a greenlet as of now: of one that runs or was made in a step, that into the task or callback."""
+    own = own or green.throw
+    above = _above(green)
+    if above is None:
+        return own
+    task, step = above.task(), above.step
+    if task is not None:
+        return functools.partial(_throw_into, task, _cancels(task))
+    if step is not None and step.busy:
+        return functools.partial(_throw_into_callback, step, step.callback, None if above is green else own)
+    return own
+
+
+def struck_for(green):
+    """Whom to switch to by throw_of(): the greenlet, or the carrier of its task; `None` if that does not wait there."""
+    above = _above(green)
+    task = None if above is None else above.task()
+    if task is None or task is _current_task():
+        return green
+    step = None if task.done() else _step_of(task)
+    return None if step is None else step.carrier
+
+
+def _above(green):
+    """The carrier, or the parent in its place, from which a greenlet descends that has not ended."""
+    step = _evio.current_step()
+    above = None if green.dead else green
+    while above is not None and not isinstance(above, (Carrier, TaskParent)):
+        above = above.parent
+    if above is not None and step is not None and green is getcurrent():
+        # It may have been made in an earlier step of the task.
+        return step.carrier
+    return above
 
 
 def _whoever_runs():
@@ -126,24 +182,18 @@ def _cancels(task):
     return task.cancelling() if sys.version_info >= (3, 11) else 0
 
 
-def _throw_into(carrier, throw, task, cancels, *exception):
+def _throw_into(task, cancels, *exception):
     if task.done():
         return None
-    step = carrier.step
-    if getcurrent() is carrier:
+    if _current_task() is task:
         # eventlet's Event raises so, what it has got already.
-        return throw(*exception)
+        return greenlet.throw(getcurrent(), *exception)
     thrown = exception[0] if exception else None
-    if not (step.busy and step.task is task):
-        # Its steps since then may have run on another carrier, where one is parked.
-        wait = getattr(task, "_fut_waiter", None)
-        step = wait.step if isinstance(wait, _evio.GreenWait) else None
-        throw = None if step is None else functools.partial(greenlet.throw, step.carrier)
-    if throw is not None:
-        _evio.restore(step.carrier)
+    step = _step_of(task)
+    if step is not None:
         task._aimed = thrown, cancels
         try:
-            return throw(*exception)
+            return _throw_at(step, *exception)
         finally:
             if hasattr(task, "_aimed"):
                 del task._aimed
@@ -153,11 +203,28 @@ def _throw_into(carrier, throw, task, cancels, *exception):
     return None
 
 
-def _throw_into_callback(step, throw, number, *exception):
+def _throw_into_callback(step, number, own, *exception):
     if step.busy and step.callback == number:
-        _evio.restore(step.carrier)
-        return throw(*exception)
-    return None
+        return _throw_at(step, *exception)
+    return None if own is None else own(*exception)
+
+
+def _throw_at(step, *exception):
+    """Throws at the greenlet that waits in a step, which a library may have made there."""
+    waits = step.waits
+    _evio.restore(step.carrier)
+    return greenlet.throw(waits, *exception)
+
+
+def _step_of(task):
+    """The step in which a task blocks greenly, or which it has left by a kill(); `None` at an `await`."""
+    wait = getattr(task, "_fut_waiter", None)
+    if isinstance(wait, _evio.GreenWait):
+        return wait.step
+    loop = task.get_loop()
+    if wait is not None or not isinstance(loop, _evio.LoopCore):
+        return None
+    return next((step for step in loop._parked_steps() if step.task is task), None)
 
 
 def parking(switch):

@@ -48,10 +48,15 @@ class ThreadEnd:
     @classmethod
     def close(cls, loop):
         """Have a loop closed that still runs when this thread ends, as in a green thread it may."""
-        here = cls._here()
-        if loop._thread_end is not here._mark:
+        if not cls.knows(loop):
+            here = cls._here()
             loop._thread_end = here._mark
             here._loops.add(loop)
+
+    @classmethod
+    def knows(cls, loop):
+        """Whether this is the thread in which a loop ran last."""
+        return loop._thread_end is cls._here()._mark
 
     def __del__(self, get_ident=_stdlib.get_ident, end_thread=_evio.end_thread):
         # In a forked child the thread is gone, and its end is told to the one that forked.

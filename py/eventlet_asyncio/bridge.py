@@ -134,7 +134,7 @@ class GreenletFuture(asyncio.Future):
         self._green = green
         self._autokill = autokill
         self._autocancel = autocancel
-        self._message = None
+        self._cancelled_by = None
         self._crossing = _crossing_of(green)
         self._awaiter = self._crossing.add_awaiter(self._finish)
 
@@ -144,15 +144,33 @@ class GreenletFuture(asyncio.Future):
             # Also says that nobody will ask for its exception.
             return super().cancel(msg=msg)
         if self._autokill and not has_green_waiters(self._green):
-            self._message = msg
             if self._crossing.awaiter_count == 1:
-                self._crossing.kill(greenlet.GreenletExit())
+                if not self._crossing.has_due_kill:
+                    self._note_cancel(msg)
+                    self._crossing.kill(greenlet.GreenletExit())
                 return True
             self._crossing.leave(self._awaiter)
         return super().cancel(msg=msg)
 
+    def _note_cancel(self, msg):
+        error = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        error.__context__ = self._cancelled_by
+        self._cancelled_by = error
+
+    def result(self):
+        if self.cancelled():
+            raise self._make_cancelled_error()
+        return super().result()
+
+    def _make_cancelled_error(self):
+        # Once, as that of a task: it may have a traceback, which knows who asks.
+        error, self._cancelled_by = self._cancelled_by, None
+        return super()._make_cancelled_error() if error is None else error
+
     def __await__(self):
         _start(self._green)
+        if self.cancelled():
+            self.result()
         return super().__await__()
 
     __iter__ = __await__
@@ -163,10 +181,13 @@ class GreenletFuture(asyncio.Future):
         try:
             result = self._crossing.result()
         except (asyncio.CancelledError, greenlet.GreenletExit) as exception:
-            if self._autocancel:
-                super().cancel(msg=self._message)
-            else:
+            if not self._autocancel:
                 self.set_exception(exception)
+                return
+            if self._cancelled_by is None and isinstance(exception, asyncio.CancelledError):
+                self._cancelled_by = exception
+            message = getattr(self._cancelled_by, "args", None) or (None,)
+            super().cancel(msg=message[0])
         except StopIteration as exception:
             error = RuntimeError("the green thread raised StopIteration")
             error.__cause__ = exception

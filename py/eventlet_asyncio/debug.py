@@ -8,7 +8,7 @@ import traceback
 
 import greenlet
 
-from eventlet_asyncio import _evio
+from eventlet_asyncio import _evio, _steps
 
 
 def format_stacks():
@@ -25,7 +25,11 @@ def format_stacks():
     parked = {step.task: step for step in steps if step.task is not None}
     carriers = {step.carrier for step in steps}
     own = carriers.union(hubs.values())
-    greenlets = [green for green in greenlets if not (green.dead or green in own)]
+    greenlets = [
+        green
+        for green in greenlets
+        if not (green.dead or green in own or isinstance(green, _steps.TaskParent))
+    ]
     waits = _known_waits(hubs)
     waits.update((waker.greenlet, f"waits for {_repr(waker.awaited)}") for waker in wakers if waker.awaited)
     parts = [_section(green, *_green(green, waits)) for green in greenlets]
@@ -131,7 +135,8 @@ def _waits_for(green, waits):
         frame = frame.f_back
     if frame is not None and "self" in frame.f_locals:
         return f"waits in {frame.f_code.co_name}() of {_repr(frame.f_locals['self'])}"
-    return "waits"
+    # As in SQLAlchemy and greenback, whose tasks await for a greenlet.
+    return "waits for its task" if isinstance(green.parent, _steps.TaskParent) else "waits"
 
 
 def _is_inner(frame):

@@ -7,13 +7,14 @@ inherited methods that expect them find what `_inherited` has in their places.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import types
 import weakref
 from asyncio import base_events, coroutines, events
 
-from eventlet_asyncio import _evio, _inherited, _signals, _sockets, _stdlib, _tls, _transports
+from eventlet_asyncio import _evio, _imports, _inherited, _signals, _sockets, _stdlib, _tls, _transports
 
 _loops = weakref.WeakSet()
 
@@ -30,12 +31,47 @@ class _TaskFactory:
 
     def __call__(self, loop, coro, **options):
         if asyncio._get_running_loop() is loop:
-            return self.factory(loop, coro, **options)
+            creator = asyncio.current_task(loop)
+            if creator is None:
+                return self.factory(loop, coro, **options)
+            with _Creation(loop, creator):
+                return self.factory(loop, coro, **options)
         outer, loop._is_elsewhere = loop._is_elsewhere, True
         try:
             return self.factory(loop, coro, **options)
         finally:
             loop._is_elsewhere = outer
+
+
+class _Creation:
+    """What a task waits for while another that it makes takes its first step, which may block greenly.
+
+    A cancel of the creator that comes meanwhile strikes where it awaits or blocks next, if it was not taken
+    back before: what asyncio notes of it would outlive its uncancel() in Python 3.12, and strikes no green block.
+    """
+
+    def __init__(self, loop, creator):
+        self._loop, self._creator = loop, creator
+        self._step = _evio.current_step()
+        self._cancel = None
+
+    def cancel(self, msg=None):
+        if _evio.current_step() is self._step:
+            # The new task does it itself: as in asyncio.
+            return False
+        if self._cancel is None:
+            self._cancel = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        return True
+
+    def __enter__(self):
+        _evio.set_awaited(self._creator, self)
+
+    def __exit__(self, *_exc_info):
+        _evio.set_awaited(self._creator, None)
+        if self._cancel is not None:
+            from eventlet_asyncio import _steps
+
+            self._loop.call_soon(_steps.cancel_left, self._creator, self._cancel)
 
 
 class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
@@ -112,12 +148,14 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
 
         What is thrown at green code that waits for this cancels the future, and is raised when that has ended.
         """
+        if _sides() is None:
+            # No green code is there that could wait for this, and be struck.
+            return super().run_until_complete(future)
+        self._check_closed()
         if self._owner_hub() is not None:
             from eventlet_asyncio import bridge
 
-            self._check_closed()
             return bridge.await_(asyncio.ensure_future(future, loop=self))
-        self._check_closed()
         self._check_running()
         is_new = not asyncio.isfuture(future)
         future = asyncio.ensure_future(future, loop=self)
@@ -162,7 +200,9 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             )
         sides = _sides()
         if sides is not None and not (self.is_running() or self.is_closed() or sys.is_finalizing()):
-            sides._homes.leave_green_blocks(self)
+            waited_for = sides._homes.leave_green_blocks(self)
+            if waited_for and sides.can_run_here(self):
+                super().run_until_complete(sides._homes.end_tasks(waited_for))
         self._close()
 
     def _close_without_thread(self, leave=False):
@@ -322,15 +362,45 @@ def choose_hub():
     """In a thread that runs a loop of ours and has chosen no hub, eventlet's hub is ours too."""
     hubs = sys.modules.get("eventlet.hubs")
     if hubs is None:
+        _eventlet_later.wait()
         return
     chosen = vars(hubs._threadlocal)
-    if "hub" not in chosen and "Hub" not in chosen and "EVENTLET_HUB" not in os.environ:
-        hubs.use_hub("eventlet_asyncio.hub")
-    elif not isinstance(chosen.get("hub"), (_evio.HubCore, type(None))):
-        # The loop is a guest of another hub, which needs the same changes.
+    if "hub" not in chosen and "Hub" not in chosen:
+        hubs.use_hub(os.environ.get("EVENTLET_HUB", "eventlet_asyncio.hub"))
+    kind = type(chosen["hub"]) if "hub" in chosen else chosen["Hub"]
+    if kind is not _first_hub and not (isinstance(kind, type) and issubclass(kind, _evio.HubCore)):
+        # The loop is a guest of another hub, or will be, which needs the same changes.
         from eventlet_asyncio import _patches
 
         _patches.apply()
+
+
+def _choose_later(hubs):
+    """Chooses a hub in the threads in which loops of ours run when eventlet is imported."""
+    _choose_when_asked(hubs)
+    # In one piece: other threads make loops meanwhile.
+    for loop in [known() for known in tuple(_loops.data)]:
+        if loop is not None and loop.is_running():
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_choose_when_asked, hubs)
+
+
+def _choose_when_asked(hubs):
+    # There is no more of eventlet yet than this module.
+    if isinstance(asyncio._get_running_loop(), _evio.LoopCore):
+        vars(hubs._threadlocal).setdefault("Hub", _first_hub)
+
+
+def _first_hub():
+    """Makes the hub of such a thread."""
+    from eventlet import hubs
+
+    del hubs._threadlocal.Hub
+    choose_hub()
+    return hubs._threadlocal.Hub()
+
+
+_eventlet_later = _imports.WhenImported("eventlet.hubs", _choose_later)
 
 
 def _sides():

@@ -91,8 +91,8 @@ def install() -> None:
     """Make `asyncio.run()` and `asyncio.new_event_loop()` use loops of ours, by setting the policy.
 
     For programs that are asyncio first. The first hub of ours does the same when it is made, and so
-    does a loop of ours that first runs in a thread whose hub is eventlet's own, unless the program
-    has set a policy.
+    does a loop of ours that first runs in a thread whose hub is, or will be, eventlet's own, unless
+    the program has set a policy.
     """
 
 def choose_hub() -> None:

@@ -35,6 +35,8 @@ pub(crate) struct LoopCore {
     stopping: Flag,
     /// The last run was left by what was thrown at its caller.
     left: Flag,
+    /// A hub has run on the engine.
+    had_hub: Flag,
     waiting: Flag,
     callbacks_used: Flag,
     wakeup: GilCell<Option<Key>>,
@@ -91,6 +93,10 @@ impl LoopCore {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.get()
+    }
+
+    pub(crate) fn note_hub(&self) {
+        self.had_hub.set(true);
     }
 
     pub(crate) fn set_left(&self, left: bool) {
@@ -270,6 +276,7 @@ impl LoopCore {
             elsewhere: Flag::new(false),
             stopping: Flag::new(false),
             left: Flag::new(false),
+            had_hub: Flag::new(false),
             waiting: Flag::new(false),
             callbacks_used: Flag::new(false),
             wakeup: GilCell::new(None),
@@ -482,6 +489,11 @@ impl LoopCore {
     fn _has_hub(&self, py: Python<'_>) -> bool {
         let driver = self.driver.get(py);
         driver.is_some_and(|driver| driver.bind(py).get().hub(py).is_some())
+    }
+
+    /// Whether a hub has run on this loop's engine.
+    fn _had_hub(&self) -> bool {
+        self.had_hub.get()
     }
 
     /// The steps of this loop that block greenly, or were left by a `kill()`.

@@ -203,7 +203,7 @@ impl Crossing {
     }
 
     fn settled(&self, py: Python<'_>, ended: Ended<Object, Object>) -> PyResult<()> {
-        let missed = self.kills.with(py, |kills| *kills > 0);
+        let missed = self.has_due_kill(py);
         let leftover = self.machine.with(py, |machine| {
             if missed {
                 machine.handle_missed();
@@ -326,6 +326,12 @@ impl Crossing {
     /// instead of how it ended.
     pub(crate) fn kill_is_due(&self, py: Python<'_>) {
         self.kills.with(py, |kills| *kills += 1);
+    }
+
+    /// Whether a kill is due that has yet to strike, so that another would be the same.
+    #[getter]
+    pub(crate) fn has_due_kill(&self, py: Python<'_>) -> bool {
+        self.kills.with(py, |kills| *kills > 0)
     }
 
     /// A kill that was due strikes.

@@ -3,7 +3,8 @@
 //! Libraries that make greenlets of their own in a task, as SQLAlchemy and greenback do, keep them over
 //! several steps, which run on different carriers. Such a greenlet goes back to the carrier that it was
 //! made on, which may be busy with somebody else's step by then. So the first time that it does so, it
-//! gets a *task parent*, and from then on comes back to whichever carrier runs the task.
+//! gets a *task parent*, and from then on comes back to whichever carrier runs the task. What other green code
+//! throws at it, as its Timeouts do, strikes the task where that waits.
 
 use pyo3::prelude::*;
 use pyo3::pyfunction;
@@ -71,6 +72,18 @@ fn descent<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Option<Descent<'py>>> 
 /// Whether a greenlet belongs to a step, or to a task between two steps.
 pub(crate) fn is_below_a_task(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
     descent(greenlet).map(|descent| descent.is_some())
+}
+
+/// The `throw` of a greenlet as of now: of one that a task has made, that into the task.
+pub(crate) fn throw_of<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static THROW_OF: Once<Py<PyAny>> = Once::new();
+    let py = greenlet.py();
+    let throw_of = THROW_OF.get_or_try_init(py, || {
+        py.import("eventlet_asyncio._steps")?
+            .getattr("throw_of")
+            .map(Bound::unbind)
+    })?;
+    throw_of.bind(py).call1((greenlet,))
 }
 
 /// Whether a greenlet belongs to a step: that of a carrier, which runs in a context.

@@ -643,6 +643,7 @@ pub(crate) fn pass_baton(driver: &Bound<'_, Driver>, step: &Bound<'_, Step>) -> 
     let (Some(caller), Some(hub)) = (this.caller(py), crate::hub::of_thread(py)?) else {
         return Ok(());
     };
+    EventletHub::place(&hub, caller.bind(py))?;
     let next = Step::create(driver, caller.bind(py))?;
     let Some(greenlet) = next.get().greenlet(py) else {
         return Ok(());

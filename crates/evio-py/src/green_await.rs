@@ -1,11 +1,12 @@
 //! `await green_thread` on a loop of ours: what a task waits for, and what it then sees.
 
 use evio_bridge::AwaiterId;
+use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell, Once};
+use crate::cell::{Flag, GilCell, Once, intern};
 use crate::core::LoopCore;
 use crate::crossing::{Crossing, Wake};
 use crate::handle::Args;
@@ -25,7 +26,8 @@ pub(crate) struct GreenAwait {
     blocking: Flag,
     /// It does not wait for the green thread any more.
     left: Flag,
-    message: GilCell<Option<Object>>,
+    /// What the task is to see of its cancels.
+    cancelled_by: GilCell<Option<Object>>,
 }
 
 /// `GreenThread.__await__`: by the same rules as `greenlet_to_future()`.
@@ -51,7 +53,7 @@ pub(crate) fn await_green_thread<'py>(green: &Bound<'py, PyAny>) -> PyResult<Bou
         yielded: Flag::new(false),
         blocking: Flag::new(false),
         left: Flag::new(false),
-        message: GilCell::new(None),
+        cancelled_by: GilCell::new(None),
     };
     let waiting = Bound::new(py, waiting)?;
     if !crossing.get().done(py) {
@@ -83,33 +85,40 @@ impl GreenAwait {
         LoopCore::call_soon(slf.get().core.bind(slf.py()), callback, args, context).map(drop)
     }
 
-    fn cancelled_error(&self, py: Python<'_>) -> PyResult<PyErr> {
-        static CLASS: Once<Object> = Once::new();
-        let class = CLASS.get_or_try_init(py, || {
-            py.import("asyncio")?
-                .getattr("CancelledError")
-                .map(Bound::unbind)
-        })?;
-        let error = match self.message.get(py) {
-            Some(message) => class.bind(py).call1((message,))?,
-            None => class.bind(py).call0()?,
+    /// Notes a cancel, whose context is the one before it.
+    fn note_cancel(&self, py: Python<'_>, msg: Option<Object>) -> PyResult<()> {
+        let error = match msg {
+            Some(msg) => CancelledError::new_err((msg,)),
+            None => CancelledError::new_err(()),
         };
-        Ok(PyErr::from_value(error))
+        let error = error.into_value(py);
+        error.setattr(py, intern!(py, "__context__"), self.cancelled_by.get(py))?;
+        drop(self.cancelled_by.replace(py, Some(error.into_any())));
+        Ok(())
+    }
+
+    /// How a cancel is seen: as its own, if the task was cancelled, else as the one that ended the green thread.
+    fn cancelled_error(&self, py: Python<'_>, ended_by: Option<PyErr>) -> PyErr {
+        match self.cancelled_by.take(py) {
+            Some(error) => PyErr::from_value(error.into_bound(py)),
+            None => ended_by.unwrap_or_else(|| CancelledError::new_err(())),
+        }
     }
 
     /// What a future would carry of an exception that ended the green thread.
-    fn carried(&self, py: Python<'_>, error: PyErr) -> PyResult<PyErr> {
-        if error.is_instance_of::<pyo3::exceptions::asyncio::CancelledError>(py)
-            || error.is_instance(py, &greenlet::exit_class(py))
-        {
-            return self.cancelled_error(py);
+    fn carried(&self, py: Python<'_>, error: PyErr) -> PyErr {
+        if error.is_instance_of::<CancelledError>(py) {
+            return self.cancelled_error(py, Some(error));
+        }
+        if error.is_instance(py, &greenlet::exit_class(py)) {
+            return self.cancelled_error(py, None);
         }
         if error.is_instance_of::<PyStopIteration>(py) {
             let carried = PyRuntimeError::new_err("the green thread raised StopIteration");
             carried.set_cause(py, Some(error));
-            return Ok(carried);
+            return carried;
         }
-        Ok(error)
+        error
     }
 }
 
@@ -138,12 +147,10 @@ impl GreenAwait {
     /// Returns what the green thread returned, or raises what it raised.
     fn result(&self, py: Python<'_>) -> PyResult<Object> {
         if self.left.get() {
-            return Err(self.cancelled_error(py)?);
+            return Err(self.cancelled_error(py, None));
         }
-        match self.crossing.get().result(py) {
-            Ok(value) => Ok(value),
-            Err(error) => Err(self.carried(py, error)?),
-        }
+        let result = self.crossing.get().result(py);
+        result.map_err(|error| self.carried(py, error))
     }
 
     #[pyo3(signature = (callback, *, context = None))]
@@ -195,9 +202,12 @@ impl GreenAwait {
         };
         let bridge = py.import("eventlet_asyncio.bridge")?;
         let others = bridge.call_method1("has_green_waiters", (green,))?;
-        drop(this.message.replace(py, msg));
         if !others.is_truthy()? {
             if crossing.awaiter_count(py) == 1 {
+                if crossing.has_due_kill(py) {
+                    return Ok(true);
+                }
+                this.note_cancel(py, msg)?;
                 crossing.kill(py, greenlet::exit_class(py).call0()?.unbind())?;
                 return Ok(true);
             }
@@ -205,6 +215,7 @@ impl GreenAwait {
                 crossing.left_by(py, id)?;
             }
         }
+        this.note_cancel(py, msg)?;
         this.left.set(true);
         Self::wake(slf)?;
         Ok(true)
@@ -245,14 +256,14 @@ impl GreenAwait {
                 visit.call(context)?;
             }
         }
-        match self.message.peek() {
-            Some(message) => visit.call(&*message),
+        match self.cancelled_by.peek() {
+            Some(error) => visit.call(&*error),
             None => Ok(()),
         }
     }
 
     fn __clear__(&self, py: Python<'_>) {
         drop(self.callbacks.take(py));
-        drop(self.message.take(py));
+        drop(self.cancelled_by.take(py));
     }
 }

@@ -55,13 +55,24 @@ impl<'a, 'py> EventletHub<'a, 'py> {
         let Some(hub) = hub::of_thread(py)? else {
             return Ok(None);
         };
+        let Some(caller) = driver.get().caller(py) else {
+            return Ok(Some(Self { hub, core }));
+        };
         // A hub that runs a loop itself, as eventlet's asyncio hub does, waits in that loop.
-        let own = hub.getattr(intern!(py, "greenlet"))?;
-        let runs_it = driver
-            .get()
-            .caller(py)
-            .is_some_and(|caller| caller.is(&own));
-        Ok((!runs_it).then_some(Self { hub, core }))
+        if caller.is(&hub.getattr(intern!(py, "greenlet"))?) {
+            return Ok(None);
+        }
+        Self::place(&hub, caller.bind(py))?;
+        Ok(Some(Self { hub, core }))
+    }
+
+    /// Has a hub that is yet to run, which a callback of the loop may have made, run below whoever runs the loop.
+    pub(crate) fn place(hub: &Bound<'py, PyAny>, caller: &Bound<'py, PyAny>) -> PyResult<()> {
+        let own = hub.getattr(intern!(hub.py(), "greenlet"))?;
+        if !greenlet::has_started(&own) && !hub.is_instance_of::<HubCore>() {
+            greenlet::set_parent(&own, caller)?;
+        }
+        Ok(())
     }
 
     /// Waits like a green thread; the poller is to be looked at afterwards.

@@ -203,6 +203,13 @@ mod _evio {
         crate::step::after_fork(py)
     }
 
+    /// Sets what a task awaits that runs, whose `cancel()` is called when the task is cancelled.
+    #[pyfunction]
+    #[pyo3(signature = (task, awaited, /))]
+    fn set_awaited(task: &Bound<'_, PyAny>, awaited: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        crate::task::set_awaited(task, awaited).map(drop)
+    }
+
     /// Parks the running step, if there is one, before its greenlet blocks in a hub not ours.
     #[pyfunction]
     fn park(py: Python<'_>) -> PyResult<Option<Py<Step>>> {

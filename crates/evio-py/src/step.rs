@@ -105,6 +105,8 @@ pub(crate) struct Step {
     turn: GilCell<Option<turn::Turn>>,
     saved: GilCell<Option<Identity>>,
     blocked: GilCell<Option<Greenlet>>,
+    /// The greenlet that has left it by a switch that is no green block, where that is known.
+    left: GilCell<Option<Greenlet>>,
     due_cancel: GilCell<Option<DueCancel>>,
     deferred: GilCell<Vec<Callback>>,
     /// What this step is sent for, who waits for that, and what came of it.
@@ -385,6 +387,7 @@ impl Step {
                 turn: GilCell::new(None),
                 saved: GilCell::new(None),
                 blocked: GilCell::new(None),
+                left: GilCell::new(None),
                 due_cancel: GilCell::new(None),
                 deferred: GilCell::new(Vec::new()),
                 errand: GilCell::new(None),
@@ -457,14 +460,6 @@ impl Step {
 
     pub(crate) fn set_parked_at(&self, place: usize) {
         self.parked_at.store(place, Ordering::Relaxed);
-    }
-
-    fn forget_displaced(&self, slf: &Bound<'_, Self>) {
-        let py = slf.py();
-        DISPLACED.fetch_sub(1, Ordering::Relaxed);
-        if let Some(core) = self.core.get(py) {
-            core.bind(py).get().remove_parked(py, slf);
-        }
     }
 
     /// Puts the identity away that is installed for this step.
@@ -580,6 +575,13 @@ impl Step {
         self.blocked_greenlet(py)
     }
 
+    /// The greenlet that waits in this step, which is not running: its carrier or one below that.
+    #[getter]
+    fn waits(&self, py: Python<'_>) -> Option<Greenlet> {
+        let blocked = self.blocked.get(py).or_else(|| self.left.get(py));
+        blocked.or_else(|| self.greenlet.get(py))
+    }
+
     /// The future for which `await_` waits in this step.
     #[getter]
     fn waits_for(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -618,7 +620,13 @@ impl Step {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for cell in [&self.greenlet, &self.blocked, &self.caller, &self.waits_for] {
+        for cell in [
+            &self.greenlet,
+            &self.blocked,
+            &self.left,
+            &self.caller,
+            &self.waits_for,
+        ] {
             if let Some(object) = cell.peek() {
                 visit.call(&*object)?;
             }
@@ -681,7 +689,7 @@ impl Step {
         drop(self.running.take(py));
         self.end_turn(py);
         drop(self.saved.take(py));
-        drop(self.blocked.take(py));
+        drop((self.blocked.take(py), self.left.take(py)));
         drop(self.due_cancel.take(py));
         drop(self.deferred.take(py));
         drop(self.errand.take(py));

@@ -111,7 +111,7 @@ pub(crate) fn is_here(greenlet: &Bound<'_, PyAny>) -> bool {
 }
 
 /// The hub of the running thread, which is made if there is none.
-fn own_hub(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn own_hub(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     match hub::of_thread(py)? {
         Some(hub) => Ok(hub),
         None => py

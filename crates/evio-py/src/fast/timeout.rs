@@ -4,13 +4,11 @@ use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
 
-use super::{Original, hub_of_thread};
+use super::hub_of_thread;
 use crate::cell::{Once, intern};
 use crate::hub::HubCore;
 use crate::timer::GreenTimer;
-use crate::{context, greenlet};
-
-static START: Original = Original::new("eventlet.timeout:Timeout", "start");
+use crate::{context, descent, greenlet, threads};
 
 /// `Timeout.__init__`.
 #[pyfunction]
@@ -156,16 +154,21 @@ fn begin<'py>(
     let Some(seconds) = seconds else {
         return attributes.set(timer, None);
     };
-    let Some(hub) = hub_of_thread(py)? else {
-        attributes.set(timer, None)?;
-        return START.call((timeout,), None, py).map(drop);
-    };
     let exception = exception
         .filter(|exception| !exception.is_instance_of::<PyBool>())
         .unwrap_or(timeout);
     let current = greenlet::current(py)?;
-    let scheduled = HubCore::schedule_throw(&hub, seconds, &current, exception)?;
-    attributes.set(timer, Some(scheduled.as_any()))
+    let scheduled = match hub_of_thread(py)? {
+        Some(hub) => HubCore::schedule_throw(&hub, seconds, &current, exception)?.into_any(),
+        None => {
+            attributes.set(timer, None)?;
+            threads::own_hub(py)?.call_method1(
+                intern!(py, "schedule_call_global"),
+                (seconds, descent::throw_of(&current)?, exception),
+            )?
+        }
+    };
+    attributes.set(timer, Some(&scheduled))
 }
 
 fn cancel(attributes: &Attributes<'_, '_>, timer: Option<Bound<'_, PyAny>>) -> PyResult<()> {

@@ -81,6 +81,7 @@ impl HubCore {
             greenlet::set_parent(&hub, caller)?;
         }
         Self::move_to(slf, core)?;
+        core.get().note_hub();
         core.get().set_driver(py, Some(driver.clone().unbind()));
         driver.get().set_caller(py, Some(caller.clone().unbind()));
         let outcome = run::await_end(&driver, &hub);

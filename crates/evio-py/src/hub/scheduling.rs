@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use evio_loop::{Lane, TimerKey};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyCFunction, PyDict, PyTuple};
 
 use super::HubCore;
 use crate::cell::intern;
@@ -13,7 +13,7 @@ use crate::fast::home;
 use crate::greenlet::{self, Greenlet};
 use crate::job::Job;
 use crate::timer::{Due, GreenTimer};
-use crate::{clock, context};
+use crate::{clock, context, descent, step};
 
 impl HubCore {
     /// A timer of the green lane.
@@ -101,9 +101,8 @@ impl HubCore {
         kwargs: Option<&Bound<'py, PyDict>>,
         local_to: Option<Greenlet>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
-        give_context(callback)?;
         let due = Due::Call {
-            callback: callback.clone().unbind(),
+            callback: prepare(callback)?.unbind(),
             args: args.unbind(),
             kwargs: kwargs.map(|kwargs| kwargs.clone().unbind()),
         };
@@ -118,14 +117,16 @@ impl HubCore {
         exception: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
         let py = slf.py();
-        let due = if greenlet::has_own_methods(target) {
+        let due = if greenlet::has_own_methods(target)
+            && !(step::any_active() && descent::is_below_a_task(target)?)
+        {
             Due::Throw {
                 target: target.clone().unbind(),
                 exception: exception.clone().unbind(),
             }
         } else {
             Due::Call {
-                callback: target.getattr(intern!(py, "throw"))?.unbind(),
+                callback: descent::throw_of(target)?.unbind(),
                 args: PyTuple::new(py, [exception])?.unbind(),
                 kwargs: None,
             }
@@ -156,21 +157,35 @@ impl HubCore {
     }
 }
 
+/// What is to be called for a callback: where that is greenlet's own `throw` of one that a task has made,
+/// what throws into the task.
+///
 /// A green thread that has not started will run in a copy of its maker's context, and have its maker's home.
-fn give_context(callback: &Bound<'_, PyAny>) -> PyResult<()> {
+fn prepare<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = callback.py();
     let Some(green) = context::attribute(callback, intern!(py, "__self__"))? else {
-        return Ok(());
+        return Ok(callback.clone());
     };
-    if !greenlet::is_greenlet(&green) || greenlet::has_started(&green) {
-        return Ok(());
+    if !greenlet::is_greenlet(&green) {
+        return Ok(callback.clone());
+    }
+    if greenlet::has_started(&green) {
+        let throws = callback.is_instance_of::<PyCFunction>()
+            && callback
+                .getattr(intern!(py, "__name__"))?
+                .eq(intern!(py, "throw"))?;
+        return if throws && descent::is_below_a_task(&green)? {
+            descent::throw_of(&green)
+        } else {
+            Ok(callback.clone())
+        };
     }
     let name = intern!(py, "gr_context");
     if green.getattr(name)?.is_none() {
         green.setattr(name, context::copy(py)?)?;
         home::give(&green)?;
     }
-    Ok(())
+    Ok(callback.clone())
 }
 
 /// The time that lies some seconds from now; without a delay, the next turn.

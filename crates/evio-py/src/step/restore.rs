@@ -1,9 +1,11 @@
 //! The identity of a greenlet that goes on by a switch which ends no green block.
 
+use std::sync::atomic::Ordering;
+
 use pyo3::prelude::*;
 
-use super::{active, any_displaced, put_away, set_active};
-use crate::descent;
+use super::{DISPLACED, Step, active, any_displaced, put_away, set_active};
+use crate::{descent, greenlet};
 
 /// Installs the identity of a step that is about to be switched to past its own park.
 ///
@@ -33,10 +35,18 @@ pub(crate) fn restore_before_switch(target: &Bound<'_, PyAny>) -> PyResult<()> {
 /// is no green block: the step has it again by [`go_on`].
 pub(crate) fn leave_for(target: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = target.py();
-    match active(py) {
-        Some(step) if !step.bind(py).get().owns(target)? => put_away(py),
-        _ => Ok(()),
+    let Some(step) = active(py) else {
+        return Ok(());
+    };
+    let this = step.bind(py).get();
+    if this.owns(target)? {
+        return Ok(());
     }
+    if this.busy.get() {
+        let current = greenlet::current(py)?.unbind();
+        drop(this.left.replace(py, Some(current)));
+    }
+    put_away(py)
 }
 
 /// Sees to it that a greenlet which goes on without having blocked greenly has its own identity, or none.
@@ -49,4 +59,15 @@ pub(crate) fn go_on(current: &Bound<'_, PyAny>) -> PyResult<()> {
         put_away(py)?;
     }
     restore_before_switch(current)
+}
+
+impl Step {
+    pub(super) fn forget_displaced(&self, slf: &Bound<'_, Self>) {
+        let py = slf.py();
+        DISPLACED.fetch_sub(1, Ordering::Relaxed);
+        drop(self.left.take(py));
+        if let Some(core) = self.core.get(py) {
+            core.bind(py).get().remove_parked(py, slf);
+        }
+    }
 }

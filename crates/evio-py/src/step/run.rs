@@ -140,11 +140,7 @@ impl Step {
         let Some(entered) = contexts::entered(py) else {
             return;
         };
-        let is_own = self.running.with(py, |running| {
-            let own = running.context.as_ref();
-            own.is_some_and(|own| own.is(&entered))
-        });
-        if is_own && contexts::exit(&entered).is_ok() {
+        if self.runs_in(py, &entered) && contexts::exit(&entered).is_ok() {
             self.outside.set(true);
         }
     }
@@ -155,11 +151,7 @@ impl Step {
         if !self.outside.replace(false) {
             return Ok(());
         }
-        let own = self.running.with(py, |running| {
-            let context = running.context.as_ref()?;
-            Some(context.clone_ref(py))
-        });
-        match own {
+        match self.context(py) {
             // Somebody who was left by a kill() may still be in it, or a callback that blocks greenly.
             Some(own) if !contexts::enter(own.bind(py))? => {
                 contexts::assume(py, Some(own.bind(py)))
