@@ -159,6 +159,17 @@ impl Driver {
         Ok(())
     }
 
+    /// Has the idle carriers forget a loop that ends: they may stay idle for long.
+    pub(crate) fn forget_loop(&self, core: &Bound<'_, LoopCore>) {
+        let py = core.py();
+        let idle: Vec<_> = self.idle.with(py, |idle| {
+            idle.iter().map(|step| step.clone_ref(py)).collect()
+        });
+        for step in idle {
+            step.into_bound(py).get().forget_loop(core);
+        }
+    }
+
     /// Forgets the idle carriers, where nothing may be switched to any more.
     pub(crate) fn abandon(&self, py: Python<'_>) {
         drop(self.idle.take(py));
@@ -431,8 +442,7 @@ pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
     let driver = hub.get().driver(py).into_bound(py);
     let this = driver.get();
     loop {
-        let core = HubCore::core(hub)?;
-        begin_turn(&driver, &core)?;
+        begin_turn(&driver, &HubCore::core(hub)?)?;
         this.check_failure(py)?;
         loop {
             if let Some(core) = this.core(py) {
@@ -446,13 +456,14 @@ pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
         if hub.get().is_stopping() {
             return Ok(());
         }
-        if let Some(core) = this.core(py) {
-            let stopping = core.bind(py).get().is_stopping();
-            if let Some(caller) = this.caller(py).filter(|_| stopping) {
-                // The greenlet in run_forever goes on; whoever blocks next comes back here.
-                this.set_caller(py, None);
-                fiber::switch_to(hub, caller.bind(py))?;
-            }
+        let stopping = this
+            .core(py)
+            .is_some_and(|core| core.into_bound(py).get().is_stopping());
+        if let Some(caller) = this.caller(py).filter(|_| stopping) {
+            // The greenlet in run_forever goes on; whoever blocks next comes back here, where nothing
+            // holds the loop meanwhile.
+            this.set_caller(py, None);
+            fiber::switch_to(hub, caller.bind(py))?;
         }
     }
 }

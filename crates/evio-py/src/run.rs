@@ -6,10 +6,9 @@ use crate::cell::{ThreadSlot, intern};
 use crate::chunks;
 use crate::core::LoopCore;
 use crate::driver::Driver;
-use crate::greenlet;
 use crate::hub::{self, HubCore};
 use crate::step::{self, Step};
-use crate::{identity, wakeup};
+use crate::{descent, greenlet, identity, wakeup};
 
 thread_local! {
     static OUTERMOST: ThreadSlot<Driver> = const { ThreadSlot::new() };
@@ -167,6 +166,10 @@ fn finish(core: &Bound<'_, LoopCore>, driver: &Bound<'_, Driver>) -> PyResult<()
         // ends with the callback.
         if greenlet::is_active(&holder) && !step::is_busy(&holder)? {
             greenlet::exit(&holder)?;
+        }
+        // The hub that has switched to the carrier holds it until it goes on.
+        if let Some(step) = descent::carried(&holder)? {
+            step.get().forget_loop(core);
         }
     }
     core.get().set_driver(py, None);
