@@ -456,10 +456,14 @@ pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
         if hub.get().is_stopping() {
             return Ok(());
         }
-        let stopping = this
-            .core(py)
-            .is_some_and(|core| core.into_bound(py).get().is_stopping());
-        if let Some(caller) = this.caller(py).filter(|_| stopping) {
+        let is_stopping = |core: &mut Option<Py<LoopCore>>| {
+            core.as_ref()
+                .is_some_and(|core| core.bind(py).get().is_stopping())
+        };
+        if !this.core.with(py, is_stopping) {
+            continue;
+        }
+        if let Some(caller) = this.caller(py) {
             // The greenlet in run_forever goes on; whoever blocks next comes back here, where nothing
             // holds the loop meanwhile.
             this.set_caller(py, None);
