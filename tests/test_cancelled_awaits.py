@@ -122,16 +122,18 @@ def test_a_worker_that_awaits_green_code_ends(host, turns):
 
 
 def test_a_green_thread_that_swallows_the_kill_has_its_value_seen(host):
-    def stubborn():
+    def stubborn(begun):
         try:
+            begun.set()
             eventlet.sleep(5)
         except greenlet.GreenletExit:
             eventlet.sleep(0)
         return "value"
 
     async def main():
-        task = asyncio.create_task(by_function(lambda _: stubborn(), 0))
-        await asyncio.sleep(0.01)
+        begun = asyncio.Event()
+        task = asyncio.create_task(by_function(lambda _: stubborn(begun), 0))
+        await begun.wait()
         task.cancel()
         assert await task == "value"
 
@@ -139,25 +141,25 @@ def test_a_green_thread_that_swallows_the_kill_has_its_value_seen(host):
 
 
 def test_a_second_cancel_is_seen_that_comes_too_late_for_the_cleanup(host):
-    def stubborn():
+    def stubborn(begun, cleans_up):
         try:
+            begun.set()
             eventlet.sleep(5)
         except greenlet.GreenletExit:
-            cleans_up.append(True)
+            cleans_up.set()
             eventlet.sleep(0)
         return "value"
 
     async def main():
-        task = asyncio.create_task(by_function(lambda _: stubborn(), 0))
-        await asyncio.sleep(0.01)
+        begun, cleans_up = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(by_function(lambda _: stubborn(begun, cleans_up), 0))
+        await begun.wait()
         task.cancel()
-        while not cleans_up:
-            await asyncio.sleep(0)
+        await cleans_up.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    cleans_up = []
     host(main)
 
 

@@ -34,9 +34,10 @@ def on_loop(request, in_thread):
 class Cleanup:
     """A coroutine whose cleanup takes some turns, which a second cancel cuts short where it strikes."""
 
-    def __init__(self, result=None):
+    def __init__(self, result=None, seconds=0.05):
         self.log = []
         self.result = result
+        self.seconds = seconds
 
     async def __call__(self):
         try:
@@ -44,7 +45,7 @@ class Cleanup:
         finally:
             self.log.append("begun")
             try:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(self.seconds)
                 self.log.append("undisturbed")
             finally:
                 await asyncio.sleep(0)
@@ -56,7 +57,7 @@ class Cleanup:
 @pytest.mark.parametrize("run", [by_run, by_loop])
 @pytest.mark.parametrize("kills", [1, 2])
 def test_kills(on_hub, run, kills):
-    cleanup = Cleanup()
+    cleanup = Cleanup(seconds=0.05 if kills == 1 else 5)
 
     def main():
         green = eventlet.spawn(run, cleanup())
@@ -97,7 +98,7 @@ def test_a_timeout_is_raised_after_the_cleanup_whatever_that_returns(on_hub, run
 @pytest.mark.parametrize("where", ["in the task", "in a green thread that it awaits"])
 @pytest.mark.parametrize("cancels", [1, 2])
 def test_cancels_of_a_task_that_runs_a_loop(on_loop, where, cancels):
-    cleanup = Cleanup()
+    cleanup = Cleanup(seconds=0.05 if cancels == 1 else 5)
 
     async def runs():
         if where == "in the task":
@@ -119,7 +120,7 @@ def test_cancels_of_a_task_that_runs_a_loop(on_loop, where, cancels):
 
 
 def test_a_cancel_at_each_turn_cuts_no_cleanup_off(on_loop):
-    cleanup = Cleanup()
+    cleanup = Cleanup(seconds=5)
 
     async def runs():
         asyncio.run(cleanup())

@@ -1,5 +1,6 @@
 """Who waits in one thread is woken from another: in the right thread, at once, and nothing is lost."""
 
+import asyncio
 import decimal
 import fractions
 import sys
@@ -447,6 +448,88 @@ def test_links_of_many_threads_while_the_green_thread_ends(threads):
             until(lambda: len(called) == 40)
     finally:
         sys.setswitchinterval(interval)
+
+
+def stranded(threads, hub_name, make):
+    """A green thread whose OS thread has ended, who waits for it, and the links that were called."""
+
+    def body():
+        # What a hub of eventlet's is told by other threads passes through a loop that this makes.
+        eventlet_asyncio.future_to_greenlet(asyncio.sleep(0)).wait()
+        green = make()
+        eventlet.sleep(0.01)
+        return green, make()
+
+    for green in threads.start(hub_name, body)():
+        waiting, called = eventlet.spawn(green.wait), []
+        green.link(called.append)
+        eventlet.sleep(0)
+        yield green, waiting, called
+
+
+STRANDED = {
+    "sleeps": lambda: eventlet.spawn(eventlet.sleep, 60),
+    "has not started": lambda: eventlet.spawn_after(60, eventlet.sleep),
+    "awaits": lambda: eventlet_asyncio.future_to_greenlet(asyncio.sleep(60)),
+    "is awaited": lambda: is_awaited(eventlet.spawn(eventlet.sleep, 60)),
+}
+
+
+def is_awaited(green):
+    eventlet_asyncio.greenlet_to_future(green)
+    return green
+
+
+@pytest.mark.filterwarnings("ignore:coroutine 'sleep' was never awaited")
+@pytest.mark.parametrize("hub_name", HUBS)
+@pytest.mark.parametrize("make", STRANDED.values(), ids=STRANDED)
+@pytest.mark.parametrize("end", ["kill", "throw"])
+def test_what_is_killed_after_its_thread_ended_has_ended_too(threads, hub_name, make, end):
+    for green, waiting, called in stranded(threads, hub_name, make):
+        getattr(green, end)()
+        with pytest.raises(greenlet.GreenletExit), eventlet.Timeout(PROMPT):
+            waiting.wait()
+        assert called == [green]
+        # Of what had started greenlet says so when the system has done away with the thread.
+        until(lambda: green.dead and not green)
+        green.kill()
+        assert called == [green]
+
+
+def test_an_exception_for_what_its_thread_has_left_behind(threads):
+    for green, waiting, _ in stranded(threads, "ours", STRANDED["sleeps"]):
+        error = KeyError("killed")
+        green.kill(error)
+        with pytest.raises(KeyError) as raised, eventlet.Timeout(PROMPT):
+            waiting.wait()
+        assert raised.value is error
+
+
+def test_a_cancel_of_what_its_thread_never_started(threads):
+    for green, waiting, called in stranded(threads, "ours", STRANDED["has not started"]):
+        green.cancel()
+        with pytest.raises(greenlet.GreenletExit), eventlet.Timeout(PROMPT):
+            waiting.wait()
+        assert called == [green]
+
+
+def test_a_kill_that_the_end_of_its_thread_overtakes(threads):
+    green_of, killed = [], threading.Event()
+
+    def body():
+        green_of.append(eventlet.spawn(eventlet.sleep, 60))
+        eventlet.sleep(0)
+        assert killed.wait(PROMPT)
+
+    result = threads.start("ours", body)
+    until(lambda: green_of and green_of[0])
+    waiting = eventlet.spawn(green_of[0].wait)
+    eventlet.sleep(0)
+    green_of[0].kill()
+    killed.set()
+    result()
+    with pytest.raises(greenlet.GreenletExit), eventlet.Timeout(PROMPT):
+        waiting.wait()
 
 
 # Calls

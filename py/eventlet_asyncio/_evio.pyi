@@ -23,8 +23,8 @@ _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
     "abandon_step", "accept_connections", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "begin_future_green_thread", "cache_stack_chunks", "call_soon_method", "CallbackRun", "can_datagram", "cancel_timeout",
-    "check_block", "count_done", "Crossing", "current_step", "Datagram", "DatagramCore", "discharge", "Driver", "end_thread", "enlist", "ensure_free", "enter_timeout", "exchange", "exit_timeout", "FdListener", "first_for_permit",
-    "ForeignLoop", "get_ident", "go_on", "GreenAwait", "GreenWait", "Guard", "Handle", "hub_of_thread", "hub_to_wait_in", "HubCore", "init_future_green_thread", "init_green_thread", "init_timeout", "is_here", "join_event",
+    "check_block", "check_hub", "count_done", "Crossing", "current_step", "Datagram", "DatagramCore", "discharge", "Driver", "end_thread", "enlist", "ensure_free", "enter_timeout", "exchange", "exit_timeout", "FdListener", "first_for_permit",
+    "ForeignLoop", "get_ident", "go_on", "GreenAwait", "GreenWait", "Guard", "Handle", "hub_of_thread", "hub_to_wait_in", "HubCore", "init_future_green_thread", "init_green_thread", "init_timeout", "is_here", "is_stranded", "join_event",
     "leave_semaphore", "leave_for", "LoopCore", "method", "open_stream", "owner", "park", "Peer", "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_awaited", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv",
     "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "SocketCall", "spawn", "spawn_n", "start_timeout", "Step", "Stream", "StreamCore", "switch_carrier", "take_permit", "take_permit_or_join",
     "take_permit_or_rejoin", "Timer", "TimerHandle", "trampoline", "Transports", "unpark", "wait_for_event", "wake", "wake_for_permit", "Waker", "Watch", "write_method", "__version__",
@@ -47,6 +47,8 @@ def set_block_check(check: Callable[[object, bool], object] | None) -> None:
     """Have a function called before each green block, with whom blocks and whether that is in a step."""
 def check_block() -> None:
     """Raise what stands against a green block of the running greenlet, if anything does."""
+def check_hub() -> None:
+    """Raise what stands against a wait for this thread's hub, which may wait for a loop that its callback runs."""
 def set_awaited(task: asyncio.Task[Any], awaited: object | None, /) -> None:
     """Set what a task awaits that runs, whose `cancel()` is called when the task is cancelled."""
 def park() -> Step | None:
@@ -138,10 +140,10 @@ def discharge(hub: int, key: int) -> None:
 
 def is_here(greenlet: object) -> bool:
     """Whether a greenlet belongs to this thread."""
-
+def is_stranded(greenlet: greenlet) -> bool:
+    """Whether the thread of a greenlet has ended, so that nobody can switch to it."""
 def hub_of_thread() -> Any | None:
     """The hub of this thread, of whatever kind; None if it has none."""
-
 def hub_to_wait_in() -> Any:
     """The hub of this thread, made if there is none, that other threads can find from now on."""
 

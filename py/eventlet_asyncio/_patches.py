@@ -11,6 +11,7 @@ import pkgutil
 import sys
 import types
 
+import greenlet
 from eventlet import event, greenthread, patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
@@ -390,6 +391,31 @@ def _main_thread():
     return main_thread
 
 
+def _green_thread_modules():
+    """To its own main thread, eventlet's copy of `threading` is whoever imports it: that is the main greenlet."""
+    own = patcher._green_thread_modules
+
+    def green_thread_modules():
+        main = greenlet.getcurrent()
+        if main.parent is None:
+            return own()
+        while main.parent is not None:
+            main = main.parent
+        from eventlet.green import thread
+
+        # From Python 3.13 a thread is known by a handle, and eventlet's would have to be made there.
+        thread._make_thread_handle = lambda ident: thread._ThreadHandle(main)
+        modules = own()
+        threading = dict(modules)["threading"]
+        thread_of_main, active = threading._main_thread, threading._active
+        active.pop(thread_of_main._ident, None)
+        thread_of_main._ident = thread.get_ident(main)
+        active[thread_of_main._ident] = thread_of_main
+        return modules
+
+    return green_thread_modules
+
+
 def _await():
     return _evio.method(_evio.await_green_thread)
 
@@ -501,6 +527,7 @@ TABLE = (
     _anyio.WorkerThreads(),
     _anyio.Runs(lambda: EventsOfRunners(asyncio.events)),
     Attribute([("threading", "main_thread")], _main_thread),
+    Attribute([("eventlet.patcher", "_green_thread_modules")], _green_thread_modules),
     SLEEP,
     SPAWN,
     SPAWN_N,

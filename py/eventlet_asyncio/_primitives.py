@@ -184,22 +184,22 @@ def kill(g, *throw_args):
             g = struck
             _evio.leave_for(g)
         _threads.kill_here(_kill, g, *throw_args)
-    elif not g.dead:
-        _evio.wake(g, _kill, g, *throw_args)
+    else:
+        _threads.strike_elsewhere(_kill, g, *throw_args)
 
 
 def cancel(g, *throw_args):
     """Kill a green thread that has not started."""
     if _evio.is_here(g):
         _cancel(g, *throw_args)
-    elif not g:
-        _evio.wake(g, _cancel, g, *throw_args)
+    elif not (g or g.dead):
+        _threads.strike_elsewhere(_cancel, g, *throw_args)
 
 
 @_replaces("eventlet.greenthread:GreenThread", "throw")
 def throw(self, *throw_args):
     """Raise an exception in the green thread; in another OS thread, as soon as its hub can."""
-    if not _evio.is_here(self) and _evio.wake(self, greenlet.throw, self, *throw_args):
+    if not _evio.is_here(self) and _threads.strike_elsewhere(greenlet.throw, self, *throw_args):
         return None
     _evio.leave_for(self)
     try:

@@ -1,6 +1,7 @@
 """Threads whose hub is eventlet's own: how another thread has a call made there, and how they end."""
 
 import asyncio
+import contextlib
 import sys
 import weakref
 
@@ -142,6 +143,29 @@ def kill_here(kill, green, *throw_args):
     kill(green, *throw_args)
 
 
+def strike_elsewhere(how, green, *throw_args):
+    """Have the thread of a greenlet kill it, by a function; whether it will, or has ended with what it left."""
+    return _evio.wake(green, _strike, how, green, throw_args) or _end_stranded(green, throw_args)
+
+
+def _strike(how, green, throw_args):
+    how(green, *throw_args)
+
+
+def _end_stranded(green, throw_args):
+    if not _evio.is_stranded(green):
+        return False
+    if isinstance(green, greenthread.GreenThread) and not green._exit_event.ready():
+        # Nothing of it can run any more, but who waits is told, and links are called.
+        with contextlib.suppress(BaseException):
+            greenthread.GreenThread.main(green, _raise, throw_args, {})
+    if not (green or green.dead):
+        with contextlib.suppress(BaseException):
+            green.parent = greenlet.getcurrent()
+            greenlet.greenlet.throw(green)
+    return True
+
+
 def _raise(*throw_args):
     from eventlet_asyncio import bridge
 
@@ -178,7 +202,9 @@ def call_in_foreign(hub, here, callback, args):
 def pass_on(timers):
     """See to it that what a hub was about to wake, as its thread ended, is not missed by others."""
     for timer in timers:
-        callback, *_ = getattr(timer, "tpl", (None,))
+        callback, args, *_ = getattr(timer, "tpl", (None, ()))
+        if callback is _strike:
+            _end_stranded(*args[1:])
         waited_for = getattr(callback, "__self__", None)
         if isinstance(waited_for, semaphore.Semaphore):
             _evio.wake_for_permit(waited_for)

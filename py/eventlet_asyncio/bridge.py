@@ -13,7 +13,7 @@ import greenlet
 from eventlet import greenthread
 from eventlet.greenthread import GreenThread
 
-from eventlet_asyncio import _evio, _patches
+from eventlet_asyncio import _evio, _patches, _threads
 from eventlet_asyncio._sides import (
     check_awaitable,
     check_loop,
@@ -75,7 +75,7 @@ class FutureGreenThread(GreenThread):
 
     def throw(self, *throw_args):
         if not _evio.is_here(self):
-            return _evio.wake(self, self.throw, *throw_args)
+            return _threads.strike_elsewhere(type(self).throw, self, *throw_args)
         if self.dead or super().__bool__():
             return super().throw(*throw_args)
         interrupt(self._crossing, exception_of(throw_args))
@@ -92,7 +92,7 @@ class FutureGreenThread(GreenThread):
     def kill(self, *throw_args):
         """Kill the green thread: the awaitable is cancelled, and wait() returns after its cleanup."""
         if not _evio.is_here(self):
-            _evio.wake(self, self.kill, *throw_args)
+            _threads.strike_elsewhere(type(self).kill, self, *throw_args)
             return None
         return super().kill(*throw_args)
 
@@ -168,6 +168,8 @@ class GreenletFuture(asyncio.Future):
         return super()._make_cancelled_error() if error is None else error
 
     def __await__(self):
+        if not self.done():
+            _evio.check_hub()
         _start(self._green)
         if self.cancelled():
             self.result()
@@ -361,6 +363,7 @@ def sync_to_async(function=None, *, autokill_greenlet=True):
 
     @functools.wraps(function)
     async def call(*args, **kwargs):
+        _evio.check_hub()
         green = greenthread.spawn(function, *args, **kwargs)
         green.gr_context = current_context()
         return await greenlet_to_future(green, autokill_greenlet=autokill_greenlet)

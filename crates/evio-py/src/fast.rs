@@ -43,7 +43,8 @@ fn is_hub(hub: &Bound<'_, HubCore>, current: &Bound<'_, PyAny>) -> bool {
     own.is_some_and(|own| own.into_bound(py).is(current))
 }
 
-fn blocking_in_hub() -> PyErr {
+/// What is raised where what the hub called would have to wait for the hub.
+pub(crate) fn blocking_in_hub() -> PyErr {
     PyRuntimeError::new_err("do not call blocking functions from the mainloop")
 }
 

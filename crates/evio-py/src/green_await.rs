@@ -10,7 +10,7 @@ use crate::cell::{Flag, GilCell, Once, intern};
 use crate::core::LoopCore;
 use crate::crossing::{Crossing, Wake};
 use crate::handle::Args;
-use crate::{greenlet, identity, threads};
+use crate::{greenlet, identity, run, threads};
 
 type Object = Py<PyAny>;
 
@@ -57,6 +57,7 @@ pub(crate) fn await_green_thread<'py>(green: &Bound<'py, PyAny>) -> PyResult<Bou
     };
     let waiting = Bound::new(py, waiting)?;
     if !crossing.get().done(py) {
+        run::check_hub(py)?;
         let wake = Wake::Await(waiting.clone().unbind());
         let id = crossing.get().awaited_by(py, wake)?;
         waiting.get().awaiter.replace(py, Some(id));

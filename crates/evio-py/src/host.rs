@@ -16,7 +16,7 @@ use crate::driver::Driver;
 use crate::greenlet::Greenlet;
 use crate::hub::HubCore;
 use crate::identity::Identity;
-use crate::{errors, fast, greenlet, hub, step, threads};
+use crate::{errors, fast, greenlet, hub, run, step, threads};
 
 /// The kernel, waited for with the interpreter's lock released.
 pub(crate) struct Interpreter<'py>(pub(crate) Python<'py>);
@@ -59,7 +59,8 @@ impl<'a, 'py> EventletHub<'a, 'py> {
             return Ok(Some(Self { hub, core }));
         };
         // A hub that runs a loop itself, as eventlet's asyncio hub does, waits in that loop.
-        if caller.is(&hub.getattr(intern!(py, "greenlet"))?) {
+        let own = hub.getattr(intern!(py, "greenlet"))?;
+        if caller.is(&own) || run::is_occupied(&own) {
             return Ok(None);
         }
         Self::place(&hub, caller.bind(py))?;

@@ -122,6 +122,8 @@ mod _evio {
         take_permit_or_rejoin, wake_for_permit,
     };
     #[pymodule_export]
+    use crate::run::check_hub;
+    #[pymodule_export]
     use crate::sockets::{
         SocketCall, accept_connections, ensure_free, sock_accept, sock_connect, sock_recv,
         sock_recv_into, sock_recvfrom, sock_recvfrom_into, sock_sendall, sock_sendto,
@@ -131,7 +133,9 @@ mod _evio {
     #[pymodule_export]
     use crate::stream::{Peer, Stream, StreamCore, open_stream, write_method};
     #[pymodule_export]
-    use crate::threads::{discharge, enlist, hub_of_thread, hub_to_wait_in, is_here, py_wake};
+    use crate::threads::{
+        discharge, enlist, hub_of_thread, hub_to_wait_in, is_here, is_stranded, py_wake,
+    };
     #[pymodule_export]
     use crate::timer::GreenTimer;
     #[pymodule_export]
@@ -178,9 +182,9 @@ mod _evio {
 
     /// Lets go of what is kept for the running thread, as it ends: no greenlet of it runs any more.
     #[pyfunction]
-    fn end_thread() {
+    fn end_thread(py: Python<'_>) -> PyResult<()> {
         crate::hub::forget_thread();
-        crate::threads::set_ended(true);
+        crate::threads::set_ended(py, true)
     }
 
     /// Has descriptors to spare for the next fork.
@@ -213,6 +217,7 @@ mod _evio {
     /// Parks the running step, if there is one, before its greenlet blocks in a hub not ours.
     #[pyfunction]
     fn park(py: Python<'_>) -> PyResult<Option<Py<Step>>> {
+        crate::run::check_hub(py)?;
         crate::step::park(&crate::greenlet::current(py)?)
     }
 

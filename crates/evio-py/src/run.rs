@@ -1,5 +1,7 @@
 //! `run_forever`: which driver runs a loop, by where it is called.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use pyo3::prelude::*;
 
 use crate::cell::{ThreadSlot, intern};
@@ -8,10 +10,49 @@ use crate::core::LoopCore;
 use crate::driver::Driver;
 use crate::hub::{self, HubCore};
 use crate::step::{self, Step};
-use crate::{descent, greenlet, identity, wakeup};
+use crate::{descent, fast, greenlet, identity, wakeup};
 
 thread_local! {
     static OUTERMOST: ThreadSlot<Driver> = const { ThreadSlot::new() };
+
+    /// The greenlet of a hub that waits in `run_forever`, called by what the hub called.
+    static OCCUPIED: ThreadSlot<PyAny> = const { ThreadSlot::new() };
+}
+
+/// Threads with an occupied hub, so that others need not look at the thread-local.
+static OCCUPIED_THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether the greenlet of a hub waits for a loop that what it called runs: it wakes nobody then.
+pub(crate) fn is_occupied(hub: &Bound<'_, PyAny>) -> bool {
+    OCCUPIED_THREADS.load(Ordering::Relaxed) != 0
+        && OCCUPIED.with(|slot| slot.get(hub.py()).is_some_and(|own| own.is(hub)))
+}
+
+/// Refuses to wait for what the hub of this thread would have to wake.
+#[pyfunction]
+pub(crate) fn check_hub(py: Python<'_>) -> PyResult<()> {
+    if OCCUPIED_THREADS.load(Ordering::Relaxed) == 0 {
+        return Ok(());
+    }
+    let Some(hub) = hub::of_thread(py)? else {
+        return Ok(());
+    };
+    if is_occupied(&hub.getattr(intern!(py, "greenlet"))?) {
+        return Err(fast::blocking_in_hub());
+    }
+    Ok(())
+}
+
+/// Notes whose greenlet is occupied, or that none is; answers what was noted before.
+fn occupy(hub: Option<Py<PyAny>>) -> Option<Py<PyAny>> {
+    if hub.is_some() {
+        OCCUPIED_THREADS.fetch_add(1, Ordering::Relaxed);
+    }
+    let old = OCCUPIED.with(|slot| slot.replace(hub));
+    if old.is_some() {
+        OCCUPIED_THREADS.fetch_sub(1, Ordering::Relaxed);
+    }
+    old
 }
 
 /// The solo driver that waits in the kernel in this thread: a hub that is made now takes it over.
@@ -73,15 +114,28 @@ fn run_solo(core: &Bound<'_, LoopCore>, caller: &Bound<'_, PyAny>) -> PyResult<(
     driver.get().set_caller(py, Some(caller.clone().unbind()));
     core.get().set_driver(py, Some(driver.clone().unbind()));
     let hub = hub::of_thread(py)?;
+    let mut occupies = false;
     if let Some(hub) = &hub {
         tell_of_engine(hub, core)?;
+        // eventlet's asyncio hub waits in a loop of its own, in which others do run.
+        let is_its_own = hub.getattr_opt(intern!(py, "loop"))?;
+        occupies = hub.getattr(intern!(py, "greenlet"))?.is(caller)
+            && !is_its_own.is_some_and(|own| own.is(core));
     }
     let registered = hub.is_none() && outermost(py).is_none();
     if registered {
         let old = OUTERMOST.with(|slot| slot.replace(Some(driver.clone().unbind())));
         drop(old);
     }
-    let outcome = await_end(&driver, &greenlet);
+    let outcome = if occupies {
+        let before = occupy(Some(caller.clone().unbind()));
+        let outcome = await_end(&driver, &greenlet);
+        let own = occupy(before);
+        drop(own);
+        outcome
+    } else {
+        await_end(&driver, &greenlet)
+    };
     note_how_left(core, &driver, &outcome);
     if registered {
         let old = OUTERMOST.with(|slot| slot.replace(None));

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
 use pyo3::pyfunction;
-use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 
 use crate::cell::{GilCell, Once, intern};
 use crate::greenlet;
@@ -42,8 +42,27 @@ pub(crate) fn ident(py: Python<'_>) -> PyResult<u64> {
 }
 
 /// Says that no greenlet of the running thread can be switched to any more, or that they can again.
-pub(crate) fn set_ended(ended: bool) {
+///
+/// Its main greenlet carries that for other threads, which learn it from greenlet later.
+pub(crate) fn set_ended(py: Python<'_>, ended: bool) -> PyResult<()> {
     ENDED.with(|flag| flag.set(ended));
+    root(&greenlet::current(py)?).setattr(thread_ended(py), ended)
+}
+
+fn thread_ended(py: Python<'_>) -> &Bound<'_, PyString> {
+    intern!(py, "_eventlet_asyncio_thread_ended")
+}
+
+/// Whether the thread of a greenlet has ended, so that nobody can switch to it.
+#[pyfunction]
+pub(crate) fn is_stranded(greenlet: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = greenlet.py();
+    let root = root(greenlet);
+    if root.getattr(intern!(py, "dead"))?.is_truthy()? {
+        return Ok(true);
+    }
+    let ended = root.getattr_opt(thread_ended(py))?;
+    ended.map_or(Ok(false), |ended| ended.is_truthy())
 }
 
 /// Whether the running thread is ending, and has no hub any more.
@@ -68,7 +87,7 @@ fn address(object: &Bound<'_, PyAny>) -> usize {
 #[pyfunction]
 pub(crate) fn enlist(hub: &Bound<'_, PyAny>) -> PyResult<usize> {
     let py = hub.py();
-    set_ended(false);
+    set_ended(py, false)?;
     let key = address(&root(&greenlet::current(py)?));
     let entry = Entry {
         hub: address(hub),

@@ -8,7 +8,7 @@ use crate::cell::intern;
 use crate::core::LoopCore;
 use crate::job::Job;
 use crate::step::Step;
-use crate::{block_check, clock, context, descent, greenlet, identity, step};
+use crate::{block_check, clock, context, descent, fast, greenlet, identity, run, step};
 
 impl HubCore {
     /// Blocks the running greenlet until somebody switches to it; the hub, or `next`, goes on.
@@ -70,7 +70,12 @@ impl HubCore {
             // Nobody else wants to run.
             return Ok(None);
         }
-        match step::park_before(current, next.as_ref()) {
+        let free = if run::is_occupied(&hub) {
+            Err(fast::blocking_in_hub())
+        } else {
+            Ok(())
+        };
+        match free.and_then(|()| step::park_before(current, next.as_ref())) {
             Ok(step) => {
                 if let Some(step) = &step {
                     step.get().set_blocks();
