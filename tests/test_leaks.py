@@ -427,3 +427,64 @@ def test_a_green_thread_that_a_callback_woke_is_freed_when_it_has_ended(hub):
         assert known() is None
     finally:
         gc.enable()
+
+
+async def makes_nothing():
+    pass
+
+
+async def blocks_greenly():
+    eventlet.sleep(0.001)
+
+
+async def is_woken_by_a_thread():
+    await asyncio.to_thread(int)
+
+
+async def awaits_green_code():
+    await greenlet_to_future(eventlet.spawn(green_returns))
+
+
+def run_beneath_a_task(main):
+    async def task():
+        return asyncio.run(main)
+
+    return asyncio.run(task())
+
+
+kept = []
+
+
+async def keeps_its_greenlet():
+    for _ in range(2):
+        kept.append(greenlet.getcurrent())
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        asyncio.run,
+        lambda main: eventlet.spawn(asyncio.run, main).wait(),
+        run_beneath_a_task,
+        lambda main: eventlet.spawn(run_beneath_a_task, main).wait(),
+    ],
+    ids=["main", "green", "main-nested", "green-nested"],
+)
+@pytest.mark.parametrize(
+    "work", [makes_nothing, blocks_greenly, is_woken_by_a_thread, awaits_green_code, keeps_its_greenlet]
+)
+def test_a_loop_is_free_when_its_run_is_over(run, work, hub):
+    async def main():
+        await work()
+        return weakref.ref(asyncio.get_running_loop())
+
+    def ended():
+        gone = run(main())
+        # Here, before the hub goes on.
+        gc.collect()
+        return gone()
+
+    assert isinstance(hub.loop, eventlet_asyncio.EventLoop)
+    assert [ended(), eventlet.spawn(ended).wait()] == [None, None]
+    kept.clear()

@@ -66,6 +66,10 @@ enum Peer {
     Eventlet(EventletArgs),
     /// Run the tests of asyncio that a CPython brings along on an event loop: what fails on ours alone is an error
     Cpython(CpythonArgs),
+    /// Run asgiref's own tests: what fails, and passes on asyncio's loop, is an error
+    Asgiref(LibraryArgs),
+    /// Run anyio's own tests: what fails, and passes on asyncio's loop, is an error
+    Anyio(LibraryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +102,22 @@ struct CpythonArgs {
     /// Run only tests whose names match, such as test_events or test_ssl.*start_tls
     #[arg(long = "match", value_name = "REGEX")]
     matching: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct LibraryArgs {
+    /// Run on this CPython, such as 3.12 [default: the newest found]
+    #[arg(long, value_name = "VERSION")]
+    python: Option<Version>,
+    /// What the tests run on
+    #[arg(long, value_enum, default_value_t = peers::Host::Loop)]
+    host: peers::Host,
+    /// Run only tests whose names match this expression of pytest's
+    #[arg(long = "match", value_name = "EXPR")]
+    matching: Option<String>,
+    /// Take the tests from this file instead of fetching it
+    #[arg(long, value_name = "FILE")]
+    sdist: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -238,7 +258,32 @@ fn run(command: Command) -> Result<bool, Error> {
             };
             suite.run(&wheel).map(|()| true)
         }
+        Command::Peers(Peer::Asgiref(args)) => {
+            of_library(&workspace, peers::Library::Asgiref, &args).map(|()| true)
+        }
+        Command::Peers(Peer::Anyio(args)) => {
+            of_library(&workspace, peers::Library::Anyio, &args).map(|()| true)
+        }
     }
+}
+
+fn of_library(
+    workspace: &Workspace,
+    library: peers::Library,
+    args: &LibraryArgs,
+) -> Result<(), Error> {
+    let python = python::newest_or(args.python)?;
+    let wheel = wheel::for_tests(workspace, &python)?;
+    let suite = peers::OfLibrary {
+        workspace,
+        python: &python,
+        wheel: &wheel,
+        library,
+        host: args.host,
+        matching: args.matching.as_deref(),
+        sdist: args.sdist.as_deref(),
+    };
+    suite.run()
 }
 
 fn part(fast: bool) -> peers::Part {
@@ -278,6 +323,8 @@ mod tests {
             "peers eventlet",
             "peers cpython --python 3.12 --loop uvloop --match test_ssl.*start_tls",
             "peers cpython --fast",
+            "peers asgiref",
+            "peers anyio --python 3.13 --host green --match sockets --sdist a.tar.gz",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }
@@ -302,6 +349,10 @@ mod tests {
             (
                 "peers cpython --loop gevent",
                 "possible values: ours, stdlib, uvloop, rloop",
+            ),
+            (
+                "peers anyio --host trio",
+                "possible values: stdlib, loop, hub, green",
             ),
             ("frobnicate", "unrecognized subcommand"),
         ] {

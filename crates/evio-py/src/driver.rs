@@ -165,6 +165,18 @@ impl Driver {
         Ok(())
     }
 
+    /// Has the carriers at rest forget a loop that ends: they may rest for long.
+    pub(crate) fn forget_loop(&self, core: &Bound<'_, LoopCore>) {
+        let py = core.py();
+        let copies = |step: &Py<Step>| step.clone_ref(py);
+        let mut resting: Vec<_> = self.idle.with(py, |idle| idle.iter().map(copies).collect());
+        self.kept
+            .with(py, |kept| resting.extend(kept.iter().map(copies)));
+        for step in resting {
+            step.into_bound(py).get().forget_loop(core);
+        }
+    }
+
     /// Forgets the idle carriers, where nothing may be switched to any more.
     pub(crate) fn abandon(&self, py: Python<'_>) {
         drop((self.idle.take(py), self.kept.take(py), self.heir.take(py)));
@@ -458,8 +470,7 @@ pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
     let driver = hub.get().driver(py).into_bound(py);
     let this = driver.get();
     loop {
-        let core = HubCore::core(hub)?;
-        begin_turn(&driver, &core)?;
+        begin_turn(&driver, &HubCore::core(hub)?)?;
         this.check_failure(py)?;
         loop {
             if let Some(core) = this.core(py) {
@@ -473,13 +484,18 @@ pub(crate) fn drive_hub(hub: &Bound<'_, HubCore>) -> PyResult<()> {
         if hub.get().is_stopping() {
             return Ok(());
         }
-        if let Some(core) = this.core(py) {
-            let stopping = core.bind(py).get().is_stopping();
-            if let Some(caller) = this.caller(py).filter(|_| stopping) {
-                // The greenlet in run_forever goes on; whoever blocks next comes back here.
-                this.set_caller(py, None);
-                fiber::switch_to(hub, caller.bind(py))?;
-            }
+        let is_stopping = |core: &mut Option<Py<LoopCore>>| {
+            core.as_ref()
+                .is_some_and(|core| core.bind(py).get().is_stopping())
+        };
+        if !this.core.with(py, is_stopping) {
+            continue;
+        }
+        if let Some(caller) = this.caller(py) {
+            // The greenlet in run_forever goes on; whoever blocks next comes back here, where nothing
+            // holds the loop meanwhile.
+            this.set_caller(py, None);
+            fiber::switch_to(hub, caller.bind(py))?;
         }
     }
 }

@@ -8,10 +8,9 @@ use crate::cell::{ThreadSlot, intern};
 use crate::chunks;
 use crate::core::LoopCore;
 use crate::driver::Driver;
-use crate::greenlet;
 use crate::hub::{self, HubCore};
 use crate::step::{self, Step};
-use crate::{fast, identity, wakeup};
+use crate::{descent, fast, greenlet, identity, wakeup};
 
 thread_local! {
     static OUTERMOST: ThreadSlot<Driver> = const { ThreadSlot::new() };
@@ -220,6 +219,10 @@ fn finish(core: &Bound<'_, LoopCore>, driver: &Bound<'_, Driver>) -> PyResult<()
         // ends with the callback.
         if greenlet::is_active(&holder) && !step::is_busy(&holder)? {
             greenlet::exit(&holder)?;
+        }
+        // The hub that has switched to the carrier holds it until it goes on.
+        if let Some(step) = descent::carried(&holder)? {
+            step.get().forget_loop(core);
         }
     }
     driver.get().dismiss(py)?;

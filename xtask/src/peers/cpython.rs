@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use super::differences::{self, DIFFERENCES, Findings};
+use super::differences;
 use super::eventlet::Part;
-use super::outcomes::{Outcome, Outcomes};
+use super::findings::{Findings, unexplained};
+use super::outcomes::{Notes, Outcomes};
 use crate::error::Error;
-use crate::process;
 use crate::python::Python;
 use crate::venv::{self, Recipe, Venv};
 use crate::workspace::Workspace;
@@ -130,24 +130,19 @@ impl OfAsyncio<'_> {
         }
         let took = begin.elapsed().as_secs();
         let findings = if event_loop == Loop::Ours {
-            let open = differences::unexplained(&all);
+            let open = unexplained(&all, differences::reason);
             let again = run.again(Loop::Ours, &open, Output::Shown)?;
             let elsewhere = run.again(Loop::Stdlib, &open, Output::Kept)?;
-            Findings::new(&DIFFERENCES, &all, &again, &elsewhere)
+            Findings::new(differences::reason, &all, &again, &elsewhere)
         } else {
             Findings::of_peer(&all)
         };
         print!("{}", findings.text());
-        let counts = |outcomes: &Outcomes| {
-            let [passed, failed, skipped] = [Outcome::Passed, Outcome::Failed, Outcome::Skipped]
-                .map(|outcome| outcomes.count(outcome));
-            format!("{passed} passed, {failed} failed, {skipped} skipped")
-        };
         println!(
             "\nasyncio's own tests on CPython {python}, loop {event_loop}: {} in {took} s; \
              those that make a loop: {}; unexpected: {}",
-            counts(&all),
-            counts(&all.with_loop()),
+            all.counts(),
+            all.with_loop().counts(),
             findings.unexpected.len(),
         );
         if findings.unexpected.is_empty() {
@@ -235,40 +230,20 @@ impl Run<'_> {
         output: Output,
     ) -> Result<Outcomes, Error> {
         let name = format!("{}.notes", selection.label);
-        let notes = self.directory.join(&name);
-        let log = notes.with_extension("log");
-        let mut noted = 0;
-        loop {
-            let mut python = self.venv.command("python");
-            python.current_dir(&self.directory).arg(&self.script);
-            python.args(["--loop", &event_loop.to_string(), "--notes"]);
-            python.arg(&name).args(&selection.options);
-            python.args(&selection.modules);
-            for variable in ["PYTHONASYNCIODEBUG", "PYTHONWARNINGS", "EVENTLET_HUB"] {
-                python.env_remove(variable);
-            }
-            if output == Output::Kept {
-                let log = File::create(&log).map_err(Error::file(&log))?;
-                let other = log.try_clone().map_err(Error::file(&self.directory))?;
-                python.stdout(log).stderr(other);
-            }
-            match process::run_within(MODULE_LIMIT, &mut python) {
-                Ok(()) | Err(Error::Failed { .. } | Error::TooLong { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            let text = fs::read_to_string(&notes).unwrap_or_default();
-            let outcomes = Outcomes::read(&text)?;
-            if outcomes.complete {
-                return Ok(outcomes);
-            }
-            if outcomes.tests.len() == noted {
-                eprint!("{}", fs::read_to_string(&log).unwrap_or_default());
-                return Err(Error::Output {
-                    command: format!("python {}", selection.label),
-                    problem: "it ended before it began a test".into(),
-                });
-            }
-            noted = outcomes.tests.len();
+        let file = self.directory.join(&name);
+        let mut python = self.venv.command("python");
+        python.current_dir(&self.directory).arg(&self.script);
+        python.args(["--loop", &event_loop.to_string(), "--notes"]);
+        python.arg(&name).args(&selection.options);
+        python.args(&selection.modules);
+        for variable in ["PYTHONASYNCIODEBUG", "PYTHONWARNINGS", "EVENTLET_HUB"] {
+            python.env_remove(variable);
         }
+        let notes = Notes {
+            log: (output == Output::Kept).then(|| file.with_extension("log")),
+            file,
+            limit: MODULE_LIMIT,
+        };
+        notes.gather(&mut python)
     }
 }

@@ -7,17 +7,18 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::exceptions::{EXCEPTIONS, Verdict};
-use super::outcomes::{Outcome, Outcomes};
-use crate::archive;
+use super::outcomes::{Notes, Outcomes};
+use super::release::Release;
 use crate::error::Error;
 use crate::hub::Hub;
-use crate::process;
 use crate::python::Python;
-use crate::venv::{self, Recipe, Venv};
+use crate::venv::{Recipe, Venv};
 use crate::workspace::Workspace;
 
-/// The release that `tests/peers/eventlet-sdist.txt` names, by its directory in the archive.
-const RELEASE: &str = "eventlet-0.41.3";
+const RELEASE: Release = Release {
+    package: "eventlet",
+    name: "eventlet-0.41.3",
+};
 
 /// What pytest goes by. It would look further up if it found nothing here.
 ///
@@ -91,11 +92,7 @@ impl Suite<'_> {
             wheel: Some(self.wheel),
         };
         let venv = Venv::ensure(workspace, "peers-eventlet", recipe)?;
-        let sdist = match self.sdist {
-            Some(sdist) => sdist.to_owned(),
-            None => self.fetch(&venv)?,
-        };
-        let tree = self.unpack(&sdist)?;
+        let tree = self.unpack(&venv)?;
         let begin = Instant::now();
         let mut all = Outcomes::default();
         for file in self.files(&tree)? {
@@ -104,12 +101,11 @@ impl Suite<'_> {
         let verdict = Verdict::new(&EXCEPTIONS, self.hub, &all);
         print!("{}", verdict.text());
         println!(
-            "\n{RELEASE} on CPython {}, hub {}: {} passed, {} failed, {} skipped in {} s; unexpected: {}",
+            "\n{} on CPython {}, hub {}: {} in {} s; unexpected: {}",
+            RELEASE.name,
             python.version(),
             self.hub,
-            all.count(Outcome::Passed),
-            all.count(Outcome::Failed),
-            all.count(Outcome::Skipped),
+            all.counts(),
             begin.elapsed().as_secs(),
             verdict.unexpected.len(),
         );
@@ -119,36 +115,11 @@ impl Suite<'_> {
         Err(Error::Peers)
     }
 
-    /// Gives the published archive; pip compares it with the hash.
-    fn fetch(&self, venv: &Venv) -> Result<PathBuf, Error> {
-        let directory = self.workspace.made("peers");
-        let sdist = directory.join(format!("{RELEASE}.tar.gz"));
-        if sdist.exists() {
-            return Ok(sdist);
-        }
-        let mut pip = venv.command("python");
-        pip.args(["-m", "pip", "download", "--disable-pip-version-check"]);
-        pip.args(["--quiet", "--no-deps", "--no-binary", "eventlet"]);
-        pip.args(["--require-hashes", "--requirement"]);
-        pip.arg(self.workspace.path("tests/peers/eventlet-sdist.txt"));
-        pip.arg("--dest").arg(&directory);
-        process::run(&mut pip).map_err(|error| match error {
-            Error::Failed { .. } => Error::Fetch {
-                file: format!("{RELEASE}.tar.gz"),
-            },
-            error => error,
-        })?;
-        Ok(sdist)
-    }
-
-    /// Unpacks the tests, without the package that they are about: that one is installed.
-    fn unpack(&self, sdist: &Path) -> Result<PathBuf, Error> {
-        let run = format!("peers/eventlet-{}-{}", self.python.version(), self.hub);
-        let run = self.workspace.made(&run);
-        venv::remove(&run)?;
-        fs::create_dir_all(&run).map_err(Error::file(&run))?;
-        archive::unpack(self.python, sdist, &run, &format!("{RELEASE}/tests/"))?;
-        let tree = run.join(RELEASE);
+    /// Unpacks the tests, and puts what they need beside them.
+    fn unpack(&self, venv: &Venv) -> Result<PathBuf, Error> {
+        let (workspace, python) = (self.workspace, self.python);
+        let run = format!("eventlet-{}-{}", python.version(), self.hub);
+        let tree = RELEASE.unpack(workspace, python, venv, self.sdist, &run, &["tests/"])?;
         let write = |name: &str, content: &str| {
             let file = tree.join(name);
             fs::write(&file, content).map_err(Error::file(&file))
@@ -177,26 +148,13 @@ impl Suite<'_> {
     fn run_file(&self, venv: &Venv, tree: &Path, file: &str) -> Result<Outcomes, Error> {
         let test = format!("tests/{file}");
         let notes = format!("{test}.notes");
-        let mut noted = 0;
-        loop {
-            match process::run_within(FILE_LIMIT, &mut self.pytest(venv, tree, &test, &notes)) {
-                Ok(()) | Err(Error::Failed { .. } | Error::TooLong { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            let path = tree.join(&notes);
-            let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
-            let outcomes = Outcomes::read(&text)?;
-            if outcomes.complete {
-                return Ok(outcomes);
-            }
-            if outcomes.tests.len() == noted {
-                return Err(Error::Output {
-                    command: format!("pytest {test}"),
-                    problem: "it ended before it began a test".into(),
-                });
-            }
-            noted = outcomes.tests.len();
-        }
+        let mut pytest = self.pytest(venv, tree, &test, &notes);
+        let notes = Notes {
+            file: tree.join(notes),
+            log: None,
+            limit: FILE_LIMIT,
+        };
+        notes.gather(&mut pytest)
     }
 
     fn pytest(&self, venv: &Venv, tree: &Path, test: &str, notes: &str) -> Command {

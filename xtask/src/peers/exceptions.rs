@@ -1,7 +1,6 @@
 //! The tests of eventlet that do not pass, each with its reason, and what else a run shows.
 
-use std::fmt::Write as _;
-
+use super::findings::listed;
 use super::outcomes::{Ended, Outcome, Outcomes};
 use crate::hub::Hub;
 
@@ -165,18 +164,11 @@ impl Verdict {
 
     /// The findings, the gravest last.
     pub(super) fn text(&self) -> String {
-        let mut text = String::new();
-        for (title, lines) in [
+        listed(&[
             ("As expected", &self.expected),
             ("No exceptions any more", &self.outdated),
             ("Unexpected", &self.unexpected),
-        ] {
-            if !lines.is_empty() {
-                // Writing to a string cannot fail.
-                let _ = write!(text, "\n{title}:\n  {}\n", lines.join("\n  "));
-            }
-        }
-        text
+        ])
     }
 }
 

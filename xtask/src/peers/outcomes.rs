@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::process;
 
 /// How a test ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +88,13 @@ impl Outcomes {
         those.filter(|ended| ended.outcome == outcome).count()
     }
 
+    /// How many tests ended how, in words.
+    pub(super) fn counts(&self) -> String {
+        let [passed, failed, skipped] =
+            [Outcome::Passed, Outcome::Failed, Outcome::Skipped].map(|outcome| self.count(outcome));
+        format!("{passed} passed, {failed} failed, {skipped} skipped")
+    }
+
     /// Only the tests that made an event loop.
     pub(super) fn with_loop(&self) -> Self {
         let mut outcomes = Self {
@@ -91,6 +103,53 @@ impl Outcomes {
         };
         outcomes.tests.retain(|_, ended| ended.made_loop);
         outcomes
+    }
+}
+
+/// Where a process that runs tests notes how they end, and what it prints.
+#[derive(Debug)]
+pub(super) struct Notes {
+    pub(super) file: PathBuf,
+    /// Where what is printed goes, unless it is shown.
+    pub(super) log: Option<PathBuf>,
+    /// How long a process may take.
+    pub(super) limit: Duration,
+}
+
+impl Notes {
+    /// Runs tests, in a fresh process after each that ended its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Output`] where no test is begun, and whatever keeps the command from being run.
+    pub(super) fn gather(&self, command: &mut Command) -> Result<Outcomes, Error> {
+        let mut noted = 0;
+        loop {
+            if let Some(log) = &self.log {
+                let output = File::create(log).map_err(Error::file(log))?;
+                let other = output.try_clone().map_err(Error::file(log))?;
+                command.stdout(output).stderr(other);
+            }
+            match process::run_within(self.limit, command) {
+                Ok(()) | Err(Error::Failed { .. } | Error::TooLong { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let text = fs::read_to_string(&self.file).unwrap_or_default();
+            let outcomes = Outcomes::read(&text)?;
+            if outcomes.complete {
+                return Ok(outcomes);
+            }
+            if outcomes.tests.len() == noted {
+                if let Some(log) = &self.log {
+                    eprint!("{}", fs::read_to_string(log).unwrap_or_default());
+                }
+                return Err(Error::Output {
+                    command: self.file.display().to_string(),
+                    problem: "the process ended before it began a test".into(),
+                });
+            }
+            noted = outcomes.tests.len();
+        }
     }
 }
 

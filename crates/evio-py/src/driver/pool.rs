@@ -127,6 +127,7 @@ pub(super) fn end(py: Python<'_>, step: &Step) -> PyResult<bool> {
     }
     step.end_life();
     greenlet::exit(&carrier)?;
+    step.leave_loop(py);
     if let Some(parent) = parent {
         drop(greenlet::set_parent(&carrier, &parent));
     }

@@ -97,6 +97,7 @@ impl HubCore {
         driver.get().set_caller(py, None);
         step::put_away(py)?;
         core.get().set_driver(py, None);
+        driver.get().forget_loop(core);
         let own = Self::own_core(slf)?;
         Self::move_to(slf, &own)?;
         own.get().set_driver(py, Some(driver.unbind()));

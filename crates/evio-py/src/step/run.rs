@@ -292,6 +292,21 @@ impl Step {
         }
     }
 
+    /// Forgets a loop whose callbacks it ran, and that runs no more.
+    pub(crate) fn forget_loop(&self, core: &Bound<'_, LoopCore>) {
+        let py = core.py();
+        let is_its = |own: &mut Option<Py<LoopCore>>| own.as_ref().is_some_and(|own| own.is(core));
+        if !self.busy.get() && !self.is_active.get() && self.core.with(py, is_its) {
+            self.leave_loop(py);
+        }
+    }
+
+    /// Lets go of the loop, for good where its carrier has ended.
+    pub(crate) fn leave_loop(&self, py: Python<'_>) {
+        drop((self.hooks.take(py), self.options.take(py)));
+        drop(self.core.take(py));
+    }
+
     /// The hooks of the step's loop.
     fn hooks_of(&self, core: &Bound<'_, LoopCore>) -> PyResult<Hooks> {
         let py = core.py();
