@@ -391,6 +391,10 @@ def _main_thread():
     return main_thread
 
 
+def _condition_wait():
+    return _primitives.condition_wait(sys.modules["threading"].Condition.wait)
+
+
 def _green_thread_modules():
     """To its own main thread, eventlet's copy of `threading` is whoever imports it: that is the main greenlet."""
     own = patcher._green_thread_modules
@@ -528,6 +532,7 @@ TABLE = (
     _anyio.Runs(lambda: EventsOfRunners(asyncio.events)),
     Attribute([("threading", "main_thread")], _main_thread),
     Attribute([("eventlet.patcher", "_green_thread_modules")], _green_thread_modules),
+    Attribute([("threading:Condition", "wait")], _condition_wait),
     SLEEP,
     SPAWN,
     SPAWN_N,

@@ -13,11 +13,13 @@ CPython lets other threads in where a function is called or a loop begins anew, 
 statement without either is done in one piece. Where it is not enough, `_evio` has a function.
 """
 
+import functools
 import types
 from collections import deque
 
 from eventlet import greenthread, semaphore
 from eventlet.event import NOT_USED
+from eventlet.lock import Lock
 from eventlet.timeout import Timeout
 from greenlet import getcurrent, greenlet
 
@@ -115,6 +117,10 @@ def acquire(self, blocking=True, timeout=None):
                 while not _evio.take_permit_or_rejoin(self, current):
                     hub.switch()
                 taken = True
+    except BaseException as exception:
+        if self.counter > 0 and isinstance(self, Lock):
+            exception._came_with_lock = True
+        raise
     finally:
         _evio.leave_semaphore(self, current, taken)
     return taken
@@ -157,6 +163,23 @@ def release_lock(self, blocking=True):
     if self._waiters:
         _evio.wake_for_permit(self)
     return True
+
+
+def condition_wait(own):
+    """`threading.Condition.wait()`, from the own one: who is struck as he is notified passes that on to the next."""
+
+    @functools.wraps(own)
+    def wait(self, timeout=None):
+        try:
+            return own(self, timeout)
+        except BaseException as exception:
+            # He waits for a lock that nobody else knows, and that notify() releases.
+            if getattr(exception, "_came_with_lock", False) and self._is_owned():
+                del exception._came_with_lock
+                self.notify()
+            raise
+
+    return wait
 
 
 # GreenThread
