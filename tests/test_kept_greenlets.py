@@ -10,6 +10,7 @@ import greenlet
 import pytest
 from eventlet import event, hubs
 from eventlet.hubs import timer
+from sqlalchemy.util import await_only, greenlet_spawn
 
 import eventlet_asyncio
 from eventlet_asyncio import _steps, await_
@@ -577,3 +578,30 @@ def test_a_kept_greenlet_keeps_no_task():
         assert box[0].dead
 
     eventlet_asyncio.run(main())
+
+
+async def keeps_for_a_while(box):
+    keeper = greenlet.getcurrent()
+    await asyncio.sleep(0)
+    return keeper
+
+
+async def has_a_greenlet_for_a_while(box):
+    return await greenlet_spawn(await_only, asyncio.sleep(0))
+
+
+@pytest.mark.parametrize("work", [keeps, keeps_for_a_while, has_a_greenlet_for_a_while])
+def test_however_many_there_were_there_is_stack_for_the_next(blocking_host, work):
+    def deep(levels):
+        # Two frames of C each, of which CPython counts few.
+        return list(map(deep, [levels - 1])) if levels else None
+
+    async def main():
+        box = []
+        for _ in range(2000):
+            await asyncio.create_task(work(box))
+            del box[100:]
+        await asyncio.create_task(asyncio.to_thread(int))
+        deep(50)
+
+    blocking_host(main)

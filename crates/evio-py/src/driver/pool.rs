@@ -156,17 +156,28 @@ pub(super) fn leave_to_another(
 }
 
 /// Sets the carrier of a solo driver aside, which has not got the baton; who goes on.
+///
+/// A greenlet counts its recursion from where it was begun. So the fresh one is not begun here, on one that was begun
+/// like that itself, but by the hub, or else by who waits for the loop.
 pub(super) fn leave(
     driver: &Driver,
     step: &Bound<'_, Step>,
-    next: Option<Greenlet>,
+    fresh: Option<Greenlet>,
 ) -> PyResult<Option<Greenlet>> {
     let py = step.py();
     driver.set_aside(step)?;
-    match (next, hub::of_thread(py)?) {
-        (None, Some(hub)) => hub
-            .getattr(intern!(py, "greenlet"))
-            .map(|hub| Some(hub.unbind())),
-        (next, _) => Ok(next),
+    let caller = driver.caller(py);
+    let Some(hub) = hub::of_thread(py)? else {
+        return Ok(fresh.and(caller));
+    };
+    let own = hub.getattr(intern!(py, "greenlet"))?.unbind();
+    match fresh {
+        Some(_) if caller.as_ref().is_some_and(|caller| caller.is(&own)) => Ok(caller),
+        Some(fresh) => {
+            let begin = fresh.bind(py).getattr(intern!(py, "switch"))?;
+            hub.call_method1(intern!(py, "schedule_call_global"), (0, begin))?;
+            Ok(Some(own))
+        }
+        None => Ok(Some(own)),
     }
 }
