@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import time
 import weakref
 
@@ -586,6 +587,10 @@ async def keeps_for_a_while(box):
     return keeper
 
 
+async def blocks_for_long():
+    eventlet.sleep(5)
+
+
 async def has_a_greenlet_for_a_while(box):
     return await greenlet_spawn(await_only, asyncio.sleep(0))
 
@@ -603,5 +608,29 @@ def test_however_many_there_were_there_is_stack_for_the_next(blocking_host, work
             del box[100:]
         await asyncio.create_task(asyncio.to_thread(int))
         deep(50)
+
+    blocking_host(main)
+
+
+@pytest.mark.parametrize("strike", [eventlet.kill, lambda kept: kept.throw()], ids=["kill", "throw"])
+@pytest.mark.parametrize("waits", [lambda: asyncio.sleep(5), blocks_for_long], ids=["awaits", "blocks"])
+@pytest.mark.parametrize("debug", [False, True])
+def test_another_thread_strikes_the_task_in_its_own(blocking_host, strike, waits, debug):
+    async def keeps_and_waits(box):
+        box.append(greenlet.getcurrent())
+        try:
+            await waits()
+        finally:
+            box.append(threading.get_ident())
+
+    async def main():
+        asyncio.get_running_loop().set_debug(debug)
+        box = []
+        task = asyncio.create_task(keeps_and_waits(box))
+        await asyncio.sleep(0.001)
+        await asyncio.to_thread(strike, box[0])
+        with pytest.raises((asyncio.CancelledError, greenlet.GreenletExit)):
+            await asyncio.wait_for(asyncio.shield(task), 2)
+        assert box[1] == threading.get_ident()
 
     blocking_host(main)

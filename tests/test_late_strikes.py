@@ -235,3 +235,28 @@ def test_a_cancel_in_the_cleanup_after_a_timeout_is_not_lost(blocking_host, belo
         assert log == ["begun"]
 
     blocking_host(main)
+
+
+@pytest.mark.parametrize("below", ["await_", "await_ of a task"])
+@pytest.mark.parametrize("silent", [None, False])
+def test_a_timeout_in_the_cleanup_after_a_cancel_takes_nothing_from_it(blocking_host, below, silent):
+    log = []
+
+    async def blocks():
+        try:
+            with eventlet.Timeout(0.03, silent):
+                BELOW[below](cleans_up(log))
+        except eventlet.Timeout:
+            pass
+        await asyncio.sleep(5)
+
+    async def main():
+        task = asyncio.create_task(blocks())
+        await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.shield(task), 2)
+        assert task.cancelled()
+        assert log[0] == "begun"
+
+    blocking_host(main)

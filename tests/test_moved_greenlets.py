@@ -180,6 +180,41 @@ def test_cancels_and_timeouts_strike_who_resumed_it(blocking_host):
     blocking_host(main)
 
 
+@pytest.mark.parametrize("before", ["is over", "awaits"])
+def test_a_kill_of_it_strikes_who_resumed_it_last(blocking_host, before):
+    def blocks(generator):
+        while True:
+            try:
+                eventlet.sleep(0.002)
+            except Wrong as wrong:
+                generator.send(wrong)
+            else:
+                generator.send("not struck")
+
+    async def main():
+        made, over = [], asyncio.Event()
+
+        async def make():
+            made.append(Generator(blocks))
+
+        async def resume(then):
+            seen = made[0].next()
+            await then
+            return seen
+
+        await asyncio.create_task(make())
+        first = asyncio.create_task(resume(over.wait() if before == "awaits" else asyncio.sleep(0)))
+        await asyncio.sleep(0.01)
+        last = asyncio.create_task(resume(asyncio.sleep(0)))
+        await asyncio.sleep(0)
+        wrong = Wrong()
+        eventlet.kill(made[0].greenlet, wrong)
+        over.set()
+        assert await asyncio.gather(first, last) == ["not struck", wrong]
+
+    blocking_host(main)
+
+
 def test_a_cancel_that_ends_it_ends_who_resumed_it(blocking_host):
     async def main():
         green = greenlet.greenlet(lambda: eventlet.sleep(5))

@@ -229,6 +229,7 @@ def _copy_back(coroutine, captured):
 def go_on_in_task(iterator, exception, waits_for, interrupted):
     """Goes on for await_() when something was raised meanwhile, or thrown at who waits."""
     drive = _Drive(iterator)
+    drive.note_cancel(waits_for)
     return drive.run(drive.go_on(exception, waits_for) if interrupted else exception)
 
 
@@ -246,8 +247,7 @@ class _Drive:
         self._task = asyncio.current_task(self._loop)
         # What was thrown at who waits, as opposed to raised by what the iterator awaits.
         self._strikes = []
-        self._awaited = None
-        # Whether a cancel of the task was thrown into the last wait.
+        # Whether the task was cancelled meanwhile.
         self._cancelled = False
 
     def run(self, error):
@@ -263,7 +263,7 @@ class _Drive:
                 return crossing.result()
             except asyncio.CancelledError as cancelled:
                 crossing = self._end()
-                if crossing is None or self._task_was_cancelled():
+                if crossing is None or self._task_is_cancelled():
                     raise
                 crossing.cancelled(cancelled)
                 return crossing.result()
@@ -297,13 +297,16 @@ class _Drive:
             interrupt(crossing, exception)
         return crossing
 
-    def _task_was_cancelled(self):
-        """Whether the last wait ended by a cancel of the task, which goes on whatever was thrown besides."""
-        return self._cancelled or _steps.was_cancelled(self._task, self._awaited)
+    def note_cancel(self, awaited):
+        """Notes whether it was a cancel of the task that has ended a wait."""
+        self._cancelled = self._cancelled or _steps.was_cancelled(self._task, awaited)
+
+    def _task_is_cancelled(self):
+        """Whether the task was cancelled, which goes on whatever was thrown besides, and is not taken back."""
+        return self._cancelled and not _steps.is_taken_back(self._task)
 
     def _wait_for(self, awaited):
         """Parks the step as its task would suspend; what the iterator is to be told then, if anything."""
-        self._awaited, self._cancelled = awaited, False
         try:
             if awaited is not None:
                 check_yielded(awaited, self._loop)
@@ -313,7 +316,6 @@ class _Drive:
 
     def go_on(self, exception, awaited):
         """Goes on waiting after a throw; what the iterator is to be told then, if anything."""
-        self._awaited = awaited
         if self._cancel(exception, awaited):
             return self._park(awaited)
         return _cancel_for(exception, awaited)
@@ -361,6 +363,7 @@ class _Drive:
         finally:
             awaited.remove_done_callback(wakeup)
             step.waits_for = outer
+            self.note_cancel(awaited)
         awaited.result()
 
 

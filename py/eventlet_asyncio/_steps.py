@@ -80,12 +80,16 @@ class TaskParent(greenlet):
         super().__init__(parent=carrier.parent)
         #: The number of the carrier.
         self.carrier = id(carrier)
+        self.begun_by = None
+        self.belong_to(context, loop)
+
+    def belong_to(self, context, loop):
+        """Stands from now on for the task that runs, in a context, on a loop."""
         self.context = context
         self.loop = loop
         # Weak, since greenlets that wait hide what they refer to from the garbage collector.
         task = _current_task()
         self._task = None if task is None else weakref.ref(task)
-        self.begun_by = None
 
     def begin(self):
         """Begins, and comes back: one that has not begun could pass no exception on."""
@@ -130,12 +134,30 @@ def throw_of(green, own=None):
     above = _above(green)
     if above is None:
         return own
+    if not _evio.is_here(green):
+        return functools.partial(_throw_elsewhere, green)
     task, step = above.task(), above.step
     if task is not None:
         return functools.partial(_throw_into, task, _cancels(task))
     if step is not None and step.busy:
         return functools.partial(_throw_into_callback, step, step.callback, None if above is green else own)
     return own
+
+
+def _throw_here(green, *exception):
+    throw_of(green)(*exception)
+
+
+def _throw_elsewhere(green, *exception):
+    from eventlet_asyncio import _threads
+
+    _threads.strike_elsewhere(_throw_here, green, *exception)
+
+
+def task_of(green):
+    """The task that has made a greenlet, or for which it stands."""
+    above = _above(green)
+    return None if above is None else above.task()
 
 
 def struck_for(green):
@@ -343,17 +365,18 @@ def _deliver(step, exception):
     if step.due_cancel is exception and blocked is not None:
         task = step.task
         step.take_due_cancel()
-        if not _is_taken_back(task):
+        if not is_taken_back(task):
             blocked.throw(exception)
 
 
 def cancel_left(task, cancel):
     """Cancels a task at its await for a cancel that was due at a green block, where something else was thrown."""
-    if task is not None and not task.done() and not _is_taken_back(task):
+    if task is not None and not task.done() and not is_taken_back(task):
         cancel_again(task, cancel)
 
 
-def _is_taken_back(task):
+def is_taken_back(task):
+    """Whether all cancels of a task were; before Python 3.11 tasks do not know."""
     return sys.version_info >= (3, 11) and task is not None and task.cancelling() == 0
 
 

@@ -9,7 +9,7 @@ import greenlet
 from eventlet import greenthread, hubs, patcher, queue, semaphore
 from eventlet.hubs import asyncio as asyncio_hub
 
-from eventlet_asyncio import _evio, _stdlib
+from eventlet_asyncio import _evio, _stdlib, _steps
 
 threading = patcher.original("threading")
 
@@ -145,11 +145,28 @@ def kill_here(kill, green, *throw_args):
 
 def strike_elsewhere(how, green, *throw_args):
     """Have the thread of a greenlet kill it, by a function; whether it will, or has ended with what it left."""
-    return _evio.wake(green, _strike, how, green, throw_args) or _end_stranded(green, throw_args)
+    return (
+        _evio.wake(green, _strike, how, green, throw_args)
+        or _strike_in_loop(how, green, throw_args)
+        or _end_stranded(green, throw_args)
+    )
 
 
 def _strike(how, green, throw_args):
     how(green, *throw_args)
+
+
+def _strike_in_loop(how, green, throw_args):
+    """The same where the thread has no hub, but a loop that runs the task."""
+    task = _steps.task_of(green)
+    if task is None or task.done():
+        return False
+    try:
+        task.get_loop().call_soon_threadsafe(_strike, how, green, throw_args)
+    except RuntimeError:
+        # It is closed.
+        return False
+    return True
 
 
 def _end_stranded(green, throw_args):

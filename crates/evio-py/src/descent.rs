@@ -85,15 +85,25 @@ pub(crate) fn is_made_below_a_task(greenlet: &Bound<'_, PyAny>) -> PyResult<bool
 
 /// Sees to it that the running greenlet, made below another step than the one that runs it, comes back to the latter.
 pub(crate) fn adopt(current: &Bound<'_, PyAny>, step: &Step) -> PyResult<()> {
-    if let Some(Descent {
+    let py = current.py();
+    let Some(Descent {
         child: Some(child),
-        from: From::Carrier(carrier),
+        from,
     }) = descent(current)?
-    {
-        let parent = give_task_parent(step, &child, &carrier)?;
-        parent.call_method0(intern!(current.py(), "begin"))?;
+    else {
+        return Ok(());
+    };
+    match from {
+        From::Carrier(carrier) => {
+            let parent = give_task_parent(step, &child, &carrier)?;
+            parent.call_method0(intern!(py, "begin"))
+        }
+        From::TaskParent(parent) => {
+            let owner = (step.context(py), step.core(py));
+            parent.call_method1(intern!(py, "belong_to"), owner)
+        }
     }
-    Ok(())
+    .map(drop)
 }
 
 /// The `throw` of a greenlet as of now: of one that a task has made, that into the task.
