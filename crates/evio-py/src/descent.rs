@@ -83,15 +83,16 @@ pub(crate) fn is_made_below_a_task(greenlet: &Bound<'_, PyAny>) -> PyResult<bool
     descent(greenlet).map(|descent| descent.is_some_and(|descent| descent.child.is_some()))
 }
 
-/// Sees to it that the running greenlet, made below another step than the one that runs it, comes back to the latter.
-pub(crate) fn adopt(current: &Bound<'_, PyAny>, step: &Step) -> PyResult<()> {
+/// Sees to it that the running greenlet, made below another step than the one that runs it, comes back to the latter;
+/// whether it is such a greenlet.
+pub(crate) fn adopt(current: &Bound<'_, PyAny>, step: &Step) -> PyResult<bool> {
     let py = current.py();
     let Some(Descent {
         child: Some(child),
         from,
     }) = descent(current)?
     else {
-        return Ok(());
+        return Ok(false);
     };
     match from {
         From::Carrier(carrier) => {
@@ -103,7 +104,7 @@ pub(crate) fn adopt(current: &Bound<'_, PyAny>, step: &Step) -> PyResult<()> {
             parent.call_method1(intern!(py, "belong_to"), owner)
         }
     }
-    .map(drop)
+    .map(|_| true)
 }
 
 /// The `throw` of a greenlet as of now: of one that a task has made, that into the task.

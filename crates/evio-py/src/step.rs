@@ -231,15 +231,11 @@ pub(crate) fn park_before(
     let step = step.into_bound(py);
     let this = step.get();
     if !this.owns(current)? {
-        if !descent::is_made_below_a_task(current)? {
+        let adopted = descent::adopt(current, this);
+        if !matches!(adopted, Ok(true)) {
+            set_active(step.unbind());
             // It was left for a green thread by a kill(), and is not what blocks.
-            set_active(step.unbind());
-            put_away(py)?;
-            return Ok(None);
-        }
-        if let Err(error) = descent::adopt(current, this) {
-            set_active(step.unbind());
-            return Err(error);
+            return adopted.and_then(|_| put_away(py)).map(|()| None);
         }
     }
     let handed_over = match next {
