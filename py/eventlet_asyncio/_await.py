@@ -286,9 +286,7 @@ class _Drive:
 
     def _end(self):
         """The crossing that knows what was thrown and no Timeout inside of the iterator has raised, if any."""
-        for strike in self._strikes:
-            strike.forget()
-        thrown = [strike.thrown for strike in self._strikes if not strike.answered]
+        thrown = _steps.end_strikes(self._strikes)
         if not thrown:
             return None
         crossing = _evio.Crossing(_nothing, _nothing, _nothing)

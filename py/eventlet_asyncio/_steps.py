@@ -190,38 +190,61 @@ def in_place_of_step():
 
 
 class Strike:
-    """Something thrown at a task that got a CancelledError for it; timeout_exit() makes that good."""
+    """Something thrown at a task that got a CancelledError for it; timeout_exit() makes that good.
 
-    def __init__(self, task, thrown, cancels, *, counted):
+    It counts as a cancel for as long, for the scopes of timeouts that it passes.
+    """
+
+    def __init__(self, task, thrown, cancels):
         #: An exception, or the class of one.
         self.thrown = thrown
         #: How many cancels the task had to bring to its end before.
         self.cancels = cancels
-        #: Whether it was cancelled by its cancel(), which counts.
-        self.counted = counted
-        #: Whether a Timeout has raised it.
-        self.answered = False
+        self.is_over = False
         self._task = task
         task._thrown = [*getattr(task, "_thrown", ()), self]
 
     def is_of(self, raised):
         return self.thrown is raised or type(self.thrown) is raised
 
-    def forget(self):
-        """Takes it from the task, for which it is over."""
-        strikes = [strike for strike in getattr(self._task, "_thrown", ()) if strike is not self]
+    def end(self):
+        """Takes it from the task, for which it is over: how many cancels are left to that."""
+        self.is_over = True
+        strikes = [strike for strike in self._task._thrown if strike is not self]
         if strikes:
             self._task._thrown = strikes
-        elif hasattr(self._task, "_thrown"):
+        else:
             del self._task._thrown
+        return self._task.uncancel() if sys.version_info >= (3, 11) else 0
+
+
+class _Cancelled:
+    """What a task seems to wait for while a cancel of it is only to be counted."""
+
+    @staticmethod
+    def cancel(msg=None):
+        return True
 
 
 def strike_in_drive(task, exception):
-    """What was just thrown at a step of a task, for which await_() has cancelled a coroutine."""
+    """What was just thrown at a step of a task, for which await_() cancels a coroutine."""
     aimed, cancels = getattr(task, "_aimed", (None, None))
     if aimed is not exception and type(exception) is not aimed:
         cancels = _cancels(task)
-    return Strike(task, exception, cancels, counted=False)
+    _evio.set_awaited(task, _Cancelled)
+    try:
+        task.cancel()
+    finally:
+        _evio.set_awaited(task, None)
+    return Strike(task, exception, cancels)
+
+
+def end_strikes(strikes):
+    """Ends what no Timeout has raised meanwhile, and says what was thrown."""
+    left = [strike for strike in strikes if not strike.is_over]
+    for strike in left:
+        strike.end()
+    return [strike.thrown for strike in left]
 
 
 def _cancels(task):
@@ -244,7 +267,7 @@ def _throw_into(task, cancels, *exception):
             if hasattr(task, "_aimed"):
                 del task._aimed
     # Suspended at an await: asyncio's own way in is a cancel, which timeout_exit() makes good.
-    Strike(task, thrown, cancels, counted=True)
+    Strike(task, thrown, cancels)
     task.cancel()
     return None
 
@@ -316,13 +339,7 @@ def timeout_exit(timeout, value):
     task = _current_task()
     for strike in getattr(task, "_thrown", ()):
         if strike.is_of(raised):
-            strike.forget()
-            strike.answered = True
-            if sys.version_info >= (3, 11):
-                left = task.uncancel() if strike.counted else task.cancelling()
-            else:
-                left = 0
-            if left > strike.cancels or not isinstance(value, asyncio.CancelledError):
+            if strike.end() > strike.cancels or not isinstance(value, asyncio.CancelledError):
                 break
             if timeout.exception is not False:
                 raise raised from value

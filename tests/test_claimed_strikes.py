@@ -1,0 +1,172 @@
+"""A kill or Timeout while await_() is in the scope of a timeout of asyncio's, which is over in the cleanup: who gets what.
+
+To the coroutine it is a cancel. So that the scope, too, tells it from its own, and lets it go on.
+"""
+
+import asyncio
+
+import anyio
+import eventlet
+import greenlet
+import pytest
+
+from eventlet_asyncio import await_
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+counts = hasattr(asyncio.Task, "cancelling")
+needs_counts = pytest.mark.skipif(not counts, reason="before Python 3.11 no scope can tell whose cancel it gets")
+
+SCOPES = {"timeout": lambda: asyncio.timeout(0.02), "anyio": lambda: anyio.fail_after(0.02)}
+
+
+class Entered:
+    """A context manager of either kind, entered by `async with`."""
+
+    def __init__(self, scope):
+        self._scope = scope
+
+    async def __aenter__(self):
+        enter = getattr(self._scope, "__aenter__", None)
+        return self._scope.__enter__() if enter is None else await enter()
+
+    async def __aexit__(self, *exc_info):
+        leave = getattr(self._scope, "__aexit__", None)
+        return self._scope.__exit__(*exc_info) if leave is None else await leave(*exc_info)
+
+
+async def cleans_up_for_too_long(scope, log):
+    try:
+        async with Entered(scope()):
+            log.append("begun")
+            try:
+                await asyncio.sleep(5)
+            finally:
+                log.append("cleanup")
+                await asyncio.sleep(5)
+    except TimeoutError:
+        log.append("TimeoutError")
+    log.append("went on")
+
+
+def by_cancel(task, _green):
+    task.cancel()
+
+
+def by_kill(_task, green):
+    eventlet.kill(green)
+
+
+def by_two_kills(_task, green):
+    eventlet.kill(green)
+    asyncio.get_running_loop().call_later(0.005, eventlet.kill, green)
+
+
+ENDS = {
+    "cancel": (by_cancel, asyncio.CancelledError),
+    "kill": (by_kill, greenlet.GreenletExit),
+    "two kills": (by_two_kills, greenlet.GreenletExit),
+}
+
+
+@needs_counts
+@pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
+@pytest.mark.parametrize("end, ends_by", ENDS.values(), ids=ENDS)
+def test_it_goes_on_through_the_scope(blocking_host, scope, end, ends_by):
+    log, kept = [], []
+
+    async def blocks():
+        kept.append(greenlet.getcurrent())
+        try:
+            await_(cleans_up_for_too_long(scope, log))
+        finally:
+            log.append(asyncio.current_task().cancelling())
+
+    async def main():
+        task = asyncio.create_task(blocks())
+        while not log:
+            await asyncio.sleep(0)
+        end(task, kept.pop())
+        with pytest.raises(ends_by):
+            await asyncio.wait_for(asyncio.shield(task), 2)
+        assert task.cancelled() == (end is by_cancel)
+        # Only what cancel() asked for is left to the task.
+        assert log == ["begun", "cleanup", 1 if end is by_cancel else 0]
+
+    blocking_host(main)
+
+
+@needs_counts
+@pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
+@pytest.mark.parametrize("silent", [None, False])
+def test_a_timeout_around_it_goes_on_through_the_scope(blocking_host, scope, silent):
+    log = []
+
+    async def blocks():
+        try:
+            with eventlet.Timeout(0.01, silent):
+                await_(cleans_up_for_too_long(scope, log))
+        except eventlet.Timeout:
+            log.append("Timeout")
+        # Nothing is left that would strike here, or have a scope take the task for cancelled.
+        await asyncio.sleep(0.01)
+        assert asyncio.current_task().cancelling() == 0
+        with pytest.raises(TimeoutError):
+            async with Entered(scope()):
+                await asyncio.sleep(5)
+
+    async def main():
+        await asyncio.wait_for(asyncio.create_task(blocks()), 2)
+        assert log == ["begun", "cleanup"] + ([] if silent is False else ["Timeout"])
+
+    blocking_host(main)
+
+
+@needs_counts
+@pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
+def test_a_scope_that_is_over_before_has_its_own(blocking_host, scope):
+    log = []
+
+    async def slow():
+        try:
+            async with Entered(scope()):
+                await asyncio.sleep(5)
+        except TimeoutError:
+            log.append("TimeoutError")
+        await asyncio.sleep(5)
+
+    async def blocks():
+        with eventlet.Timeout(0.05, False):
+            await_(slow())
+            log.append("not here")
+        log.append("left")
+
+    async def main():
+        await asyncio.wait_for(asyncio.create_task(blocks()), 2)
+        assert log == ["TimeoutError", "left"]
+
+    blocking_host(main)
+
+
+def test_a_strike_that_the_coroutine_swallows_is_not_left_to_its_task(blocking_host):
+    async def swallows():
+        for _ in range(2):
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                pass
+        return "result"
+
+    async def blocks():
+        with pytest.raises(eventlet.Timeout):
+            with eventlet.Timeout(0.02):
+                with eventlet.Timeout(0.01):
+                    await_(swallows())
+        if counts:
+            assert asyncio.current_task().cancelling() == 0
+        await asyncio.sleep(0.01)
+
+    async def main():
+        await asyncio.wait_for(asyncio.create_task(blocks()), 2)
+
+    blocking_host(main)
