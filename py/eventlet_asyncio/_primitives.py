@@ -13,7 +13,9 @@ CPython lets other threads in where a function is called or a loop begins anew, 
 statement without either is done in one piece. Where it is not enough, `_evio` has a function.
 """
 
+import asyncio
 import functools
+import sys
 import types
 from collections import deque
 
@@ -21,7 +23,7 @@ from eventlet import greenthread, semaphore
 from eventlet.event import NOT_USED
 from eventlet.lock import Lock
 from eventlet.timeout import Timeout
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from eventlet_asyncio import _evio, _steps, _threads
 
@@ -117,10 +119,6 @@ def acquire(self, blocking=True, timeout=None):
                 while not _evio.take_permit_or_rejoin(self, current):
                     hub.switch()
                 taken = True
-    except BaseException as exception:
-        if self.counter > 0 and isinstance(self, Lock):
-            exception._came_with_lock = True
-        raise
     finally:
         _evio.leave_semaphore(self, current, taken)
     return taken
@@ -166,20 +164,49 @@ def release_lock(self, blocking=True):
 
 
 def condition_wait(own):
-    """`threading.Condition.wait()`, from the own one: who is struck as he is notified passes that on to the next."""
+    """`threading.Condition.wait()`, in whose place it comes where the locks are green.
+
+    Who is struck when he was notified notifies the next, and who is struck as he takes the lock back has it
+    all the same, which he is to release.
+    """
+    threading = sys.modules["threading"]
 
     @functools.wraps(own)
     def wait(self, timeout=None):
-        try:
+        waiter = threading._allocate_lock()
+        if not isinstance(waiter, Lock) or not self._is_owned():
             return own(self, timeout)
-        except BaseException as exception:
-            # He waits for a lock that nobody else knows, and that notify() releases.
-            if getattr(exception, "_came_with_lock", False) and self._is_owned():
-                del exception._came_with_lock
+        waiter.acquire()
+        self._waiters.append(waiter)
+        state = self._release_save()
+        returns = False
+        try:
+            try:
+                if timeout is None:
+                    waiter.acquire()
+                elif timeout > 0:
+                    waiter.acquire(timeout=timeout)
+            finally:
+                _take_back(self, state)
+            returns = True
+        finally:
+            notified = waiter not in self._waiters
+            if not notified:
+                self._waiters.remove(waiter)
+            elif not returns and self._is_owned():
                 self.notify()
-            raise
+        return notified
 
     return wait
+
+
+def _take_back(condition, state):
+    """Has who waited for a condition own its lock; what strikes him meanwhile is raised then."""
+    try:
+        condition._acquire_restore(state)
+    except (asyncio.CancelledError, GreenletExit, Timeout):
+        _take_back(condition, state)
+        raise
 
 
 # GreenThread

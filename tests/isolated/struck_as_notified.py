@@ -9,6 +9,8 @@ import itertools  # noqa: E402
 import queue  # noqa: E402
 import threading  # noqa: E402
 
+import greenlet  # noqa: E402
+
 import eventlet_asyncio  # noqa: E402
 
 
@@ -79,8 +81,73 @@ async def main(make, begin, strike_first):
     assert sorted(ended) == ["first", "second"], (make, begin, strike_first, ended)
 
 
+async def while_the_lock_is_taken(lock, begin):
+    """Who is struck as he takes the lock back has it, passes the notification on, and ends by the strike."""
+
+    def waits(name):
+        try:
+            with made:
+                made.wait()
+        except BaseException as exception:
+            ended.append((name, type(exception)))
+            raise
+        ended.append((name, None))
+
+    ended, made = [], threading.Condition(lock)
+    strike = begin(lambda: waits("first"))
+    begin(lambda: waits("second"))
+    await asyncio.sleep(0.001)
+    with made:
+        made.notify()
+        await asyncio.sleep(0.001)
+        strike()
+        strike()
+        await asyncio.sleep(0.001)
+        assert ended == [], ended
+    await asyncio.sleep(0.01)
+    by = asyncio.CancelledError if begin is by_task else greenlet.GreenletExit
+    assert ended == [("first", by), ("second", None)], ended
+
+
+async def event_is_waited_for(begin):
+    """Nobody is told that an Event was set because somebody else was struck."""
+
+    def waits(event):
+        told.append(event.wait(0.02))
+
+    told, event = [], threading.Event()
+    strikes = [begin(lambda: waits(event)) for _ in range(3)]
+    await asyncio.sleep(0.001)
+    for strike in strikes[:2]:
+        strike()
+    await asyncio.sleep(0.04)
+    assert told == [False], told
+
+
+async def notified_too_late():
+    """Who is notified after his time, but before he has the lock back, was notified."""
+
+    def waits():
+        with made:
+            told.append(made.wait(0.005))
+
+    told, made = [], threading.Condition()
+    waiting = eventlet.spawn(waits)
+    await asyncio.sleep(0.001)
+    with made:
+        await asyncio.sleep(0.01)
+        made.notify()
+    waiting.wait()
+    assert told == [True], told
+
+
 for case in itertools.product(
     (semaphore, condition, condition_of_a_lock, items), (by_task, by_green_thread), (True, False)
 ):
     eventlet_asyncio.run(main(*case))
+for begin in (by_task, by_green_thread):
+    for lock in (None, threading.Lock()):
+        eventlet_asyncio.run(while_the_lock_is_taken(lock, begin))
+    eventlet_asyncio.run(event_is_waited_for(begin))
+eventlet_asyncio.run(notified_too_late())
 print("pass")
