@@ -49,8 +49,8 @@ class ThreadEnd:
     @classmethod
     def close(cls, loop):
         """Have a loop closed that still runs when this thread ends, as in a green thread it may."""
-        if not cls.knows(loop):
-            here = cls._here()
+        here = cls._here()
+        if loop._thread_end is not here._mark:
             loop._thread_end = here._mark
             here._loops.add(loop)
 

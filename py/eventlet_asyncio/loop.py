@@ -143,6 +143,8 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
 
     def _check_running(self):
         running = asyncio._get_running_loop()
+        if running is None and not self.is_running():
+            return
         sides = None if running is None else _sides()
         if self.is_running() or sides is None or not sides.can_step_aside(running):
             super()._check_running()
@@ -152,9 +154,6 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
 
         What is thrown at green code that waits for this cancels the future, and is raised when that has ended.
         """
-        if _sides() is None:
-            # No green code is there that could wait for this, and be struck.
-            return super().run_until_complete(future)
         self._check_closed()
         if self._owner_hub() is not None:
             from eventlet_asyncio import bridge
@@ -167,7 +166,7 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             # Who is told of what ends the run need not hear that it was still pending.
             future._log_destroy_pending = False
         try:
-            return super().run_until_complete(future)
+            return self._run_until(future)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as exception:
@@ -175,11 +174,22 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
                 raise
             from eventlet_asyncio import _await
 
-            return _await.run_to_its_end(super().run_until_complete, future, exception)
+            return _await.run_to_its_end(self._run_until, future, exception)
         finally:
             if is_new and future.done() and not future.cancelled():
                 # Whatever was raised, nobody else will ask for it.
                 future.exception()
+
+    def _run_until(self, future):
+        stop = base_events._run_until_complete_cb
+        future.add_done_callback(stop)
+        try:
+            self.run_forever()
+        finally:
+            future.remove_done_callback(stop)
+        if not future.done():
+            raise RuntimeError("Event loop stopped before Future completed.")
+        return future.result()
 
     def stop(self):
         """Stop run_forever() after the turn; a hub that runs on this loop goes on."""
@@ -211,7 +221,7 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         if sides is not None and not (self.is_running() or self.is_closed()):
             waited_for = sides._homes.leave_green_blocks(self)
             if waited_for and sides.can_run_here(self):
-                super().run_until_complete(sides._homes.end_tasks(waited_for))
+                self.run_until_complete(sides._homes.end_tasks(waited_for))
 
     def _close_without_thread(self, leave=False):
         """Close the loop of a thread that ends, or that a forked child does not have."""
