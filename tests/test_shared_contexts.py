@@ -90,13 +90,18 @@ def test_a_task_goes_on_that_has_left_its_green_callee_to_itself(blocking_host):
     assert blocking_host(main) == "gone on"
 
 
-@pytest.mark.parametrize("block", ["await", "green block"])
-def test_a_limit_around_a_block_strikes_where_async_code_in_it_blocks_greenly(on_any_hub, block):
+def test_a_limit_around_a_block_strikes_where_async_code_in_it_awaits(on_any_hub):
+    check_limits(on_any_hub, lambda: asyncio.sleep(5))
+
+
+def test_a_limit_around_a_block_strikes_where_async_code_in_it_blocks_greenly(on_hub):
     async def blocks():
-        if block == "await":
-            await asyncio.sleep(5)
         eventlet.sleep(5)
 
+    check_limits(on_hub, blocks)
+
+
+def check_limits(run, blocks):
     async def limit():
         return asyncio.timeout(0.01)
 
@@ -125,7 +130,7 @@ def test_a_limit_around_a_block_strikes_where_async_code_in_it_blocks_greenly(on
         assert type(eventlet.spawn(raised, by_timeout).wait()) is TimeoutError
         return [str(each) for each in eventlet.spawn(raised, by_group).wait().exceptions]
 
-    assert on_any_hub(main) == ["of the group"]
+    assert run(main) == ["of the group"]
 
 
 def test_a_context_that_a_kill_has_left_entered_serves_another_task(blocking_host):

@@ -11,8 +11,8 @@ What stands where:
 
 Importing this package changes nothing in other people's modules, and does not import eventlet
 before a name of the bridge, its adapters or the hub is used: a program that is asyncio alone stays
-so. Making the first hub changes what docs/patches.md lists, and so does the first run of a loop in
-a thread whose hub is, or will be, eventlet's own.
+so. Making the first hub changes what docs/patches.md lists, and so does the first run of a loop, or
+use of the bridge, in a thread whose hub is, or will be, eventlet's own.
 """
 
 import importlib
@@ -36,6 +36,8 @@ _LAZY = {
     "sync_to_async": "bridge",
     "use_hub": "hub",
 }
+
+_MODULES = {"debug", *_LAZY.values()}
 
 __all__ = [
     "EventLoop",
@@ -61,8 +63,8 @@ __all__ = [
 
 
 def __getattr__(name):
-    if name == "debug":
-        return importlib.import_module(f"{__name__}.debug")
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
@@ -71,4 +73,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *_LAZY, "debug"})
+    return sorted({*globals(), *_LAZY, *_MODULES})

@@ -135,7 +135,11 @@ class Code:
 
 
 class CodeThatMayRun(Code):
-    """Reaches the call that is running, too: it asks for a class as soon as it has the hub."""
+    """Reaches the call that is running, too, which may have made the hub: it is caught by what it does next."""
+
+    def __init__(self, place, name, replacement, catch):
+        super().__init__(place, name, replacement)
+        self._catch = catch
 
     def apply(self):
         super().apply()
@@ -144,7 +148,11 @@ class CodeThatMayRun(Code):
         while frame is not None and frame.f_code is not code:
             frame = frame.f_back
         if frame is not None:
-            asyncio_hub.Hub = _Asked("Hub", (asyncio_hub.Hub,), {"_asker": code})
+            self._catch(code)
+
+
+def _ask_for_other_hub(code):
+    asyncio_hub.Hub = _Asked("Hub", (asyncio_hub.Hub,), {"_asker": code})
 
 
 class _Asked(type):
@@ -155,6 +163,20 @@ class _Asked(type):
             asyncio_hub.Hub = cls.__base__
             return False
         return isinstance(hub, cls.__base__)
+
+
+def _spawn_otherwise(code):
+    module = sys.modules["eventlet.asyncio"]
+    own = module.spawn
+
+    def spawn(function, *args, **kwargs):
+        if sys._getframe(1).f_code is not code:
+            return own(function, *args, **kwargs)
+        module.spawn = own
+        held = dict(zip(function.__code__.co_freevars, function.__closure__))
+        return _spawn_for_awaitable(held["coroutine"].cell_contents)
+
+    module.spawn = spawn
 
 
 class Function:
@@ -564,8 +586,15 @@ TABLE = (
         Code("eventlet.greenthread", "cancel", _cancel),
     ),
     Attribute([("eventlet.greenthread:GreenThread", "__await__")], _await),
-    Code("eventlet.asyncio", "spawn_for_awaitable", _spawn_for_awaitable),
-    CodeThatMayRun("eventlet.debug", "hub_prevent_multiple_readers", _hub_prevent_multiple_readers),
+    CodeThatMayRun(
+        "eventlet.asyncio", "spawn_for_awaitable", _spawn_for_awaitable, _spawn_otherwise
+    ),
+    CodeThatMayRun(
+        "eventlet.debug",
+        "hub_prevent_multiple_readers",
+        _hub_prevent_multiple_readers,
+        _ask_for_other_hub,
+    ),
 )
 
 _applied = False

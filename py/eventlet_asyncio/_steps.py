@@ -48,7 +48,7 @@ class Carrier(greenlet):
 
     @property
     def throw(self):
-        """Throws into the step that runs now, and into no later one of this greenlet.
+        """Bound to the task that runs now, or to this run of a callback of no task: strikes these wherever they wait by then.
 
         Green code keeps `getcurrent().throw`, as eventlet.Timeout does, and may call it when the
         step is over and the carrier busy with somebody else's.
@@ -210,9 +210,9 @@ class Strike:
     def end(self):
         """Takes it from the task, for which it is over: how many cancels are left to that."""
         self.is_over = True
-        strikes = [strike for strike in self._task._thrown if strike is not self]
-        if strikes:
-            self._task._thrown = strikes
+        others = [each for each in self._task._thrown if each is not self]
+        if others:
+            self._task._thrown = others
         else:
             del self._task._thrown
         return self._task.uncancel() if sys.version_info >= (3, 11) else 0
@@ -241,10 +241,10 @@ def strike_in_drive(task, exception):
 
 def end_strikes(strikes):
     """Ends what no Timeout has raised meanwhile, and says what was thrown."""
-    left = [strike for strike in strikes if not strike.is_over]
-    for strike in left:
-        strike.end()
-    return [strike.thrown for strike in left]
+    left = [each for each in strikes if not each.is_over]
+    for each in left:
+        each.end()
+    return [each.thrown for each in left]
 
 
 def _cancels(task):
@@ -337,9 +337,9 @@ def timeout_exit(timeout, value):
     """
     raised = timeout if timeout.exception in (None, True, False) else timeout.exception
     task = _current_task()
-    for strike in getattr(task, "_thrown", ()):
-        if strike.is_of(raised):
-            if strike.end() > strike.cancels or not isinstance(value, asyncio.CancelledError):
+    for each in getattr(task, "_thrown", ()):
+        if each.is_of(raised):
+            if each.end() > each.cancels or not isinstance(value, asyncio.CancelledError):
                 break
             if timeout.exception is not False:
                 raise raised from value

@@ -181,6 +181,8 @@ class sync_iter:
     """An async iterator over what an iterable gives that blocks greenly."""
 
     def __init__(self, iterable):
+        if not hasattr(type(iterable), "__getitem__"):
+            _check_methods(iterable, "sync_iter", "an iterable", "__iter__")
         self._iterator = iter(iterable)
 
     def __aiter__(self):

@@ -80,7 +80,8 @@ class GreenletFuture(asyncio.Future[_T]):
     def cancel(self, msg: Any | None = None) -> bool:
         """Stop waiting; when nobody else waits, the green thread is killed.
 
-        The future is done when the green thread has ended. Returns False if it is done already.
+        If nobody does, and *autokill* is on, the future is done when the green thread has ended; else at once. Returns False if
+        it is done already.
         """
 
     def __await__(self) -> Generator[Any, None, _T]: ...
@@ -101,9 +102,8 @@ def future_to_greenlet(
 
     autostart_future: False leaves a coroutine unstarted until the green thread runs and waits.
     autocancel_future: False lets the awaitable run on when the green thread is killed.
-    autokill_greenlet: when the awaitable is cancelled before the green thread has asked for its
-    result, the green thread ends by GreenletExit; False makes `wait()` raise
-    `asyncio.CancelledError` in that case too.
+    autokill_greenlet: when the awaitable was cancelled before the green thread started, which it does in the hub's next turn,
+    that ends by GreenletExit; False makes `wait()` raise `asyncio.CancelledError` in that case too.
 
     Raises TypeError if *awaitable* is not awaitable, RuntimeError if *loop* is closed.
     """

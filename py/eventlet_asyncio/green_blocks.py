@@ -104,7 +104,6 @@ def _warn(owner, frame):
         frame.f_lineno,
         frame.f_globals.get("__name__"),
         frame.f_globals.setdefault("__warningregistry__", {}),
-        source=owner,
     )
 
 

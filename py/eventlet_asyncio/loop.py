@@ -471,8 +471,8 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
     """Makes loops of ours, and keeps a current loop for each green thread as for each thread."""
 
     def new_event_loop(self):
-        """A new event loop of ours."""
-        return EventLoop()
+        """A new event loop of ours; for eventlet's asyncio hub, which hangs on one, asyncio's own."""
+        return super().new_event_loop() if _is_for_asyncio_hub() else EventLoop()
 
     def _loop_of(self, greenlet):
         policy, loop = getattr(greenlet, "_eventlet_asyncio_loop", (None, None))
@@ -497,6 +497,15 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
             super().set_event_loop(loop)
         else:
             greenlet._eventlet_asyncio_loop = self, loop
+
+
+def _is_for_asyncio_hub():
+    """Whether eventlet's asyncio hub is being made in this thread, which has no loop yet."""
+    asyncio_hub = sys.modules.get("eventlet.hubs.asyncio")
+    if asyncio_hub is None:
+        return False
+    hub = getattr(sys.modules["eventlet.hubs"]._threadlocal, "hub", None)
+    return type(hub) is getattr(asyncio_hub, "Hub", None) and not hasattr(hub, "loop")
 
 
 def install():

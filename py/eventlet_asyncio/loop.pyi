@@ -52,6 +52,9 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         its hub.
         """
 
+    async def shutdown_asyncgens(self) -> None:
+        """End the asynchronous generators of the loop, and cancel the tasks of it for which green code waits."""
+
     def add_signal_handler(
         self, sig: int, callback: Callable[[Unpack[_Ts]], Any], *args: Unpack[_Ts]
     ) -> None:
@@ -70,7 +73,7 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
 
     def __init__(self) -> None: ...
     def new_event_loop(self) -> EventLoop:
-        """A new event loop of ours."""
+        """A new event loop of ours; for eventlet's own asyncio hub, which hangs on one, one of asyncio's."""
 
     def get_event_loop(self) -> asyncio.AbstractEventLoop:
         """The loop set for this green thread, else the loop of its hub; else as asyncio's policy."""
@@ -84,15 +87,16 @@ def new_event_loop() -> EventLoop:
 def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
     """Run a coroutine on a new loop of ours and return its result, as `asyncio.run()` does.
 
-    Raises RuntimeError if a loop runs in this code already: in async code, await instead.
+    Raises RuntimeError if a loop runs in this code already, unless this is plain code below a task of ours, in a thread whose
+    hub is ours and was made: in async code, await instead.
     """
 
 def install() -> None:
     """Make `asyncio.run()` and `asyncio.new_event_loop()` use loops of ours, by setting the policy.
 
-    For programs that are asyncio first. The first hub of ours does the same when it is made, and so
-    does a loop of ours that first runs in a thread whose hub is, or will be, eventlet's own, unless
-    the program has set a policy.
+    For programs that are asyncio first. The first hub of ours does the same when it is made, and so does a loop of ours, or a
+    function of the bridge, that first runs in a thread whose hub is, or will be, eventlet's own; unless the program has set a
+    policy.
     """
 
 def choose_hub() -> None:
