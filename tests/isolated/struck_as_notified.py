@@ -63,6 +63,11 @@ def by_green_thread(wait):
     return eventlet.spawn(wait).kill
 
 
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
 async def main(make, begin, strike_first):
     def waits(name):
         try:
@@ -77,7 +82,7 @@ async def main(make, begin, strike_first):
     await asyncio.sleep(0.001)
     for act in (strike, notify) if strike_first else (notify, strike):
         act()
-    await asyncio.sleep(0.01)
+    await until(lambda: len(ended) == 2)
     assert sorted(ended) == ["first", "second"], (make, begin, strike_first, ended)
 
 
@@ -104,7 +109,7 @@ async def while_the_lock_is_taken(lock, begin):
         strike()
         await asyncio.sleep(0.001)
         assert ended == [], ended
-    await asyncio.sleep(0.01)
+    await until(lambda: len(ended) == 2)
     by = asyncio.CancelledError if begin is by_task else greenlet.GreenletExit
     assert ended == [("first", by), ("second", None)], ended
 
@@ -112,16 +117,23 @@ async def while_the_lock_is_taken(lock, begin):
 async def event_is_waited_for(begin):
     """Nobody is told that an Event was set because somebody else was struck."""
 
-    def waits(event):
-        told.append(event.wait(0.02))
+    def waits():
+        try:
+            told.append(event.wait())
+        finally:
+            ended.append("ended")
 
-    told, event = [], threading.Event()
-    strikes = [begin(lambda: waits(event)) for _ in range(3)]
+    told, ended, event = [], [], threading.Event()
+    strikes = [begin(waits) for _ in range(3)]
     await asyncio.sleep(0.001)
     for strike in strikes[:2]:
         strike()
-    await asyncio.sleep(0.04)
-    assert told == [False], told
+    await until(lambda: len(ended) == 2)
+    await asyncio.sleep(0.001)
+    assert told == [], told
+    event.set()
+    await until(lambda: len(ended) == 3)
+    assert told == [True], told
 
 
 async def notified_too_late():
@@ -129,16 +141,20 @@ async def notified_too_late():
 
     def waits():
         with made:
-            told.append(made.wait(0.005))
+            told.append(made.wait(0.05))
 
     told, made = [], threading.Condition()
-    waiting = eventlet.spawn(waits)
-    await asyncio.sleep(0.001)
-    with made:
-        await asyncio.sleep(0.01)
-        made.notify()
-    waiting.wait()
-    assert told == [True], told
+    while True not in told:
+        waiting = eventlet.spawn(waits)
+        await until(lambda: made._waiters or waiting.dead)
+        with made:
+            is_in_time = bool(made._waiters)
+            await asyncio.sleep(0.1)
+            made.notify()
+        waiting.wait()
+        # Where the machine stood still he may have had his time before.
+        assert told.pop() is True or not is_in_time
+        told.append(is_in_time)
 
 
 for case in itertools.product(
