@@ -172,3 +172,155 @@ def test_a_strike_that_the_coroutine_swallows_is_not_left_to_its_task(blocking_h
         await asyncio.wait_for(asyncio.create_task(blocks()), 2)
 
     blocking_host(main)
+
+
+async def cleans_up(wait, log):
+    try:
+        await wait()
+    finally:
+        log.append("cleanup")
+        await asyncio.sleep(5)
+
+
+async def awaits_below():
+    await_(asyncio.sleep(5))
+
+
+async def blocks_greenly():
+    eventlet.sleep(5)
+
+
+@pytest.mark.parametrize("wait", [lambda: asyncio.sleep(5), awaits_below, blocks_greenly])
+@pytest.mark.parametrize("strike", ["Timeout", "silent Timeout", "kill"])
+def test_a_cancel_below_is_not_lost_to_a_strike_in_its_cleanup(blocking_host, wait, strike):
+    log, kept = [], []
+    seconds, silent = (None if strike == "kill" else 0.03), (False if strike == "silent Timeout" else None)
+
+    async def blocks():
+        kept.append(greenlet.getcurrent())
+        try:
+            with eventlet.Timeout(seconds, silent):
+                await_(cleans_up(wait, log))
+        except (eventlet.Timeout, greenlet.GreenletExit):
+            log.append("struck")
+        await asyncio.sleep(0.01)
+        log.append("went on")
+
+    async def main():
+        task = asyncio.create_task(blocks())
+        await asyncio.sleep(0.001)
+        task.cancel()
+        while not log:
+            await asyncio.sleep(0.001)
+        if strike == "kill":
+            eventlet.kill(kept.pop())
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert log == ["cleanup"]
+
+    blocking_host(main)
+
+
+async def has_had_its_limit(log):
+    with anyio.move_on_after(0.001):
+        await asyncio.sleep(5)
+    log.append("over")
+    await asyncio.sleep(5)
+
+
+@pytest.mark.parametrize("is_cancelled", [False, pytest.param(True, marks=needs_counts)])
+def test_a_scope_that_was_left_has_no_part_in_a_later_strike(blocking_host, is_cancelled):
+    log = []
+
+    async def cleanup():
+        with pytest.raises(eventlet.Timeout):
+            with eventlet.Timeout(0.02):
+                await_(has_had_its_limit(log))
+        await asyncio.sleep(0.001)
+        log.append("complete")
+
+    async def blocks():
+        try:
+            await asyncio.sleep(5 if is_cancelled else 0)
+        finally:
+            await cleanup()
+
+    async def main():
+        task = asyncio.create_task(blocks())
+        await asyncio.sleep(0.001)
+        if is_cancelled:
+            task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() == is_cancelled
+        assert log == ["over", "complete"]
+
+    blocking_host(main)
+
+
+@needs_counts
+@pytest.mark.parametrize("inside", [False, True], ids=["around", "inside"])
+def test_a_scope_around_await_is_not_all_that_is_over(blocking_host, inside):
+    """Two limits pass, one in the cleanup for the other: the outer one has its way, as if both were asyncio's."""
+    log = []
+
+    async def retries():
+        for limit in 0.03, 5:
+            try:
+                async with asyncio.timeout(limit):
+                    await_(cleans_up(lambda: asyncio.sleep(0.005 if inside else 5), log))
+            except TimeoutError:
+                log.append("retried")
+
+    async def blocks():
+        try:
+            with eventlet.Timeout(0.02):
+                await retries()
+        except eventlet.Timeout:
+            log.append("Timeout")
+        assert asyncio.current_task().cancelling() == 0
+
+    async def main():
+        await asyncio.wait_for(asyncio.create_task(blocks()), 2)
+        assert log == ["cleanup", "Timeout"]
+
+    blocking_host(main)
+
+
+@needs_counts
+@pytest.mark.parametrize("first", ["nothing", "cancel", "Timeout"])
+def test_a_scope_in_a_cleanup_takes_back_what_it_asked_for(blocking_host, first):
+    """Where its cancel came together with a kill, and so was left for the next await."""
+    log, kept = [], []
+
+    async def cleanup():
+        kept.append(greenlet.getcurrent())
+        async with asyncio.timeout(0.01) as scope:
+            asyncio.get_running_loop().call_at(scope.when(), lambda: eventlet.kill(kept.pop(), LookupError))
+            with pytest.raises(LookupError):
+                eventlet.sleep(5)
+        await asyncio.sleep(0.001)
+        log.append("complete")
+
+    async def body():
+        try:
+            await asyncio.sleep(0 if first == "nothing" else 5)
+        finally:
+            await cleanup()
+
+    async def blocks():
+        with eventlet.Timeout(0.01 if first == "Timeout" else None, False):
+            if first == "Timeout":
+                await_(body())
+            else:
+                await body()
+
+    async def main():
+        task = asyncio.create_task(blocks())
+        await asyncio.sleep(0.001)
+        if first == "cancel":
+            task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() == (first == "cancel")
+        assert log == ["complete"]
+
+    blocking_host(main)

@@ -259,3 +259,40 @@ def test_those_that_are_never_resumed_again_leave_nothing(blocking_host, block):
         assert [reference() for reference in witnesses] == [None] * 20
 
     blocking_host(main)
+
+
+@pytest.mark.parametrize("maker", ["is done", "awaits", "blocks greenly"])
+def test_a_timeout_that_it_has_begun_strikes_whoever_has_it(blocking_host, maker):
+    log = []
+
+    def body(generator):
+        try:
+            with eventlet.Timeout(0.03):
+                generator.send("begun")
+                eventlet.sleep(5)
+        except eventlet.Timeout:
+            log.append("struck")
+        generator.send("over")
+
+    async def main():
+        generator, done = Generator(body), asyncio.Event()
+
+        async def make():
+            assert generator.next() == "begun"
+            if maker == "awaits":
+                await done.wait()
+            elif maker == "blocks greenly":
+                while not done.is_set():
+                    eventlet.sleep(0.001)
+
+        async def resume():
+            assert generator.next() == "over"
+
+        making = asyncio.create_task(make())
+        await asyncio.sleep(0.001)
+        await asyncio.create_task(resume())
+        done.set()
+        await making
+        assert log == ["struck"]
+
+    blocking_host(main)

@@ -93,6 +93,7 @@ def run_to_its_end(run, future, exception):
     """Goes on for run_until_complete() when something was thrown at green code that waits for it."""
     loop = asyncio.futures._get_loop(future)
     crossing = _interrupted_crossing(future)
+    thrown = [exception]
     interrupt(crossing, exception)
     while not (future.done() or crossing.done()):
         try:
@@ -101,10 +102,24 @@ def run_to_its_end(run, future, exception):
             raise
         except BaseException as exception:
             if loop._was_left():
+                thrown.append(exception)
                 interrupt(crossing, exception)
             elif not future.done():
                 raise
-    return _outcome(future, crossing)
+    try:
+        return _outcome(future, crossing)
+    except BaseException as exception:
+        _raise_cancel(thrown, exception)
+        raise
+
+
+def _raise_cancel(thrown, raised):
+    """Raises the cancel of a task in place of what else was thrown, as await_() does, unless it was taken back."""
+    task = _steps.current_task()
+    if task is not None and any(raised is each for each in thrown):
+        for cancel in thrown:
+            if isinstance(cancel, asyncio.CancelledError) and not _steps.all_are_taken_back(task):
+                raise cancel from None
 
 
 def _wait_until_done(future, crossing=None):
@@ -229,7 +244,6 @@ def _copy_back(coroutine, captured):
 def go_on_in_task(iterator, exception, waits_for, interrupted):
     """Goes on for await_() when something was raised meanwhile, or thrown at who waits."""
     drive = _Drive(iterator)
-    drive.note_cancel(waits_for)
     return drive.run(drive.go_on(exception, waits_for) if interrupted else exception)
 
 
@@ -247,8 +261,10 @@ class _Drive:
         self._task = asyncio.current_task(self._loop)
         # What was thrown at who waits, as opposed to raised by what the iterator awaits.
         self._strikes = []
-        # Whether the task was cancelled meanwhile.
-        self._cancelled = False
+        # What the iterator was told for it, by who waits.
+        self._told = []
+        # What was being handled before.
+        self._handled = sys.exc_info()[1]
 
     def run(self, error):
         """Runs the iterator to its end; what it is told first is the error, if there is one."""
@@ -262,8 +278,11 @@ class _Drive:
                 crossing.returned(stop.value)
                 return crossing.result()
             except asyncio.CancelledError as cancelled:
+                if self._is_by_cancel(cancelled):
+                    self._leave_strikes()
+                    raise
                 crossing = self._end()
-                if crossing is None or self._task_is_cancelled():
+                if crossing is None:
                     raise
                 crossing.cancelled(cancelled)
                 return crossing.result()
@@ -295,13 +314,18 @@ class _Drive:
             interrupt(crossing, exception)
         return crossing
 
-    def note_cancel(self, awaited):
-        """Notes whether it was a cancel of the task that has ended a wait."""
-        self._cancelled = self._cancelled or _steps.was_cancelled(self._task, awaited)
+    def _is_by_cancel(self, raised):
+        """Whether a cancel of the task is behind a CancelledError, and not taken back: it goes on, whatever strikes besides."""
+        while raised is not None and raised is not self._handled:
+            if isinstance(raised, asyncio.CancelledError) and not any(raised is told for told in self._told):
+                return not _steps.all_are_taken_back(self._task)
+            raised = raised.__context__
+        return False
 
-    def _task_is_cancelled(self):
-        """Whether the task was cancelled, which goes on whatever was thrown besides, and is not taken back."""
-        return self._cancelled and not _steps.is_taken_back(self._task)
+    def _leave_strikes(self):
+        """Leaves them to the Timeouts whose they are, which the cancel comes to: they count as cancels until then."""
+        if sys.version_info < (3, 11):
+            _steps.end_strikes(self._strikes)
 
     def _wait_for(self, awaited):
         """Parks the step as its task would suspend; what the iterator is to be told then, if anything."""
@@ -314,40 +338,51 @@ class _Drive:
 
     def go_on(self, exception, awaited):
         """Goes on waiting after a throw; what the iterator is to be told then, if anything."""
+        thrown = [exception]
         if self._cancel(exception, awaited):
-            return self._park(awaited)
-        return _cancel_for(exception, awaited)
+            return self._park(awaited, thrown)
+        return self._tell(_cancel_for(exception, awaited), awaited, thrown)
 
     def _cancel(self, exception, awaited):
         """Cancels what is awaited, after a throw; whether there is a cleanup to wait for."""
+        message = ()
         if isinstance(exception, asyncio.CancelledError):
-            self._cancelled = True
+            message = exception.args[:1]
         else:
             self._strikes.append(_steps.strike_in_drive(self._task, exception))
-        return awaited is not None and awaited.cancel()
+        return awaited is not None and awaited.cancel(*message)
 
-    def _park(self, awaited):
+    def _tell(self, error, awaited, thrown):
+        """What the iterator is told after a wait, noted if that is for strikes alone."""
+        by_cancel = any(isinstance(each, asyncio.CancelledError) for each in thrown)
+        if thrown and not by_cancel and not _steps.was_cancelled(self._task, awaited):
+            self._told.append(error)
+        return error
+
+    def _park(self, awaited, thrown=()):
+        thrown = list(thrown)
         with Wakeup() as wakeup:
             try:
                 if awaited is None:
-                    self._park_for_turn(wakeup)
+                    self._park_for_turn(wakeup, thrown)
                 else:
-                    self._park_for_future(wakeup, awaited)
+                    self._park_for_future(wakeup, awaited, thrown)
             except BaseException as exception:
-                return exception
+                return self._tell(exception, awaited, thrown)
         return None
 
-    def _park_for_turn(self, wakeup):
+    def _park_for_turn(self, wakeup, thrown):
         handle = self._loop.call_soon(wakeup)
         try:
             wakeup.wait()
         except BaseException as exception:
+            thrown.append(exception)
             self._cancel(exception, None)
             raise _cancel_for(exception, None) from None
         finally:
             handle.cancel()
 
-    def _park_for_future(self, wakeup, awaited):
+    def _park_for_future(self, wakeup, awaited, thrown):
         step = self._step
         awaited.add_done_callback(wakeup)
         outer, step.waits_for = step.waits_for, awaited
@@ -356,12 +391,12 @@ class _Drive:
                 try:
                     wakeup.wait()
                 except BaseException as exception:
+                    thrown.append(exception)
                     if not self._cancel(exception, awaited):
                         raise _cancel_for(exception, awaited) from None
         finally:
             awaited.remove_done_callback(wakeup)
             step.waits_for = outer
-            self.note_cancel(awaited)
         awaited.result()
 
 

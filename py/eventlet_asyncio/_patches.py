@@ -15,16 +15,8 @@ import greenlet
 from eventlet import event, greenthread, patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
-from eventlet_asyncio import _anyio, _evio, _primitives, _queues
+from eventlet_asyncio import _anyio, _evio, _executors, _primitives, _queues
 from eventlet_asyncio._stdlib import Events
-
-executor_threads: types.ModuleType | None
-try:
-    # It has handlers of forks of its own, which must not be new while a fork waits for our lock.
-    executor_threads = importlib.import_module("concurrent.futures.thread")
-except RuntimeError:
-    # The interpreter is on its way out and starts no more threads.
-    executor_threads = None
 
 
 class Attribute:
@@ -312,9 +304,9 @@ class OriginalModules:
                     self._replace(module, name)
             if hasattr(module, "get_ident"):
                 self._set(module, "get_ident", patcher.original("_thread").get_ident)
-        if executor_threads is not None:
-            self._replace(executor_threads, "threading")
-            self._replace(executor_threads, "queue")
+        if _executors.threads is not None:
+            self._replace(_executors.threads, "threading")
+            self._replace(_executors.threads, "queue")
         self._replace(patcher.original("selectors"), "select")
 
     def _replace(self, module, name):
@@ -415,6 +407,12 @@ def _main_thread():
 
 def _condition_wait():
     return _primitives.condition_wait(sys.modules["threading"].Condition.wait)
+
+
+def _executors_to_shut_down():
+    if _executors.threads is not None:
+        place = "concurrent.futures.thread:ThreadPoolExecutor", "shutdown"
+        yield Attribute([place], _executors.shutdown)
 
 
 def _green_thread_modules():
@@ -555,6 +553,7 @@ TABLE = (
     Attribute([("threading", "main_thread")], _main_thread),
     Attribute([("eventlet.patcher", "_green_thread_modules")], _green_thread_modules),
     Attribute([("threading:Condition", "wait")], _condition_wait),
+    *_executors_to_shut_down(),
     SLEEP,
     SPAWN,
     SPAWN_N,

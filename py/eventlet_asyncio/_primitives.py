@@ -13,7 +13,6 @@ CPython lets other threads in where a function is called or a loop begins anew, 
 statement without either is done in one piece. Where it is not enough, `_evio` has a function.
 """
 
-import asyncio
 import functools
 import sys
 import types
@@ -23,7 +22,7 @@ from eventlet import greenthread, semaphore
 from eventlet.event import NOT_USED
 from eventlet.lock import Lock
 from eventlet.timeout import Timeout
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import getcurrent, greenlet
 
 from eventlet_asyncio import _evio, _steps, _threads
 
@@ -202,11 +201,22 @@ def condition_wait(own):
 
 def _take_back(condition, state):
     """Has who waited for a condition own its lock; what strikes him meanwhile is raised then."""
-    try:
-        condition._acquire_restore(state)
-    except (asyncio.CancelledError, GreenletExit, Timeout):
-        _take_back(condition, state)
-        raise
+    struck = None
+    while True:
+        try:
+            condition._acquire_restore(state)
+            break
+        except RuntimeError:
+            # What is raised at once, and would be again, where nobody can wait.
+            raise
+        except BaseException as exception:
+            struck = exception
+    if struck is not None:
+        try:
+            raise struck
+        finally:
+            # Whose traceback knows this frame.
+            del struck
 
 
 # GreenThread

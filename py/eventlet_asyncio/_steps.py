@@ -62,7 +62,7 @@ class Carrier(greenlet):
             return None
         if step.lives is not None:
             return step.stood_for or _Gone
-        return _current_task() if _evio.current_step() is step else step.task
+        return current_task() if _evio.current_step() is step else step.task
 
 
 class TaskParent(greenlet):
@@ -88,7 +88,7 @@ class TaskParent(greenlet):
         self.context = context
         self.loop = loop
         # Weak, since greenlets that wait hide what they refer to from the garbage collector.
-        task = _current_task()
+        task = current_task()
         self._task = None if task is None else weakref.ref(task)
 
     def begin(self):
@@ -138,10 +138,18 @@ def throw_of(green, own=None):
         return functools.partial(_throw_elsewhere, green)
     task, step = above.task(), above.step
     if task is not None:
-        return functools.partial(_throw_into, task, _cancels(task))
+        throw = functools.partial(_throw_into, task, _cancels(task))
+        return throw if isinstance(green, Carrier) else functools.partial(_throw_at_made, green, task, throw)
     if step is not None and step.busy:
         return functools.partial(_throw_into_callback, step, step.callback, None if above is green else own)
     return own
+
+
+def _throw_at_made(green, task, throw, *exception):
+    """Throws at a greenlet that a program has made in a task, unless another has it by now: then at that."""
+    if green.dead:
+        return None
+    return throw(*exception) if task_of(green) is task else throw_of(green)(*exception)
 
 
 def _throw_here(green, *exception):
@@ -164,7 +172,7 @@ def struck_for(green):
     """Whom to switch to by throw_of(): the greenlet, or the carrier of its task; `None` if that does not wait there."""
     above = _above(green)
     task = None if above is None else above.task()
-    if task is None or task is _current_task():
+    if task is None or task is current_task():
         return green
     step = None if task.done() else _step_of(task)
     return None if step is None else step.carrier
@@ -254,7 +262,7 @@ def _cancels(task):
 def _throw_into(task, cancels, *exception):
     if task.done():
         return None
-    if _current_task() is task:
+    if current_task() is task:
         # eventlet's Event raises so, what it has got already.
         return greenlet.throw(getcurrent(), *exception)
     thrown = exception[0] if exception else None
@@ -267,8 +275,11 @@ def _throw_into(task, cancels, *exception):
             if hasattr(task, "_aimed"):
                 del task._aimed
     # Suspended at an await: asyncio's own way in is a cancel, which timeout_exit() makes good.
-    Strike(task, thrown, cancels)
-    task.cancel()
+    task._strikes_now = Strike(task, thrown, cancels)
+    try:
+        task.cancel()
+    finally:
+        del task._strikes_now
     return None
 
 
@@ -336,7 +347,7 @@ def timeout_exit(timeout, value):
     As with asyncio.timeout(), a cancel that somebody else asked for meanwhile goes on.
     """
     raised = timeout if timeout.exception in (None, True, False) else timeout.exception
-    task = _current_task()
+    task = current_task()
     for each in getattr(task, "_thrown", ()):
         if each.is_of(raised):
             if each.end() > each.cancels or not isinstance(value, asyncio.CancelledError):
@@ -347,7 +358,7 @@ def timeout_exit(timeout, value):
     return True if value is timeout and timeout.exception is False else None
 
 
-def _current_task():
+def current_task():
     loop = asyncio._get_running_loop()
     return None if loop is None else asyncio.current_task(loop)
 
@@ -360,6 +371,7 @@ def cancel_parked(step, msg=None):
             step.task._cancelled_wait = weakref.ref(waits_for)
         return True
     exception = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+    note_count(step.task, exception)
     if step.set_due_cancel(exception):
         # Parked, so there is a hub to be parked in.
         hub = sys.modules["eventlet.hubs"].get_hub()
@@ -382,19 +394,36 @@ def _deliver(step, exception):
     if step.due_cancel is exception and blocked is not None:
         task = step.task
         step.take_due_cancel()
-        if not is_taken_back(task):
+        if not is_taken_back(task, exception):
             blocked.throw(exception)
 
 
 def cancel_left(task, cancel):
     """Cancels a task at its await for a cancel that was due at a green block, where something else was thrown."""
-    if task is not None and not task.done() and not is_taken_back(task):
+    if task is not None and not task.done() and not is_taken_back(task, cancel):
         cancel_again(task, cancel)
 
 
-def is_taken_back(task):
-    """Whether all cancels of a task were; before Python 3.11 tasks do not know."""
-    return sys.version_info >= (3, 11) and task is not None and task.cancelling() == 0
+def note_count(task, cancel):
+    """Notes of a CancelledError how many cancels of its task were asked for when it was, with it; or its strike."""
+    cancel._asked = _asked(task)
+    cancel._strike = getattr(task, "_strikes_now", None)
+
+
+def _asked(task):
+    return _cancels(task) - len(getattr(task, "_thrown", ()))
+
+
+def is_taken_back(task, cancel):
+    """Whether a cancel of a task was, or its strike is over; before Python 3.11 tasks do not know of cancels."""
+    if cancel._strike is not None:
+        return cancel._strike.is_over
+    return sys.version_info >= (3, 11) and task is not None and _asked(task) < cancel._asked
+
+
+def all_are_taken_back(task):
+    """Whether all cancels of a task were that somebody asked for."""
+    return sys.version_info >= (3, 11) and _asked(task) == 0
 
 
 def cancel_again(task, cancel):

@@ -60,7 +60,10 @@ class _Creation:
             # The new task does it itself: as in asyncio.
             return False
         if self._cancel is None:
+            from eventlet_asyncio import _steps
+
             self._cancel = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+            _steps.note_count(self._creator, self._cancel)
         return True
 
     def __enter__(self):

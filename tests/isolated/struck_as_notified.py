@@ -5,6 +5,7 @@ import eventlet
 eventlet.monkey_patch()
 
 import asyncio  # noqa: E402
+import contextlib  # noqa: E402
 import itertools  # noqa: E402
 import queue  # noqa: E402
 import threading  # noqa: E402
@@ -50,6 +51,10 @@ def condition_of_a_lock():
 def items():
     made = queue.Queue()
     return made.get, lambda: made.put(None)
+
+
+class Struck(Exception):
+    pass
 
 
 def by_task(wait):
@@ -114,6 +119,29 @@ async def while_the_lock_is_taken(lock, begin):
     assert ended == [("first", by), ("second", None)], ended
 
 
+async def again_and_again():
+    """Whatever strikes him, and however often, he has the lock, and nobody has it with him."""
+
+    def waits():
+        with made:
+            with contextlib.suppress(Struck):
+                made.wait()
+            assert made._lock.locked()
+            log.append("has it")
+
+    log, made = [], threading.Condition(threading.Lock())
+    waiting = eventlet.spawn(waits)
+    await asyncio.sleep(0.001)
+    with made:
+        made.notify()
+        for _ in range(2000):
+            waiting.kill(Struck())
+            await asyncio.sleep(0)
+        log.append("leaves it")
+    waiting.wait()
+    assert log == ["leaves it", "has it"], log
+
+
 async def event_is_waited_for(begin):
     """Nobody is told that an Event was set because somebody else was struck."""
 
@@ -166,4 +194,5 @@ for begin in (by_task, by_green_thread):
         eventlet_asyncio.run(while_the_lock_is_taken(lock, begin))
     eventlet_asyncio.run(event_is_waited_for(begin))
 eventlet_asyncio.run(notified_too_late())
+eventlet_asyncio.run(again_and_again())
 print("pass")
