@@ -206,9 +206,7 @@ pub(crate) fn pass_to_step<'py>(
     let target = if !begun_by.is_none() {
         parent.setattr(intern!(py, "begun_by"), py.None())?;
         begun_by
-    } else if let Some(carrier) =
-        step::current(py).and_then(|step| step.bind(py).get().greenlet(py))
-    {
+    } else if let Some(carrier) = step::current_carrier(py) {
         carrier
     } else {
         py.import("eventlet_asyncio._steps")?
@@ -249,13 +247,23 @@ fn switch_to_task<'py>(
     }
 }
 
+/// One that takes the place of a carrier as a parent: of a greenlet that belongs to a step, or of several, of
+/// whichever steps.
+fn new_task_parent<'py>(
+    carrier: &Bound<'py, PyAny>,
+    step: Option<&Step>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = carrier.py();
+    let context = step.and_then(|step| step.context(py));
+    let core = step.and_then(|step| step.core(py));
+    TASK_PARENT.get(py)?.call1((carrier, context, core))
+}
+
 /// One from which what comes to it goes on with the step that runs, whosever that is, as from a carrier that
 /// stands for a task.
 pub(crate) fn heir_of<'py>(carrier: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = carrier.py();
-    let class = TASK_PARENT.get(py)?;
-    let heir = class.call1((carrier, py.None(), py.None()))?;
-    heir.call_method0(intern!(py, "begin"))?;
+    let heir = new_task_parent(carrier, None)?;
+    heir.call_method0(intern!(carrier.py(), "begin"))?;
     Ok(heir)
 }
 
@@ -265,9 +273,7 @@ fn give_task_parent<'py>(
     child: &Bound<'py, PyAny>,
     carrier: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = child.py();
-    let class = TASK_PARENT.get(py)?;
-    let parent = class.call1((carrier, step.context(py), step.core(py)))?;
+    let parent = new_task_parent(carrier, Some(step))?;
     greenlet::set_parent(child, &parent)?;
     Ok(parent)
 }
