@@ -60,7 +60,7 @@ class _Creation:
             # The new task does it itself: as in asyncio.
             return False
         if self._cancel is None:
-            self._cancel = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+            self._cancel = _stdlib.cancelled_error(msg)
         return True
 
     def __enter__(self):
