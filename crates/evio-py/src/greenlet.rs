@@ -133,9 +133,11 @@ pub(crate) fn is_greenlet(object: &Bound<'_, PyAny>) -> bool {
     unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), api(object.py()).greenlet_type) != 0 }
 }
 
+/// eventlet's class of green threads.
+pub(crate) static GREEN_THREAD: Imported = Imported::new("eventlet.greenthread", "GreenThread");
+
 /// Whether a greenlet is of a class that is known to have greenlet's own `switch` and `throw`.
 pub(crate) fn has_own_methods(greenlet: &Bound<'_, PyAny>) -> bool {
-    static GREEN_THREAD: Imported = Imported::new("eventlet.greenthread", "GreenThread");
     let py = greenlet.py();
     let class = greenlet.get_type();
     if class.as_type_ptr() == api(py).greenlet_type {

@@ -42,7 +42,6 @@ pub(crate) fn init_future_green_thread<'py>(
     autocancel: bool,
     autokill: bool,
 ) -> PyResult<()> {
-    static GREEN_THREAD: Imported = Imported::new("eventlet.greenthread", "GreenThread");
     let py = green.py();
     let hub = hub_here(py)?;
     let own = hub.cast::<HubCore>().ok();
@@ -50,7 +49,7 @@ pub(crate) fn init_future_green_thread<'py>(
         Some(own) => HubCore::greenlet_of(own)?,
         None => hub.getattr(intern!(py, "greenlet"))?,
     };
-    GREEN_THREAD
+    greenlet::GREEN_THREAD
         .get(py)?
         .getattr(intern!(py, "__init__"))?
         .call1((green, parent))?;

@@ -14,13 +14,13 @@ use super::{Original, hub_of_thread, trampoline};
 use crate::cell::{GilCell, intern};
 use crate::hub::HubCore;
 use crate::imported::Imported;
+use crate::stream::os_error;
 
 static ORIGINAL: Original = Original::new("eventlet.greenio.base:GreenSocket", "_recv_loop");
 
 /// More than this, in bytes, there may be no memory for.
 const MODEST: usize = 1 << 24;
 
-/// What is looked at to see whether a socket is one whose methods are known.
 /// Receives, and blocks greenly first when there is nothing.
 ///
 /// eventlet finds that out by an exception, the dearest part of a green block. This looks before,
@@ -79,12 +79,7 @@ pub(crate) fn recv_loop<'py>(
                 wait(&hub, green, fileno)?;
             }
             Some(code) if is_closed(code) => return Ok(empty.clone()),
-            Some(code) => {
-                let text = py
-                    .import("os")?
-                    .call_method1(intern!(py, "strerror"), (code,))?;
-                return Err(PyOSError::new_err((code, text.unbind())));
-            }
+            Some(_) => return Err(os_error(py, &error)),
             None => return Err(error.into()),
         }
     }
