@@ -1,6 +1,7 @@
 """A greenlet that one task has made and another resumes is part of the task that runs it, as generators on greenlets are."""
 
 import asyncio
+import contextlib
 import gc
 import weakref
 
@@ -86,6 +87,31 @@ def test_it_has_the_identity_of_who_resumes_it(blocking_host, block, kind, at_on
     blocking_host(main)
 
 
+@contextlib.asynccontextmanager
+async def made_elsewhere(maker, *functions):
+    """Greenlets of functions, each made by a task of its own, and what that does meanwhile."""
+    made, over = [], asyncio.Event()
+
+    async def make(function):
+        made.append(greenlet.greenlet(function))
+        if maker == "awaits":
+            await over.wait()
+        elif maker == "blocks":
+            await_(over.wait())
+
+    makers = [asyncio.create_task(make(function)) for function in functions]
+    await asyncio.sleep(0.001)
+    yield made
+    over.set()
+    await asyncio.gather(*makers)
+
+
+async def done_as(task_name, work):
+    """Has a task of that name do some work, which gives the name of the task that it ends in."""
+    task = asyncio.create_task(work, name=task_name)
+    assert await asyncio.wait_for(task, 5) == task_name
+
+
 @pytest.mark.parametrize("maker", ["is over", "awaits", "blocks"])
 def test_its_end_comes_to_who_resumed_it_last(blocking_host, block, maker):
     def ends(value):
@@ -98,28 +124,15 @@ def test_its_end_comes_to_who_resumed_it_last(blocking_host, block, maker):
         ends(None)
         raise Wrong
 
-    async def make(function, made, over):
-        made.append(greenlet.greenlet(function))
-        if maker == "awaits":
-            await over.wait()
-        elif maker == "blocks":
-            await_(over.wait())
+    async def resume(ending, failing):
+        assert ending.switch("value") == "value"
+        with pytest.raises(Wrong):
+            failing.switch()
+        return name()
 
     async def main():
-        made, over = [], asyncio.Event()
-        makers = [asyncio.create_task(make(function, made, over)) for function in (ends, fails)]
-        await asyncio.sleep(0.001)
-
-        async def resume():
-            assert made[0].switch("value") == "value"
-            with pytest.raises(Wrong):
-                made[1].switch()
-            return name()
-
-        task = asyncio.create_task(resume(), name="resumes")
-        assert await asyncio.wait_for(task, 5) == "resumes"
-        over.set()
-        await asyncio.gather(*makers)
+        async with made_elsewhere(maker, ends, fails) as made:
+            await done_as("resumes", resume(*made))
 
     blocking_host(main)
 
@@ -129,25 +142,14 @@ def test_an_exception_without_a_block_comes_to_who_resumed_it(blocking_host, mak
     def fails():
         raise Wrong
 
-    async def make(made, over):
-        made.append(greenlet.greenlet(fails))
-        if maker == "awaits":
-            await over.wait()
+    async def resume(failing):
+        with pytest.raises(Wrong):
+            failing.switch()
+        return name()
 
     async def main():
-        made, over = [], asyncio.Event()
-        making = asyncio.create_task(make(made, over))
-        await asyncio.sleep(0.001)
-
-        async def resume():
-            with pytest.raises(Wrong):
-                made[0].switch()
-            return name()
-
-        task = asyncio.create_task(resume(), name="resumes")
-        assert await asyncio.wait_for(task, 5) == "resumes"
-        over.set()
-        await making
+        async with made_elsewhere(maker, fails) as made:
+            await done_as("resumes", resume(*made))
 
     blocking_host(main)
 
@@ -192,23 +194,23 @@ def test_a_kill_of_it_strikes_who_resumed_it_last(blocking_host, before):
                 generator.send("not struck")
 
     async def main():
-        made, over = [], asyncio.Event()
+        over = asyncio.Event()
 
         async def make():
-            made.append(Generator(blocks))
+            return Generator(blocks)
 
         async def resume(then):
-            seen = made[0].next()
+            seen = generator.next()
             await then
             return seen
 
-        await asyncio.create_task(make())
+        generator = await asyncio.create_task(make())
         first = asyncio.create_task(resume(over.wait() if before == "awaits" else asyncio.sleep(0)))
         await asyncio.sleep(0.01)
         last = asyncio.create_task(resume(asyncio.sleep(0)))
         await asyncio.sleep(0)
         wrong = Wrong()
-        eventlet.kill(made[0].greenlet, wrong)
+        eventlet.kill(generator.greenlet, wrong)
         over.set()
         assert await asyncio.gather(first, last) == ["not struck", wrong]
 

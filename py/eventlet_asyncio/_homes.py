@@ -122,7 +122,7 @@ def _blocks_greenly(task):
 
 def _green_waits(loop):
     """The tasks of a loop of ours for which green code waits."""
-    if not (loop._parked_steps() or loop._had_hub() or hasattr(loop, "_eventlet_asyncio_ends")):
+    if not (loop._had_green_code() or hasattr(loop, "_eventlet_asyncio_ends")):
         # Nobody is there who could wait: spared a look at all tasks of all loops.
         return []
     own = asyncio.current_task(loop)

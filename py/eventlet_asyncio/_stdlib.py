@@ -1,5 +1,6 @@
-"""The standard library as it was before anybody monkey-patched it."""
+"""The standard library as it was before anybody monkey-patched it, and what it has no function for."""
 
+import asyncio
 import sys
 
 
@@ -16,6 +17,11 @@ class Events:
 
     def __getattr__(self, name):
         return getattr(self._events, name)
+
+
+def cancelled_error(msg):
+    """What `cancel(msg)` has raised."""
+    return asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
 
 
 get_ident = _original("_thread").get_ident

@@ -8,7 +8,7 @@ import weakref
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from eventlet_asyncio import _evio
+from eventlet_asyncio import _evio, _stdlib
 
 
 _context = greenlet.gr_context
@@ -370,8 +370,7 @@ def cancel_parked(step, msg=None):
         with contextlib.suppress(TypeError):
             step.task._cancelled_wait = weakref.ref(waits_for)
         return True
-    exception = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
-    note_count(step.task, exception)
+    exception = cancel_of(step.task, msg)
     if step.set_due_cancel(exception):
         # Parked, so there is a hub to be parked in.
         hub = sys.modules["eventlet.hubs"].get_hub()
@@ -404,10 +403,12 @@ def cancel_left(task, cancel):
         cancel_again(task, cancel)
 
 
-def note_count(task, cancel):
-    """Notes of a CancelledError how many cancels of its task were asked for when it was, with it; or its strike."""
-    cancel._asked = _asked(task)
+def cancel_of(task, msg):
+    """The CancelledError for a cancel of a task that is asked for now, or made by a strike; it knows which."""
+    cancel = _stdlib.cancelled_error(msg)
+    cancel._asked = 0 if task is None else _asked(task)
     cancel._strike = getattr(task, "_strikes_now", None)
+    return cancel
 
 
 def _asked(task):

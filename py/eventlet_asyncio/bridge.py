@@ -13,7 +13,7 @@ import greenlet
 from eventlet import greenthread
 from eventlet.greenthread import GreenThread
 
-from eventlet_asyncio import _evio, _patches, _threads
+from eventlet_asyncio import _evio, _patches, _stdlib, _threads
 from eventlet_asyncio._sides import (
     check_awaitable,
     check_loop,
@@ -153,7 +153,7 @@ class GreenletFuture(asyncio.Future):
         return super().cancel(msg=msg)
 
     def _note_cancel(self, msg):
-        error = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        error = _stdlib.cancelled_error(msg)
         error.__context__ = self._cancelled_by
         self._cancelled_by = error
 

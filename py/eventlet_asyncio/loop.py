@@ -62,8 +62,7 @@ class _Creation:
         if self._cancel is None:
             from eventlet_asyncio import _steps
 
-            self._cancel = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
-            _steps.note_count(self._creator, self._cancel)
+            self._cancel = _steps.cancel_of(self._creator, msg)
         return True
 
     def __enter__(self):

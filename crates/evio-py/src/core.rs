@@ -491,9 +491,9 @@ impl LoopCore {
         driver.is_some_and(|driver| driver.bind(py).get().hub(py).is_some())
     }
 
-    /// Whether a hub has run on this loop's engine.
-    fn _had_hub(&self) -> bool {
-        self.had_hub.get()
+    /// Whether a hub has run on this loop's engine, or steps of it block greenly.
+    fn _had_green_code(&self, py: Python<'_>) -> bool {
+        self.had_hub.get() || self.parked.with(py, |parked| !parked.is_empty())
     }
 
     /// The steps of this loop that block greenly, or were left by a `kill()`.

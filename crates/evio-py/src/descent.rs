@@ -10,29 +10,17 @@ use pyo3::prelude::*;
 use pyo3::pyfunction;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::cell::{Once, intern};
+use crate::cell::intern;
+use crate::imported::Imported;
 use crate::step::{self, Step};
 use crate::{context, greenlet};
 
-struct Classes {
-    carrier: Py<PyAny>,
-    task_parent: Py<PyAny>,
-}
-
-fn classes(py: Python<'_>) -> PyResult<&Classes> {
-    static CLASSES: Once<Classes> = Once::new();
-    CLASSES.get_or_try_init(py, || {
-        let steps = py.import("eventlet_asyncio._steps")?;
-        Ok(Classes {
-            carrier: steps.getattr("Carrier")?.unbind(),
-            task_parent: steps.getattr("TaskParent")?.unbind(),
-        })
-    })
-}
+static TASK_PARENT: Imported = Imported::new("eventlet_asyncio._steps", "TaskParent");
 
 /// The class of the greenlets that run steps.
 pub(crate) fn carrier_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    classes(py).map(|classes| classes.carrier.bind(py))
+    static CARRIER: Imported = Imported::new("eventlet_asyncio._steps", "Carrier");
+    CARRIER.get(py)
 }
 
 /// Whether a greenlet runs steps.
@@ -54,16 +42,16 @@ enum From<'py> {
 
 fn descent<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Option<Descent<'py>>> {
     let py = greenlet.py();
-    let classes = classes(py)?;
+    let (carrier, task_parent) = (carrier_class(py)?, TASK_PARENT.get(py)?);
     let mut child = None;
     let mut next = Some(greenlet.clone());
     while let Some(greenlet) = next {
         let class = greenlet.get_type();
-        if class.is(&classes.carrier) {
+        if class.is(carrier) {
             let from = From::Carrier(greenlet);
             return Ok(Some(Descent { child, from }));
         }
-        if class.is(&classes.task_parent) {
+        if class.is(task_parent) {
             let from = From::TaskParent(greenlet);
             return Ok(Some(Descent { child, from }));
         }
@@ -109,14 +97,8 @@ pub(crate) fn adopt(current: &Bound<'_, PyAny>, step: &Step) -> PyResult<bool> {
 
 /// The `throw` of a greenlet as of now: of one that a task has made, that into the task.
 pub(crate) fn throw_of<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static THROW_OF: Once<Py<PyAny>> = Once::new();
-    let py = greenlet.py();
-    let throw_of = THROW_OF.get_or_try_init(py, || {
-        py.import("eventlet_asyncio._steps")?
-            .getattr("throw_of")
-            .map(Bound::unbind)
-    })?;
-    throw_of.bind(py).call1((greenlet,))
+    static THROW_OF: Imported = Imported::new("eventlet_asyncio._steps", "throw_of");
+    THROW_OF.get(greenlet.py())?.call1((greenlet,))
 }
 
 /// Whether a greenlet belongs to a step: that of a carrier, which runs in a context.
@@ -149,11 +131,10 @@ fn stood_for<'py>(carrier: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyA
 
 /// The step of a carrier; `None` for other greenlets.
 pub(crate) fn carried<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Step>>> {
-    let py = greenlet.py();
-    if !greenlet.get_type().is(&classes(py)?.carrier) {
+    if !is_carrier(greenlet)? {
         return Ok(None);
     }
-    let step = context::dictionary(greenlet)?.get_item(intern!(py, "step"))?;
+    let step = context::dictionary(greenlet)?.get_item(intern!(greenlet.py(), "step"))?;
     Ok(step.and_then(|step| step.cast_into::<Step>().ok()))
 }
 
@@ -225,9 +206,7 @@ pub(crate) fn pass_to_step<'py>(
     let target = if !begun_by.is_none() {
         parent.setattr(intern!(py, "begun_by"), py.None())?;
         begun_by
-    } else if let Some(carrier) =
-        step::current(py).and_then(|step| step.bind(py).get().greenlet(py))
-    {
+    } else if let Some(carrier) = step::current_carrier(py) {
         carrier
     } else {
         py.import("eventlet_asyncio._steps")?
@@ -268,13 +247,23 @@ fn switch_to_task<'py>(
     }
 }
 
+/// One that takes the place of a carrier as a parent: of a greenlet that belongs to a step, or of several, of
+/// whichever steps.
+fn new_task_parent<'py>(
+    carrier: &Bound<'py, PyAny>,
+    step: Option<&Step>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = carrier.py();
+    let context = step.and_then(|step| step.context(py));
+    let core = step.and_then(|step| step.core(py));
+    TASK_PARENT.get(py)?.call1((carrier, context, core))
+}
+
 /// One from which what comes to it goes on with the step that runs, whosever that is, as from a carrier that
 /// stands for a task.
 pub(crate) fn heir_of<'py>(carrier: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = carrier.py();
-    let class = classes(py)?.task_parent.bind(py);
-    let heir = class.call1((carrier, py.None(), py.None()))?;
-    heir.call_method0(intern!(py, "begin"))?;
+    let heir = new_task_parent(carrier, None)?;
+    heir.call_method0(intern!(carrier.py(), "begin"))?;
     Ok(heir)
 }
 
@@ -284,9 +273,7 @@ fn give_task_parent<'py>(
     child: &Bound<'py, PyAny>,
     carrier: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = child.py();
-    let class = classes(py)?.task_parent.bind(py);
-    let parent = class.call1((carrier, step.context(py), step.core(py)))?;
+    let parent = new_task_parent(carrier, Some(step))?;
     greenlet::set_parent(child, &parent)?;
     Ok(parent)
 }

@@ -9,9 +9,8 @@
 //! back, that the driver drives another loop, on another greenlet. Look again, never remember.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use evio_loop::{Host, Plan, Waited, Work};
+use evio_loop::Work;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
@@ -19,21 +18,19 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::cell::{GilCell, intern};
 use crate::core::LoopCore;
 use crate::fast::waker::Waker;
+use crate::fiber;
 use crate::greenlet::{self, Greenlet};
-use crate::host::{EventletHub, ForeignLoop, Interpreter};
+use crate::host::EventletHub;
 use crate::hub::HubCore;
 use crate::job::Job;
 use crate::step::{self, LeftWaiting, Step};
-use crate::wakeup::{self, Heed};
-use crate::{clock, fiber};
 
 mod pool;
 mod sent;
+mod wait;
 
 pub(crate) use sent::{Sent, Started, send};
-
-/// Carriers that are kept for the next callbacks when they have nothing to do.
-const IDLE_CARRIERS: usize = 64;
+use wait::begin_turn;
 
 /// Drives an engine.
 #[pyclass(frozen, module = "eventlet_asyncio._evio")]
@@ -565,110 +562,6 @@ fn run_fiber_part(hub: &Bound<'_, HubCore>, driver: &Bound<'_, Driver>) -> PyRes
         step::put_away(py)?;
         this.check_failure(py)?;
     }
-}
-
-/// Waits as long as there is nothing to do, and begins a turn.
-fn begin_turn(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> PyResult<()> {
-    let py = driver.py();
-    let this = core.get();
-    loop {
-        let now = clock::now(py);
-        let plan = if this.is_stopping() {
-            Plan::Poll(Some(Duration::ZERO))
-        } else {
-            this.open_engine(py, |engine| engine.plan(now))?
-        };
-        let Plan::Poll(timeout) = plan else {
-            return this.open_engine(py, |engine| engine.begin(now, None));
-        };
-        this.set_waiting(true);
-        let parked = park(driver, core, timeout);
-        // Not before: a thread may end while this one is parked, and that must not keep the poller.
-        let mut waiter = match this.take_waiter(py) {
-            Ok(waiter) => waiter,
-            Err(closed) => {
-                this.set_waiting(false);
-                return parked.and(Err(closed));
-            }
-        };
-        let timeout = match parked {
-            Ok(Parked::Nowhere(timeout)) => timeout,
-            _ => Some(Duration::ZERO),
-        };
-        let polled = Interpreter(py).wait(&mut waiter, timeout);
-        this.set_waiting(false);
-        let now = clock::now(py);
-        if let Some(()) = this.engine(py, |engine| engine.begin(now, Some(&mut waiter))) {
-            this.give_waiter(py, waiter);
-        }
-        let parked = parked?;
-        polled?;
-        py.check_signals()?;
-        if !matches!(parked, Parked::Until(Waited::Suspended)) || !drives(driver, core)? {
-            return Ok(());
-        }
-    }
-}
-
-/// Whether a loop is still the one that a driver runs: while it was suspended, another may have come.
-fn drives(driver: &Bound<'_, Driver>, core: &Bound<'_, LoopCore>) -> PyResult<bool> {
-    let py = driver.py();
-    Ok(match driver.get().hub(py) {
-        Some(hub) => HubCore::core(hub.bind(py))?.is(core),
-        None => driver.get().core(py).is_some_and(|own| own.is(core)),
-    })
-}
-
-/// What came of leaving a wait to the host.
-enum Parked {
-    /// The host is the kernel: the wait is still to come.
-    Nowhere(Option<Duration>),
-    /// It is over.
-    Until(Waited),
-}
-
-/// Waits by the host that the driver has now, if that is another than the kernel.
-fn park(
-    driver: &Bound<'_, Driver>,
-    core: &Bound<'_, LoopCore>,
-    timeout: Option<Duration>,
-) -> PyResult<Parked> {
-    let py = driver.py();
-    if let Some(hub) = EventletHub::of_driver(driver, core)? {
-        step::put_away(py)?;
-        return hub.park(timeout).map(|()| Parked::Until(Waited::Polled));
-    }
-    if let Some(hub) = driver.get().hub(py) {
-        if let Some(foreign) = HubCore::foreign_host(hub.bind(py))? {
-            if let Some(waited) = ForeignLoop::park(&foreign, timeout)? {
-                return Ok(Parked::Until(waited));
-            }
-        }
-    }
-    heed_signals(core, timeout).map(Parked::Nowhere)
-}
-
-/// Sees to it that a signal ends a wait in the kernel, and returns how long that may be.
-fn heed_signals(
-    core: &Bound<'_, LoopCore>,
-    timeout: Option<Duration>,
-) -> PyResult<Option<Duration>> {
-    if timeout == Some(Duration::ZERO) {
-        return Ok(timeout);
-    }
-    let py = core.py();
-    let Heed { fd, most } = wakeup::prepare(py, clock::now(py))?;
-    // What came before the descriptor was ours has written nowhere.
-    py.check_signals()?;
-    let most = if core.get().watch_wakeup(py, fd) {
-        most
-    } else {
-        Some(wakeup::UNHEARD_WAIT)
-    };
-    Ok(match (timeout, most) {
-        (Some(timeout), Some(most)) => Some(timeout.min(most)),
-        (timeout, most) => timeout.or(most),
-    })
 }
 
 /// Gives the baton of a solo driver whose callback parks to a fresh greenlet.

@@ -6,8 +6,9 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::cell::{Once, intern};
-use crate::hub::{self, HubCore};
+use crate::cell::Once;
+use crate::hub::HubCore;
+use crate::threads;
 
 pub(crate) mod await_;
 pub(crate) mod event;
@@ -26,13 +27,7 @@ pub(crate) mod waker;
 
 /// The hub of this thread, made if there is none; `None` when it is not ours.
 fn hub_of_thread(py: Python<'_>) -> PyResult<Option<Bound<'_, HubCore>>> {
-    let hub = match hub::of_thread(py)? {
-        Some(hub) => hub,
-        None => py
-            .import("eventlet.hubs")?
-            .call_method0(intern!(py, "get_hub"))?,
-    };
-    Ok(hub.cast_into::<HubCore>().ok())
+    Ok(threads::own_hub(py)?.cast_into::<HubCore>().ok())
 }
 
 /// Whether a greenlet is that of the hub, which must not block.

@@ -6,10 +6,11 @@ use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell, Once, intern};
+use crate::cell::{Flag, GilCell, intern};
 use crate::core::LoopCore;
 use crate::crossing::{Crossing, Wake};
 use crate::handle::Args;
+use crate::imported::Imported;
 use crate::{greenlet, identity, run, threads};
 
 type Object = Py<PyAny>;
@@ -33,16 +34,11 @@ pub(crate) struct GreenAwait {
 /// `GreenThread.__await__`: by the same rules as `greenlet_to_future()`.
 #[pyfunction]
 pub(crate) fn await_green_thread<'py>(green: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static OTHERWISE: Once<Object> = Once::new();
+    static OTHERWISE: Imported = Imported::new("eventlet_asyncio.bridge", "await_green_thread");
     let py = green.py();
     let core = identity::running_loop(py)?.and_then(|running| running.cast_into::<LoopCore>().ok());
     let Some(core) = core.filter(|_| threads::is_here(green)) else {
-        let otherwise = OTHERWISE.get_or_try_init(py, || {
-            py.import("eventlet_asyncio.bridge")?
-                .getattr("await_green_thread")
-                .map(Bound::unbind)
-        })?;
-        return otherwise.bind(py).call1((green,));
+        return OTHERWISE.get(py)?.call1((green,));
     };
     let crossing = Crossing::of_green_thread(green)?;
     let waiting = GreenAwait {

@@ -4,7 +4,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{GilCell, Once, intern};
+use crate::cell::{GilCell, intern};
+use crate::imported::Imported;
 use crate::step::Step;
 use crate::{context, task};
 
@@ -65,15 +66,10 @@ impl GreenWait {
         py: Python<'py>,
         msg: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        static CANCEL: Once<Py<PyAny>> = Once::new();
-        let cancel = CANCEL.get_or_try_init(py, || {
-            py.import("eventlet_asyncio._steps")?
-                .getattr("cancel_parked")
-                .map(Bound::unbind)
-        })?;
+        static CANCEL: Imported = Imported::new("eventlet_asyncio._steps", "cancel_parked");
         let options = PyDict::new(py);
         options.set_item(intern!(py, "msg"), msg)?;
-        cancel.bind(py).call((self.step.get(py),), Some(&options))
+        CANCEL.get(py)?.call((self.step.get(py),), Some(&options))
     }
 
     /// The step that is parked, or was.

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::cell::{GilCell, Once, intern};
+use crate::imported::Imported;
 use crate::{context, descent};
 
 /// A reference to a greenlet of any class.
@@ -132,20 +133,19 @@ pub(crate) fn is_greenlet(object: &Bound<'_, PyAny>) -> bool {
     unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), api(object.py()).greenlet_type) != 0 }
 }
 
+/// eventlet's class of green threads.
+pub(crate) static GREEN_THREAD: Imported = Imported::new("eventlet.greenthread", "GreenThread");
+
 /// Whether a greenlet is of a class that is known to have greenlet's own `switch` and `throw`.
 pub(crate) fn has_own_methods(greenlet: &Bound<'_, PyAny>) -> bool {
-    static GREEN_THREAD: Once<Py<PyAny>> = Once::new();
     let py = greenlet.py();
     let class = greenlet.get_type();
     if class.as_type_ptr() == api(py).greenlet_type {
         return true;
     }
-    let green_thread = GREEN_THREAD.get_or_try_init(py, || {
-        py.import("eventlet.greenthread")?
-            .getattr("GreenThread")
-            .map(Bound::unbind)
-    });
-    green_thread.is_ok_and(|green_thread| class.is(green_thread))
+    GREEN_THREAD
+        .get(py)
+        .is_ok_and(|green_thread| class.is(green_thread))
 }
 
 /// Whether a greenlet is of a class that has greenlet's own `switch`.

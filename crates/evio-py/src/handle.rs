@@ -7,9 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell, Once, intern};
+use crate::cell::{Flag, GilCell, intern};
 use crate::context as contexts;
 use crate::core::LoopCore;
+use crate::imported::Imported;
 use crate::sockets::SocketCall;
 use crate::stream;
 
@@ -58,18 +59,6 @@ pub(crate) struct Handle {
     cancelled: Flag,
     /// Whether the garbage collector does not know of it, as it is in a queue.
     hidden: Flag,
-}
-
-static STDLIB: Once<(Py<PyAny>, Py<PyAny>)> = Once::new();
-
-fn stdlib_classes(py: Python<'_>) -> PyResult<&'static (Py<PyAny>, Py<PyAny>)> {
-    STDLIB.get_or_try_init(py, || {
-        let events = py.import("asyncio.events")?;
-        Ok((
-            events.getattr("Handle")?.unbind(),
-            events.getattr("TimerHandle")?.unbind(),
-        ))
-    })
 }
 
 impl Handle {
@@ -490,15 +479,15 @@ impl Handle {
 
     /// `isinstance(handle, asyncio.Handle)` holds, as it does for the stdlib's loops.
     #[getter]
-    fn __class__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let (handle, timer) = stdlib_classes(py)?;
+    fn __class__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        static HANDLE: Imported = Imported::new("asyncio.events", "Handle");
+        static TIMER: Imported = Imported::new("asyncio.events", "TimerHandle");
         let class = if slf.cast::<TimerHandle>().is_ok() {
-            timer
+            &TIMER
         } else {
-            handle
+            &HANDLE
         };
-        Ok(class.clone_ref(py))
+        class.get(slf.py()).cloned()
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

@@ -10,12 +10,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell, Once, ThreadSlot, intern};
+use crate::cell::{Flag, GilCell, ThreadSlot, intern};
 use crate::core::LoopCore;
 use crate::driver::{self, Driver};
 use crate::fast::socket::ReadyAtOnce;
 use crate::greenlet;
 use crate::host::ForeignLoop;
+use crate::imported::Imported;
 use crate::job::{Job, Shown};
 use crate::listener::Listener;
 use crate::listeners::{Listeners, Rank};
@@ -75,9 +76,8 @@ pub(crate) fn of_thread(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
 
 fn look_up(py: Python<'_>) -> PyResult<Option<Py<PyDict>>> {
     // No program that has not imported eventlet has a hub.
-    static SYS: Once<Py<PyModule>> = Once::new();
-    let sys = SYS.get_or_try_init(py, || PyResult::Ok(py.import("sys")?.unbind()))?;
-    let modules = sys.bind(py).getattr(intern!(py, "modules"))?;
+    static SYS: Imported<PyModule> = Imported::module("sys");
+    let modules = SYS.get(py)?.getattr(intern!(py, "modules"))?;
     let name = intern!(py, "eventlet.hubs");
     let Some(hubs) = modules.cast_into::<PyDict>()?.get_item(name)? else {
         return Ok(None);

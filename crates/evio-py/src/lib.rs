@@ -37,6 +37,7 @@ mod hooks;
 mod host;
 mod hub;
 mod identity;
+mod imported;
 mod job;
 mod listener;
 mod listeners;

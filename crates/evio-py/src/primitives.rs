@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PySet, PyString, PyTuple};
 use crate::cell::{GilCell, Once, intern};
 use crate::crossing::Crossing;
 use crate::fast::{event, green_thread};
+use crate::imported::Imported;
 use crate::{context, threads};
 
 /// How soon a guard looks again whether another thread is done.
@@ -427,14 +428,9 @@ pub(crate) fn link(green: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> PyR
 }
 
 fn new_links<'py>(green: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static DEQUE: Once<Py<PyAny>> = Once::new();
+    static DEQUE: Imported = Imported::new("collections", "deque");
     let py = green.py();
-    let class = DEQUE.get_or_try_init(py, || {
-        py.import("collections")?
-            .getattr("deque")
-            .map(Bound::unbind)
-    })?;
-    let links = class.bind(py).call0()?;
+    let links = DEQUE.get(py)?.call0()?;
     green.setattr(&Names::get(py)?.all_links, &links)?;
     Ok(links)
 }

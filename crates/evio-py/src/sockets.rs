@@ -16,6 +16,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::address::{self, Address};
 use crate::cell::{GilCell, Once, intern};
 use crate::core::LoopCore;
+use crate::imported::Imported;
 use crate::stream::{Peer, os_error, sys};
 use crate::task;
 use crate::transports::Transports;
@@ -380,7 +381,7 @@ struct Methods {
 fn methods(py: Python<'_>) -> PyResult<&'static Methods> {
     static METHODS: Once<Methods> = Once::new();
     METHODS.get_or_try_init(py, || {
-        let class = sys::socket_class(py)?.bind(py);
+        let class = sys::socket_class(py)?;
         let method = |name: &str| {
             PyResult::Ok(Method {
                 name: PyString::intern(py, name).unbind(),
@@ -504,12 +505,9 @@ pub(crate) fn sock_accept<'py>(
 
 /// Whether it is the class that the socket module has now: a program may have put another in its place.
 fn is_socket_class(py: Python<'_>, class: &Bound<'_, PyType>) -> PyResult<bool> {
-    static MODULE: Once<Py<PyModule>> = Once::new();
-    let module = MODULE.get_or_try_init(py, || py.import("socket").map(Bound::unbind))?;
-    Ok(module
-        .bind(py)
-        .getattr(intern!(py, "socket"))?
-        .is(class.as_any()))
+    static MODULE: Imported<PyModule> = Imported::module("socket");
+    let now = MODULE.get(py)?.getattr(intern!(py, "socket"))?;
+    Ok(now.is(class.as_any()))
 }
 
 enum Accepted<'py> {

@@ -149,6 +149,11 @@ pub(crate) fn current(py: Python<'_>) -> Option<Py<Step>> {
     active(py).filter(|step| step.bind(py).get().busy.get())
 }
 
+/// The carrier of the step that runs.
+pub(crate) fn current_carrier(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+    current(py).and_then(|step| step.bind(py).get().greenlet(py))
+}
+
 /// Puts away whatever identity is installed, for the step that it belongs to.
 pub(crate) fn put_away(py: Python<'_>) -> PyResult<()> {
     let Some(step) = take_active() else {

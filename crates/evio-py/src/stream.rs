@@ -12,7 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::cell::{Flag, GilCell, Once, intern};
+use crate::cell::{Flag, GilCell, intern};
+use crate::imported::Imported;
 
 mod begin;
 mod end;
@@ -226,13 +227,7 @@ pub(crate) fn optional<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyA
     Some(object.clone()).filter(|object| !object.is_none())
 }
 
-fn buffered_protocol(py: Python<'_>) -> PyResult<&'static Py<PyAny>> {
-    static CLASS: Once<Py<PyAny>> = Once::new();
-    CLASS.get_or_try_init(py, || {
-        let protocols = py.import("asyncio.protocols")?;
-        protocols.getattr("BufferedProtocol").map(Bound::unbind)
-    })
-}
+static BUFFERED_PROTOCOL: Imported = Imported::new("asyncio.protocols", "BufferedProtocol");
 
 /// Whether a buffered protocol would rather have its data in a `bytes`, as ours of TLS.
 fn takes_bytes(protocol: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -367,8 +362,7 @@ impl StreamCore {
 
     #[setter(_protocol)]
     fn put_protocol(slf: &Transport<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let buffered =
-            value.is_instance(buffered_protocol(slf.py())?.bind(slf.py()))? && !takes_bytes(value)?;
+        let buffered = value.is_instance(BUFFERED_PROTOCOL.get(slf.py())?)? && !takes_bytes(value)?;
         let feeds = reader::may_feed(value)?;
         stream(slf)?.get().buffered.set(buffered);
         stream(slf)?.get().feeds.set(feeds);

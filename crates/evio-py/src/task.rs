@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use crate::cell::{Once, intern};
 use crate::context;
 use crate::core::LoopCore;
+use crate::imported::Imported;
 
 const WORD: usize = size_of::<*mut ffi::PyObject>();
 
@@ -56,19 +57,14 @@ fn layout(py: Python<'_>) -> PyResult<&Layout> {
 
 /// Whether an object is a task of asyncio's, in C or in Python.
 pub(crate) fn is_one(object: &Bound<'_, PyAny>) -> PyResult<bool> {
-    static IN_PYTHON: Once<Py<PyAny>> = Once::new();
+    static IN_PYTHON: Imported = Imported::new("asyncio.tasks", "_PyTask");
     let py = object.py();
     // The class alone is looked at, as an object may answer anything.
     let class = object.get_type();
     if class.is_subclass(layout(py)?.class.bind(py))? {
         return Ok(true);
     }
-    let in_python = IN_PYTHON.get_or_try_init(py, || {
-        py.import("asyncio.tasks")?
-            .getattr("_PyTask")
-            .map(Bound::unbind)
-    })?;
-    class.is_subclass(in_python.bind(py))
+    class.is_subclass(IN_PYTHON.get(py)?)
 }
 
 /// The one word of a task that points to what it awaits.
@@ -247,25 +243,17 @@ fn member<'py>(
 
 /// `loop.create_future()`.
 pub(crate) fn make_future<'py>(running_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static FUTURES: Once<Py<PyModule>> = Once::new();
+    static FUTURES: Imported<PyModule> = Imported::module("asyncio.futures");
     let py = running_loop.py();
-    let futures =
-        FUTURES.get_or_try_init(py, || py.import("asyncio.futures").map(Bound::unbind))?;
     // Looked up each time, as asyncio does: a program may replace it.
-    let class = member(futures.bind(py), intern!(py, "Future"))?;
+    let class = member(FUTURES.get(py)?, intern!(py, "Future"))?;
     make(&class, None, running_loop)
 }
 
 /// Whether a loop is one of ours and of no class of the program's, which may do more.
 pub(crate) fn is_plain_loop(core: &Bound<'_, LoopCore>) -> PyResult<bool> {
-    static CLASS: Once<Py<PyAny>> = Once::new();
-    let py = core.py();
-    let class = CLASS.get_or_try_init(py, || {
-        py.import("eventlet_asyncio.loop")?
-            .getattr("EventLoop")
-            .map(Bound::unbind)
-    })?;
-    Ok(core.get_type().is(class))
+    static CLASS: Imported = Imported::new("eventlet_asyncio.loop", "EventLoop");
+    Ok(core.get_type().is(CLASS.get(core.py())?))
 }
 
 /// `loop.create_task()`: natively where no factory makes the task and nobody wants to know where it
@@ -276,14 +264,13 @@ pub(crate) fn create<'py>(
     name: Option<&Bound<'py, PyAny>>,
     options: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static TASKS: Once<Py<PyModule>> = Once::new();
+    static TASKS: Imported<PyModule> = Imported::module("asyncio.tasks");
     static OTHERWISE: Once<Py<PyAny>> = Once::new();
     let py = core.py();
     let this = core.get();
     let plain =
         !this.debug() && !this.is_closed() && core.getattr(intern!(py, "_task_factory"))?.is_none();
-    let tasks = TASKS.get_or_try_init(py, || py.import("asyncio.tasks").map(Bound::unbind))?;
-    let class = member(tasks.bind(py), intern!(py, "Task"))?;
+    let class = member(TASKS.get(py)?, intern!(py, "Task"))?;
     if plain && name.is_none() && options.is_none() {
         return make(&class, Some(coroutine), core);
     }
@@ -323,13 +310,10 @@ pub(crate) fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// The value of a task or future of asyncio's C code that has one.
 pub(crate) fn value<'py>(future: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    static FUTURE: Once<Py<PyAny>> = Once::new();
+    static FUTURE: Imported = Imported::new("_asyncio", "Future");
     let py = future.py();
-    let own = FUTURE.get_or_try_init(py, || {
-        py.import("_asyncio")?.getattr("Future").map(Bound::unbind)
-    })?;
     let class = future.get_type();
-    if !class.is(&layout(py)?.class) && !class.is(own) {
+    if !class.is(&layout(py)?.class) && !class.is(FUTURE.get(py)?) {
         return Ok(None);
     }
     let finished = future

@@ -11,9 +11,10 @@ use pyo3::prelude::*;
 use pyo3::pyfunction;
 use pyo3::types::{PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 
-use crate::cell::{GilCell, Once, intern};
+use crate::cell::{GilCell, intern};
 use crate::greenlet;
 use crate::hub::{self, HubCore};
+use crate::imported::Imported;
 
 struct Entry {
     hub: usize,
@@ -30,15 +31,8 @@ thread_local! {
 /// The number of the running thread, by which asyncio knows it.
 pub(crate) fn ident(py: Python<'_>) -> PyResult<u64> {
     // The C function itself: monkey patching replaces its names in `threading` and `_thread`.
-    static GET_IDENT: Once<Py<PyAny>> = Once::new();
-    GET_IDENT
-        .get_or_try_init(py, || {
-            py.import("eventlet_asyncio._stdlib")?
-                .getattr("get_ident")
-                .map(Bound::unbind)
-        })?
-        .call0(py)?
-        .extract(py)
+    static GET_IDENT: Imported = Imported::new("eventlet_asyncio._stdlib", "get_ident");
+    GET_IDENT.get(py)?.call0()?.extract()
 }
 
 /// Says that no greenlet of the running thread can be switched to any more, or that they can again.

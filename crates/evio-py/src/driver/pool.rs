@@ -2,11 +2,14 @@
 
 use pyo3::prelude::*;
 
-use super::{Driver, IDLE_CARRIERS};
+use super::Driver;
 use crate::cell::intern;
 use crate::greenlet::{self, Greenlet};
 use crate::step::Step;
 use crate::{descent, hub};
+
+/// Carriers that are kept for the next callbacks when they have nothing to do.
+const IDLE_CARRIERS: usize = 64;
 
 /// How many that were set aside are looked at when there is one more: so those that could be ended are never many
 /// more than those that cannot.

@@ -9,28 +9,20 @@ use pyo3::prelude::*;
 
 use super::waker::Waker;
 use super::{home, is_hub};
-use crate::cell::{Once, intern};
+use crate::cell::intern;
 use crate::core::LoopCore;
 use crate::driver::{self, Sent, Started};
 use crate::hub::{self, HubCore};
 use crate::identity::Identity;
+use crate::imported::Imported;
 use crate::job::Job;
 use crate::step::{self, Step};
 use crate::task;
 use crate::{block_check, context, greenlet};
 
 /// A function that does what is not done here.
-fn otherwise<'py>(
-    cell: &'static Once<Py<PyAny>>,
-    py: Python<'py>,
-    name: &str,
-) -> PyResult<Bound<'py, PyAny>> {
-    let function = cell.get_or_try_init(py, || {
-        py.import("eventlet_asyncio._await")?
-            .getattr(name)
-            .map(Bound::unbind)
-    })?;
-    Ok(function.bind(py).clone())
+const fn otherwise(name: &'static str) -> Imported {
+    Imported::new("eventlet_asyncio._await", name)
 }
 
 /// Wait here for an awaitable: in green code, or in plain code called from a task of ours.
@@ -96,8 +88,8 @@ fn begin<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Begun<'py>> {
 
 #[inline(never)]
 fn in_other_cases<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static OTHERWISE: Once<Py<PyAny>> = Once::new();
-    otherwise(&OTHERWISE, awaitable.py(), "await_otherwise")?.call1((awaitable,))
+    static OTHERWISE: Imported = otherwise("await_otherwise");
+    OTHERWISE.get(awaitable.py())?.call1((awaitable,))
 }
 
 fn hub_that_can_wait(py: Python<'_>) -> PyResult<Option<Bound<'_, HubCore>>> {
@@ -147,11 +139,11 @@ fn makes_plain_tasks(core: &Bound<'_, LoopCore>) -> PyResult<bool> {
 
 /// The context of the running greenlet, if a task can enter it.
 fn own_context(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    static MAKE: Once<Py<PyAny>> = Once::new();
+    static MAKE: Imported = otherwise("current_context");
     // The other way asks greenlet, which makes one where there is none.
     let own = match context::entered(py) {
         Some(own) => own,
-        None => otherwise(&MAKE, py, "current_context")?.call0()?,
+        None => MAKE.get(py)?.call0()?,
     };
     if !context::enter(&own)? {
         return Ok(None);
@@ -187,10 +179,9 @@ fn wait<'py>(
 
 #[inline(never)]
 fn go_on_interrupted<'py>(task: &Bound<'py, PyAny>, error: PyErr) -> PyResult<Bound<'py, PyAny>> {
-    static INTERRUPTED: Once<Py<PyAny>> = Once::new();
+    static INTERRUPTED: Imported = otherwise("wait_for_interrupted");
     let py = task.py();
-    let wait = otherwise(&INTERRUPTED, py, "wait_for_interrupted")?;
-    wait.call1((task, error.into_value(py)))
+    INTERRUPTED.get(py)?.call1((task, error.into_value(py)))
 }
 
 /// Blocks until a future is done; what is thrown meanwhile is the error.
@@ -290,7 +281,7 @@ fn drive<'py>(
     current: &Bound<'py, PyAny>,
     iterator: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static OTHERWISE: Once<Py<PyAny>> = Once::new();
+    static OTHERWISE: Imported = otherwise("go_on_in_task");
     let py = step.py();
     loop {
         let awaited = match task::send(iterator)? {
@@ -308,8 +299,8 @@ fn drive<'py>(
                 Trouble::Raised(error) => (error, false),
             };
             let awaited = Some(awaited).filter(|awaited| !awaited.is_none());
-            let go_on = otherwise(&OTHERWISE, py, "go_on_in_task")?;
-            return go_on.call1((iterator, error.into_value(py), awaited, interrupted));
+            let arguments = (iterator, error.into_value(py), awaited, interrupted);
+            return OTHERWISE.get(py)?.call1(arguments);
         }
     }
 }
@@ -349,12 +340,11 @@ fn wait_for<'py>(
 
 /// Takes what an awaitable yields, as a task does.
 fn take<'py>(step: &Bound<'py, Step>, awaited: &Bound<'py, PyAny>) -> PyResult<()> {
-    static CHECK: Once<Py<PyAny>> = Once::new();
+    static CHECK: Imported = otherwise("check_yielded");
     let py = step.py();
     let core = step.get().core(py);
     if task::takes_future(awaited, core.as_ref().map(|core| core.bind(py).as_any()))? {
         return Ok(());
     }
-    let check = otherwise(&CHECK, py, "check_yielded")?;
-    check.call1((awaited, core)).map(drop)
+    CHECK.get(py)?.call1((awaited, core)).map(drop)
 }

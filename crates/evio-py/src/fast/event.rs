@@ -8,6 +8,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::cell::{Once, intern};
 use crate::greenlet::{self, Greenlet};
 use crate::hub::{self, HubCore};
+use crate::imported::Imported;
 use crate::job::Job;
 use crate::{context, primitives, step, threads, trace};
 
@@ -67,9 +68,8 @@ fn is_own(event: &Bound<'_, PyAny>, method: Method) -> PyResult<bool> {
 
 /// `Event()`.
 pub(crate) fn new(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static MODULE: Once<Py<PyModule>> = Once::new();
-    let module = MODULE.get_or_try_init(py, || py.import("eventlet.event").map(Bound::unbind))?;
-    let class = module.bind(py).getattr(intern!(py, "Event"))?;
+    static MODULE: Imported<PyModule> = Imported::module("eventlet.event");
+    let class = MODULE.get(py)?.getattr(intern!(py, "Event"))?;
     let own = own(py)?;
     if !class.is(&own.class) || !own.has(py, Method::Init)? || !own.has(py, Method::Reset)? {
         return class.call0();

@@ -4,10 +4,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::{event, home};
-use crate::cell::{Once, intern};
+use crate::cell::intern;
 use crate::core::LoopCore;
 use crate::crossing::{Crossing, Wake};
 use crate::hub::{self, HubCore};
+use crate::imported::Imported;
 use crate::job::Job;
 use crate::{context, greenlet, task, trace};
 
@@ -41,20 +42,15 @@ pub(crate) fn init_future_green_thread<'py>(
     autocancel: bool,
     autokill: bool,
 ) -> PyResult<()> {
-    static INIT: Once<Py<PyAny>> = Once::new();
     let py = green.py();
     let hub = hub_here(py)?;
-    let base = INIT.get_or_try_init(py, || {
-        py.import("eventlet.greenthread")?
-            .getattr("GreenThread")
-            .map(Bound::unbind)
-    })?;
     let own = hub.cast::<HubCore>().ok();
     let parent = match own {
         Some(own) => HubCore::greenlet_of(own)?,
         None => hub.getattr(intern!(py, "greenlet"))?,
     };
-    base.bind(py)
+    greenlet::GREEN_THREAD
+        .get(py)?
         .getattr(intern!(py, "__init__"))?
         .call1((green, parent))?;
     let awaited = Awaited {
@@ -86,16 +82,11 @@ pub(crate) fn init_future_green_thread<'py>(
 
 /// The hub of this thread; where none was chosen and a loop of ours runs, it is ours.
 fn hub_here(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static GET_HUB: Once<Py<PyAny>> = Once::new();
+    static GET_HUB: Imported = Imported::new("eventlet_asyncio._sides", "get_hub");
     if let Some(hub) = hub::of_thread(py)?.filter(|hub| hub.is_instance_of::<HubCore>()) {
         return Ok(hub);
     }
-    let get_hub = GET_HUB.get_or_try_init(py, || {
-        py.import("eventlet_asyncio._sides")?
-            .getattr("get_hub")
-            .map(Bound::unbind)
-    })?;
-    get_hub.bind(py).call0()
+    GET_HUB.get(py)?.call0()
 }
 
 fn schedule<'py>(hub: &Bound<'py, PyAny>, call: impl pyo3::call::PyCallArgs<'py>) -> PyResult<()> {
@@ -141,7 +132,7 @@ fn ensure_future<'py>(
     awaitable: &Bound<'py, PyAny>,
     running_loop: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static ENSURE_FUTURE: Once<Py<PyAny>> = Once::new();
+    static ENSURE_FUTURE: Imported = Imported::new("asyncio", "ensure_future");
     let py = awaitable.py();
     if task::is_coroutine(awaitable) {
         return match running_loop.cast::<LoopCore>() {
@@ -149,14 +140,9 @@ fn ensure_future<'py>(
             _ => home::create_task(running_loop, awaitable),
         };
     }
-    let ensure_future = ENSURE_FUTURE.get_or_try_init(py, || {
-        py.import("asyncio")?
-            .getattr("ensure_future")
-            .map(Bound::unbind)
-    })?;
     let options = PyDict::new(py);
     options.set_item(intern!(py, "loop"), running_loop)?;
-    ensure_future.bind(py).call((awaitable,), Some(&options))
+    ENSURE_FUTURE.get(py)?.call((awaitable,), Some(&options))
 }
 
 /// Cancels the future of a green thread.
@@ -191,16 +177,12 @@ pub(crate) fn close(awaitable: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// Ends a green thread, now that there is something to see.
 pub(crate) fn finish(green: &Bound<'_, PyAny>) -> PyResult<()> {
-    static NOTHING: Once<Py<PyAny>> = Once::new();
+    static NOTHING: Imported = Imported::new("eventlet_asyncio.bridge", "_nothing");
     let py = green.py();
     let crossing = crossing_of(green)?;
     if !green.getattr(intern!(py, "_exit_funcs"))?.is_truthy()? {
         if let Some(value) = crossing.get().value(py) {
-            let nothing = NOTHING.get_or_try_init(py, || {
-                py.import("eventlet_asyncio.bridge")?
-                    .getattr("_nothing")
-                    .map(Bound::unbind)
-            })?;
+            let nothing = NOTHING.get(py)?;
             let exit = green.getattr(intern!(py, "_exit_event"))?;
             if !greenlet::has_started(green) {
                 // In place of its own main, so that it is in no circle.

@@ -6,6 +6,7 @@ use pyo3::types::{PyDict, PyInt, PyTuple};
 use super::{Original, event, floor, home, hub_of_thread, with_first};
 use crate::cell::{Once, intern};
 use crate::hub::HubCore;
+use crate::imported::Imported;
 use crate::job::{Job, Start};
 use crate::{context, greenlet, trace};
 
@@ -85,10 +86,8 @@ pub(crate) fn has_own_wait(green: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 fn module(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
-    static MODULE: Once<Py<PyModule>> = Once::new();
-    let module =
-        MODULE.get_or_try_init(py, || py.import("eventlet.greenthread").map(Bound::unbind))?;
-    Ok(module.bind(py))
+    static MODULE: Imported<PyModule> = Imported::module("eventlet.greenthread");
+    MODULE.get(py)
 }
 
 fn start<'py>(

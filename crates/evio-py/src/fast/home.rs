@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-use crate::cell::{Once, intern};
+use crate::cell::intern;
 use crate::hub::{self, HubCore};
+use crate::imported::Imported;
 use crate::{context, greenlet, identity};
 
 /// Whether any greenlet ever had a home that is not its hub's.
@@ -78,11 +79,8 @@ pub(super) fn create_task<'py>(
 }
 
 fn homes(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
-    static HOMES: Once<Py<PyModule>> = Once::new();
-    let homes = HOMES.get_or_try_init(py, || {
-        py.import("eventlet_asyncio._homes").map(Bound::unbind)
-    })?;
-    Ok(homes.bind(py))
+    static HOMES: Imported<PyModule> = Imported::module("eventlet_asyncio._homes");
+    HOMES.get(py)
 }
 
 fn is_hubs_own(running: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -11,30 +11,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyInt, PyTuple};
 
 use super::{Original, hub_of_thread, trampoline};
-use crate::cell::{GilCell, Once, intern};
+use crate::cell::{GilCell, intern};
 use crate::hub::HubCore;
+use crate::imported::Imported;
+use crate::stream::os_error;
 
 static ORIGINAL: Original = Original::new("eventlet.greenio.base:GreenSocket", "_recv_loop");
 
 /// More than this, in bytes, there may be no memory for.
 const MODEST: usize = 1 << 24;
-
-/// What is looked at to see whether a socket is one whose methods are known.
-struct Classes {
-    green_socket: Py<PyAny>,
-    closed: Py<PyAny>,
-}
-
-fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
-    static CLASSES: Once<Classes> = Once::new();
-    CLASSES.get_or_try_init(py, || {
-        let base = py.import("eventlet.greenio.base")?;
-        Ok(Classes {
-            green_socket: base.getattr("GreenSocket")?.unbind(),
-            closed: base.getattr("IOClosed")?.unbind(),
-        })
-    })
-}
 
 /// Receives, and blocks greenly first when there is nothing.
 ///
@@ -48,6 +33,7 @@ pub(crate) fn recv_loop<'py>(
     empty: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    static GREEN_SOCKET: Imported = Imported::new("eventlet.greenio.base", "GreenSocket");
     let py = green.py();
     if green
         .getattr(intern!(py, "act_non_blocking"))?
@@ -55,11 +41,10 @@ pub(crate) fn recv_loop<'py>(
     {
         return receive.call1(args);
     }
-    let classes = classes(py)?;
     let fd = green.getattr(intern!(py, "fd"))?;
     // A method in C is the socket module's; TLS and others bring their own.
     let known =
-        green.get_type().is(&classes.green_socket) && receive.is_instance_of::<PyCFunction>();
+        green.get_type().is(GREEN_SOCKET.get(py)?) && receive.is_instance_of::<PyCFunction>();
     let hub = hub_of_thread(py)?.filter(|_| known);
     let (Some(hub), true) = (hub, args.get_item(0)?.is_truthy()?) else {
         let (green, receive) = (green.clone(), receive.clone());
@@ -91,15 +76,10 @@ pub(crate) fn recv_loop<'py>(
         match error.raw_os_error() {
             Some(code) if blocks(code) => {
                 ready.set(py, fileno, false);
-                wait(&hub, green, &classes.closed, fileno)?;
+                wait(&hub, green, fileno)?;
             }
             Some(code) if is_closed(code) => return Ok(empty.clone()),
-            Some(code) => {
-                let text = py
-                    .import("os")?
-                    .call_method1(intern!(py, "strerror"), (code,))?;
-                return Err(PyOSError::new_err((code, text.unbind())));
-            }
+            Some(_) => return Err(os_error(py, &error)),
             None => return Err(error.into()),
         }
     }
@@ -195,16 +175,11 @@ fn number(error: &PyErr, py: Python<'_>) -> PyResult<Option<i32>> {
     number.extract()
 }
 
-fn wait<'py>(
-    hub: &Bound<'py, HubCore>,
-    green: &Bound<'py, PyAny>,
-    closed: &Py<PyAny>,
-    fileno: RawFd,
-) -> PyResult<()> {
+fn wait<'py>(hub: &Bound<'py, HubCore>, green: &Bound<'py, PyAny>, fileno: RawFd) -> PyResult<()> {
     let waiting = begin_wait(hub, green, fileno)?;
     match trampoline::block(hub, waiting) {
         Ok(_) => Ok(()),
-        Err(error) => Err(end_wait(green, closed, error)),
+        Err(error) => Err(end_wait(green, error)),
     }
 }
 
@@ -230,9 +205,11 @@ fn begin_wait<'py>(
 
 /// What a wait that failed means for the socket.
 #[inline(never)]
-fn end_wait(green: &Bound<'_, PyAny>, closed: &Py<PyAny>, error: PyErr) -> PyErr {
+fn end_wait(green: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    static CLOSED: Imported = Imported::new("eventlet.greenio.base", "IOClosed");
     let py = green.py();
-    let noted = match error.matches(py, closed).map_err(PyErr::from) {
+    let is_closed = |closed| error.matches(py, closed).map_err(PyErr::from);
+    let noted = match CLOSED.get(py).and_then(is_closed) {
         Ok(true) => green.setattr(intern!(py, "_closed"), true),
         Ok(false) => return error,
         Err(error) => Err(error),

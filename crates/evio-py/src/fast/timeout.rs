@@ -5,8 +5,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
 
 use super::hub_of_thread;
-use crate::cell::{Once, intern};
+use crate::cell::intern;
 use crate::hub::HubCore;
+use crate::imported::Imported;
 use crate::timer::GreenTimer;
 use crate::{context, descent, greenlet, threads};
 
@@ -79,7 +80,7 @@ pub(crate) fn exit_timeout<'py>(
     value: &Bound<'py, PyAny>,
     tb: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static EXIT: Once<Py<PyAny>> = Once::new();
+    static EXIT: Imported = Imported::new("eventlet_asyncio._steps", "timeout_exit");
     let _ = (typ, tb);
     let py = timeout.py();
     let attributes = Attributes::of(timeout)?;
@@ -96,12 +97,7 @@ pub(crate) fn exit_timeout<'py>(
     if quiet && value.is_none() {
         return Ok(py.None().into_bound(py));
     }
-    let exit = EXIT.get_or_try_init(py, || {
-        py.import("eventlet_asyncio._steps")?
-            .getattr("timeout_exit")
-            .map(Bound::unbind)
-    })?;
-    exit.bind(py).call1((timeout, value))
+    EXIT.get(py)?.call1((timeout, value))
 }
 
 /// The attributes of a timeout: in its dictionary, when it is of eventlet's class and no subclass
@@ -113,14 +109,8 @@ enum Attributes<'a, 'py> {
 
 impl<'a, 'py> Attributes<'a, 'py> {
     fn of(timeout: &'a Bound<'py, PyAny>) -> PyResult<Self> {
-        static CLASS: Once<Py<PyAny>> = Once::new();
-        let py = timeout.py();
-        let class = CLASS.get_or_try_init(py, || {
-            py.import("eventlet.timeout")?
-                .getattr("Timeout")
-                .map(Bound::unbind)
-        })?;
-        if timeout.get_type().is(class) {
+        static CLASS: Imported = Imported::new("eventlet.timeout", "Timeout");
+        if timeout.get_type().is(CLASS.get(timeout.py())?) {
             return context::dictionary(timeout).map(Self::Plain);
         }
         Ok(Self::Other(timeout))

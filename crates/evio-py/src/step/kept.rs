@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::{Step, current};
+use super::{Step, current, current_carrier};
 use crate::cell::{Flag, GilCell, intern};
 use crate::core::LoopCore;
 use crate::green_wait::GreenWait;
@@ -193,7 +193,7 @@ impl Step {
         brought: PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         // What it switched to, or began, is part of the step that runs, whosever that is.
-        if let Some(carrier) = current(py).and_then(|step| step.bind(py).get().greenlet(py)) {
+        if let Some(carrier) = current_carrier(py) {
             return match brought {
                 Ok(value) => greenlet::switch_with(&carrier, &(value,).into_pyobject(py)?, None),
                 Err(error) => greenlet::throw(&carrier, error.into_value(py).bind(py)),

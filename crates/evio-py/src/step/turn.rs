@@ -11,10 +11,11 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::Step;
-use crate::cell::{Once, intern};
+use crate::cell::intern;
 use crate::context;
 use crate::core::LoopCore;
 use crate::handle::Handle;
+use crate::imported::Imported;
 
 /// Callbacks of transports that block greenly.
 static PARKED: AtomicUsize = AtomicUsize::new(0);
@@ -30,37 +31,18 @@ pub(super) struct Turn {
     protocol: Option<Py<PyAny>>,
 }
 
-struct Classes {
-    method: Py<PyAny>,
-    native_method: Py<PyAny>,
-    transport: Py<PyAny>,
-    protocol: Py<PyAny>,
-    for_readers: Py<PyAny>,
-    tls: Py<PyAny>,
-}
-
-fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
-    static CLASSES: Once<Classes> = Once::new();
-    CLASSES.get_or_try_init(py, || {
-        let class =
-            |module: &str, name: &str| PyResult::Ok(py.import(module)?.getattr(name)?.unbind());
-        Ok(Classes {
-            method: class("types", "MethodType")?,
-            native_method: class("types", "BuiltinMethodType")?,
-            transport: class("asyncio.transports", "BaseTransport")?,
-            protocol: class("asyncio.protocols", "BaseProtocol")?,
-            for_readers: class("asyncio.streams", "StreamReaderProtocol")?,
-            tls: class("asyncio.sslproto", "SSLProtocol")?,
-        })
-    })
-}
+static METHOD: Imported = Imported::new("types", "MethodType");
+static NATIVE_METHOD: Imported = Imported::new("types", "BuiltinMethodType");
+static TRANSPORT: Imported = Imported::new("asyncio.transports", "BaseTransport");
+static PROTOCOL: Imported = Imported::new("asyncio.protocols", "BaseProtocol");
+static FOR_READERS: Imported = Imported::new("asyncio.streams", "StreamReaderProtocol");
+static TLS: Imported = Imported::new("asyncio.sslproto", "SSLProtocol");
 
 /// Whether a protocol is one that feeds a reader, itself or inside of TLS.
 fn feeds_reader(protocol: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = protocol.py();
-    let classes = classes(py)?;
-    let for_readers = classes.for_readers.bind(py);
-    if !protocol.is_instance(classes.tls.bind(py))? {
+    let for_readers = FOR_READERS.get(py)?;
+    if !protocol.is_instance(TLS.get(py)?)? {
         return protocol.is_instance(for_readers);
     }
     let inner = context::attribute(protocol, intern!(py, "_app_protocol"))?;
@@ -88,9 +70,8 @@ impl Turn {
         let Some((callback, args)) = handle.get().call_shown(py)? else {
             return Ok(None);
         };
-        let classes = classes(py)?;
         let class = callback.get_type();
-        if !class.is(&classes.method) && !class.is(&classes.native_method) {
+        if !class.is(METHOD.get(py)?) && !class.is(NATIVE_METHOD.get(py)?) {
             return Ok(None);
         }
         let owner = callback.getattr(intern!(py, "__self__"))?;
@@ -100,8 +81,7 @@ impl Turn {
         else {
             return Ok(None);
         };
-        let is_transport =
-            |object: &Bound<'_, PyAny>| object.is_instance(classes.transport.bind(py));
+        let is_transport = |object: &Bound<'_, PyAny>| object.is_instance(TRANSPORT.get(py)?);
         match name.as_str() {
             "_read_ready" | "_call_connection_lost" if is_transport(&owner)? => {
                 let protocol = context::attribute(&owner, intern!(py, "_protocol"))?;
@@ -124,7 +104,7 @@ impl Turn {
             | "pipe_data_received"
             | "pipe_connection_lost"
             | "process_exited"
-                if owner.is_instance(classes.protocol.bind(py))? =>
+                if owner.is_instance(PROTOCOL.get(py)?)? =>
             {
                 Ok(Some(Self {
                     transport: None,

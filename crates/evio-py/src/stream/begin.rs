@@ -7,21 +7,15 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use super::{Stream, Transport, known, optional, os_error, read, sys};
-use crate::cell::{Once, intern};
+use crate::cell::intern;
 use crate::core::LoopCore;
+use crate::imported::Imported;
 #[cfg(Py_3_12)]
 use crate::sockets;
 use crate::transports::Transports;
 
 /// What wakes a future, as the stdlib has it.
-fn wake(py: Python<'_>) -> PyResult<&'static Py<PyAny>> {
-    static WAKE: Once<Py<PyAny>> = Once::new();
-    WAKE.get_or_try_init(py, || {
-        let futures = py.import("asyncio.futures")?;
-        let wake = futures.getattr("_set_result_unless_cancelled")?;
-        Ok(wake.unbind())
-    })
-}
+static WAKE: Imported = Imported::new("asyncio.futures", "_set_result_unless_cancelled");
 
 /// What a transport is made of.
 pub(super) struct Parts<'a, 'py> {
@@ -106,7 +100,7 @@ pub(super) fn begin<'py>(
     let start = transport.getattr(intern!(py, "_start_reading"))?;
     owner.call_method1(call_soon, (start,))?;
     if let Some(waiter) = parts.waiter {
-        owner.call_method1(call_soon, (wake(py)?, waiter, py.None()))?;
+        owner.call_method1(call_soon, (WAKE.get(py)?, waiter, py.None()))?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use pyo3::types::PyDict;
 use super::{Stream, sys, unmade};
 use crate::address::{self, Address, Compact};
 use crate::cell::{Flag, GilCell, Once, intern};
+use crate::imported::Imported;
 
 /// What `get_extra_info()` tells of, as far as it is there.
 pub(super) struct Known {
@@ -119,23 +120,16 @@ fn none_for_os_error<'py>(
     }
 }
 
-fn transport_socket(py: Python<'_>) -> PyResult<&'static Py<PyAny>> {
-    static CLASS: Once<Py<PyAny>> = Once::new();
-    CLASS.get_or_try_init(py, || {
-        let module = py.import("asyncio.trsock")?;
-        Ok(module.getattr("TransportSocket")?.unbind())
-    })
-}
-
 /// The dictionary that asyncio has from the beginning.
 pub(super) fn extra<'py>(py: Python<'py>, stream: &Stream) -> PyResult<Bound<'py, PyAny>> {
+    static TRANSPORT_SOCKET: Imported = Imported::new("asyncio.trsock", "TransportSocket");
     let known = &stream.known;
     let made = known.extra.get(py).map(|extra| extra.into_bound(py));
     if known.is_whole() {
         return made.ok_or_else(unmade);
     }
     let sock = stream.sock.get(py).ok_or_else(unmade)?;
-    let view = transport_socket(py)?.bind(py).call1((sock,))?;
+    let view = TRANSPORT_SOCKET.get(py)?.call1((sock,))?;
     let (own, peer) = known.addresses.with(py, |addresses| {
         (addresses.own.clone(), addresses.peer.clone())
     });

@@ -12,20 +12,17 @@ use pyo3::types::PyMemoryView;
 use pyo3::types::{PyBytes, PySlice};
 
 #[cfg(Py_3_12)]
-use crate::cell::{Once, intern};
+use crate::cell::intern;
+#[cfg(Py_3_12)]
+use crate::imported::Imported;
 
 #[cfg(Py_3_12)]
-fn deque(py: Python<'_>) -> PyResult<&'static Py<PyAny>> {
-    static DEQUE: Once<Py<PyAny>> = Once::new();
-    DEQUE.get_or_try_init(py, || {
-        Ok(py.import("collections")?.getattr("deque")?.unbind())
-    })
-}
+static DEQUE: Imported = Imported::new("collections", "deque");
 
 /// An empty queue.
 #[cfg(Py_3_12)]
 pub(super) fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    deque(py)?.bind(py).call0()
+    DEQUE.get(py)?.call0()
 }
 
 /// An empty queue.
@@ -40,7 +37,7 @@ pub(super) fn check(queue: &Bound<'_, PyAny>) -> PyResult<()> {
     #[cfg(not(Py_3_12))]
     let fits = queue.is_exact_instance_of::<PyByteArray>();
     #[cfg(Py_3_12)]
-    let fits = queue.get_type().is(deque(queue.py())?);
+    let fits = queue.get_type().is(DEQUE.get(queue.py())?);
     if fits {
         return Ok(());
     }

@@ -17,6 +17,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyCFunction, PyString, PyType};
 use super::{Stream, StreamCore, write};
 use crate::address::Address;
 use crate::cell::{GilCell, Once, intern};
+use crate::imported::Imported;
 
 mod connection;
 
@@ -409,12 +410,9 @@ fn find<'py, F: PyClass>(
     })
 }
 
-pub(crate) fn socket_class(py: Python<'_>) -> PyResult<&'static Py<PyType>> {
-    static CLASS: Once<Py<PyType>> = Once::new();
-    CLASS.get_or_try_init(py, || {
-        let class = py.import("_socket")?.getattr("socket")?;
-        Ok(class.cast_into::<PyType>()?.unbind())
-    })
+pub(crate) fn socket_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    static CLASS: Imported<PyType> = Imported::new("_socket", "socket");
+    CLASS.get(py)
 }
 
 /// The first fields of a socket of CPython's.
@@ -443,7 +441,7 @@ fn understood(sock: &Bound<'_, PyAny>) -> PyResult<()> {
     static UNDERSTOOD: Once<bool> = Once::new();
     let py = sock.py();
     let understood = UNDERSTOOD.get_or_try_init(py, || {
-        let class = socket_class(py)?.bind(py);
+        let class = socket_class(py)?;
         let mut fields = Vec::new();
         for name in ["family", "type", "proto"] {
             let field = class.getattr(name)?;
@@ -516,7 +514,7 @@ pub(crate) fn can_call(
         return Ok(false);
     }
     let methods = methods.get_or_try_init(py, || {
-        let class = socket_class(py)?.bind(py);
+        let class = socket_class(py)?;
         let method = |name| (PyString::intern(py, name), class.getattr(name));
         names
             .iter()
