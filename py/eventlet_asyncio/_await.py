@@ -93,7 +93,7 @@ def run_to_its_end(run, future, exception):
     """Goes on for run_until_complete() when something was thrown at green code that waits for it."""
     loop = asyncio.futures._get_loop(future)
     crossing = _interrupted_crossing(future)
-    thrown = [exception]
+    cancel = exception if isinstance(exception, asyncio.CancelledError) else None
     interrupt(crossing, exception)
     while not (future.done() or crossing.done()):
         try:
@@ -102,24 +102,20 @@ def run_to_its_end(run, future, exception):
             raise
         except BaseException as exception:
             if loop._was_left():
-                thrown.append(exception)
+                if isinstance(exception, asyncio.CancelledError):
+                    cancel = exception
                 interrupt(crossing, exception)
             elif not future.done():
                 raise
     try:
-        return _outcome(future, crossing)
-    except BaseException as exception:
-        _raise_cancel(thrown, exception)
-        raise
-
-
-def _raise_cancel(thrown, raised):
-    """Raises the cancel of a task in place of what else was thrown, as await_() does, unless it was taken back."""
-    task = _steps.current_task()
-    if task is not None and any(raised is each for each in thrown):
-        for cancel in thrown:
-            if isinstance(cancel, asyncio.CancelledError) and not _steps.all_are_taken_back(task):
-                raise cancel from None
+        task = _steps.current_task()
+        if cancel is None or task is None or not future.cancelled() or _steps.all_are_taken_back(task):
+            return _outcome(future, crossing)
+        # Of the task that runs here: it goes on whatever was thrown besides, as in await_().
+        raise cancel
+    finally:
+        # Whose traceback knows this frame.
+        del cancel
 
 
 def _wait_until_done(future, crossing=None):
@@ -261,13 +257,23 @@ class _Drive:
         self._task = asyncio.current_task(self._loop)
         # What was thrown at who waits, as opposed to raised by what the iterator awaits.
         self._strikes = []
-        # What the iterator was told for it, by who waits.
+        # What the iterator was told for it.
         self._told = []
+        # What ended the wait: some of it, a cancel of the task.
+        self._is_struck = self._is_cancelled = False
         # What was being handled before.
         self._handled = sys.exc_info()[1]
 
     def run(self, error):
         """Runs the iterator to its end; what it is told first is the error, if there is one."""
+        try:
+            return self._run(error)
+        finally:
+            # Their tracebacks know this frame.
+            self._told.clear()
+            self._handled = None
+
+    def _run(self, error):
         while True:
             try:
                 awaited = self._advance(error)
@@ -334,55 +340,57 @@ class _Drive:
                 check_yielded(awaited, self._loop)
         except BaseException as exception:
             return exception
+        self._is_struck = self._is_cancelled = False
         return self._park(awaited)
 
     def go_on(self, exception, awaited):
         """Goes on waiting after a throw; what the iterator is to be told then, if anything."""
-        thrown = [exception]
         if self._cancel(exception, awaited):
-            return self._park(awaited, thrown)
-        return self._tell(_cancel_for(exception, awaited), awaited, thrown)
+            return self._park(awaited)
+        return self._tell(_cancel_for(exception, awaited), awaited)
 
     def _cancel(self, exception, awaited):
         """Cancels what is awaited, after a throw; whether there is a cleanup to wait for."""
         message = ()
         if isinstance(exception, asyncio.CancelledError):
+            self._is_cancelled = True
             message = exception.args[:1]
         else:
+            self._is_struck = True
             self._strikes.append(_steps.strike_in_drive(self._task, exception))
         return awaited is not None and awaited.cancel(*message)
 
-    def _tell(self, error, awaited, thrown):
-        """What the iterator is told after a wait, noted if that is for strikes alone."""
-        by_cancel = any(isinstance(each, asyncio.CancelledError) for each in thrown)
-        if thrown and not by_cancel and not _steps.was_cancelled(self._task, awaited):
-            self._told.append(error)
+    def _tell(self, error, awaited):
+        """What the iterator is told after a wait, noted if that is for strikes alone, as is what came of them elsewhere."""
+        if self._is_struck and not (self._is_cancelled or _steps.was_cancelled(self._task, awaited)):
+            each = error
+            while each is not None:
+                self._told.append(each)
+                each = each.__context__
         return error
 
-    def _park(self, awaited, thrown=()):
-        thrown = list(thrown)
+    def _park(self, awaited):
         with Wakeup() as wakeup:
             try:
                 if awaited is None:
-                    self._park_for_turn(wakeup, thrown)
+                    self._park_for_turn(wakeup)
                 else:
-                    self._park_for_future(wakeup, awaited, thrown)
+                    self._park_for_future(wakeup, awaited)
             except BaseException as exception:
-                return self._tell(exception, awaited, thrown)
+                return self._tell(exception, awaited)
         return None
 
-    def _park_for_turn(self, wakeup, thrown):
+    def _park_for_turn(self, wakeup):
         handle = self._loop.call_soon(wakeup)
         try:
             wakeup.wait()
         except BaseException as exception:
-            thrown.append(exception)
             self._cancel(exception, None)
             raise _cancel_for(exception, None) from None
         finally:
             handle.cancel()
 
-    def _park_for_future(self, wakeup, awaited, thrown):
+    def _park_for_future(self, wakeup, awaited):
         step = self._step
         awaited.add_done_callback(wakeup)
         outer, step.waits_for = step.waits_for, awaited
@@ -391,7 +399,6 @@ class _Drive:
                 try:
                     wakeup.wait()
                 except BaseException as exception:
-                    thrown.append(exception)
                     if not self._cancel(exception, awaited):
                         raise _cancel_for(exception, awaited) from None
         finally:

@@ -506,8 +506,11 @@ def _is_for_asyncio_hub():
     asyncio_hub = sys.modules.get("eventlet.hubs.asyncio")
     if asyncio_hub is None:
         return False
-    hub = getattr(sys.modules["eventlet.hubs"]._threadlocal, "hub", None)
-    return type(hub) is getattr(asyncio_hub, "Hub", None) and not hasattr(hub, "loop")
+    chosen = sys.modules["eventlet.hubs"]._threadlocal
+    # Old versions of eventlet note it when it is whole.
+    hub = getattr(chosen, "hub", None)
+    kind = getattr(chosen, "Hub", None) if hub is None else type(hub)
+    return kind is not None and kind is getattr(asyncio_hub, "Hub", None) and not hasattr(hub, "loop")
 
 
 def install():
