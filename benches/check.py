@@ -23,7 +23,7 @@ import counts
 import harness
 
 HOT = (
-    "hub.yield",
+    "hub.yield-50",
     "hub.spawn",
     "hub.timeout",
     "hub.echo",

@@ -1,4 +1,4 @@
-//! Which step a greenlet belongs to: that of the carrier which it descends from.
+//! Which step a greenlet is part of: the one that switches to it; else that of the carrier which it descends from.
 //!
 //! Libraries that make greenlets of their own in a task, as SQLAlchemy and greenback do, keep them over
 //! several steps, which run on different carriers. Such a greenlet goes back to the carrier that it was

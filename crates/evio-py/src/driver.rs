@@ -47,7 +47,7 @@ pub(crate) struct Driver {
     /// Whom a carrier has switched to, until somebody else of the driver runs.
     next: GilCell<Option<Greenlet>>,
     failure: GilCell<Option<Py<PyBaseException>>>,
-    left: GilCell<LeftWaiting>,
+    left_waiting: GilCell<LeftWaiting>,
 }
 
 impl Driver {
@@ -67,7 +67,7 @@ impl Driver {
                 heir: GilCell::new(None),
                 next: GilCell::new(None),
                 failure: GilCell::new(None),
-                left: GilCell::new(LeftWaiting::default()),
+                left_waiting: GilCell::new(LeftWaiting::default()),
             },
         )
     }
@@ -94,7 +94,8 @@ impl Driver {
         task: Py<PyAny>,
         waker: Py<Waker>,
     ) {
-        self.left.with(py, |left| left.put(place, task, waker));
+        self.left_waiting
+            .with(py, |left| left.put(place, task, waker));
     }
 
     /// Whether it serves a hub.
@@ -233,7 +234,7 @@ impl Driver {
         if let Some(failure) = self.failure.peek() {
             visit.call(&*failure)?;
         }
-        if let Some(left) = self.left.peek() {
+        if let Some(left) = self.left_waiting.peek() {
             left.traverse(&visit)?;
         }
         if let Some(idle) = self.idle.peek() {
@@ -255,7 +256,7 @@ impl Driver {
         self.set_greenlet(py, None);
         self.set_caller(py, None);
         drop((self.failure.take(py), self.next.take(py)));
-        drop(self.left.take(py));
+        drop(self.left_waiting.take(py));
         self.abandon(py);
     }
 }
@@ -351,9 +352,10 @@ pub(crate) fn release_caller(driver: &Bound<'_, Driver>, caller: Greenlet) -> Py
     }
 }
 
-/// Runs callbacks of a hub's turns, until there are carriers enough.
+/// The life of a carrier that has not the baton.
 ///
-/// A solo driver's was set aside, or ends: `fresh` has its baton.
+/// One of a hub runs callbacks of its turns and rests, until there are enough of them. One of a loop without a hub was
+/// kept by the program, and stands aside until its task is done; `fresh` drives on.
 fn carry(
     driver: &Bound<'_, Driver>,
     step: &Bound<'_, Step>,

@@ -54,7 +54,7 @@ pub(crate) struct HubCore {
     /// The process in which it was made, of which forked ones have a copy.
     process: GilCell<u32>,
     ended: Flag,
-    left: Flag,
+    was_left: Flag,
 }
 
 thread_local! {
@@ -143,7 +143,7 @@ impl HubCore {
 
     /// Whether the hub's greenlet is ending with its thread.
     pub(crate) fn has_left(&self) -> bool {
-        self.left.get()
+        self.was_left.get()
     }
 
     /// Whether the hub, or its thread, has ended.
@@ -186,7 +186,7 @@ impl HubCore {
             home: GilCell::new((0, 0)),
             process: GilCell::new(0),
             ended: Flag::new(false),
-            left: Flag::new(false),
+            was_left: Flag::new(false),
         })
     }
 
@@ -262,7 +262,7 @@ impl HubCore {
     /// Ends the hub's greenlet, as its thread ends.
     fn _leave(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        slf.get().left.set(true);
+        slf.get().was_left.set(true);
         drop(slf.get().foreign.take(py));
         match slf.get().driver.get(py) {
             Some(driver) => driver.bind(py).get().leave(py),

@@ -111,7 +111,7 @@ pub(crate) struct Step {
     saved: GilCell<Option<Identity>>,
     blocked: GilCell<Option<Greenlet>>,
     /// The greenlet that has left it by a switch that is no green block, where that is known.
-    left: GilCell<Option<Greenlet>>,
+    left_greenlet: GilCell<Option<Greenlet>>,
     due_cancel: GilCell<Option<DueCancel>>,
     deferred: GilCell<Vec<Callback>>,
     /// What this step is sent for, who waits for that, and what came of it.
@@ -363,7 +363,7 @@ impl Step {
                 turn: GilCell::new(None),
                 saved: GilCell::new(None),
                 blocked: GilCell::new(None),
-                left: GilCell::new(None),
+                left_greenlet: GilCell::new(None),
                 due_cancel: GilCell::new(None),
                 deferred: GilCell::new(Vec::new()),
                 errand: GilCell::new(None),
@@ -406,7 +406,7 @@ impl Step {
     pub(crate) fn was_left_in(&self, greenlet: &Bound<'_, PyAny>) -> bool {
         let py = greenlet.py();
         let is_it = |own: &mut Option<Greenlet>| own.as_ref().is_some_and(|own| own.is(greenlet));
-        self.blocked.with(py, is_it) || self.left.with(py, is_it)
+        self.blocked.with(py, is_it) || self.left_greenlet.with(py, is_it)
     }
 
     /// The context in which the step runs.
@@ -538,7 +538,7 @@ impl Step {
     /// The greenlet that waits in this step, which is not running: its carrier or one below that.
     #[getter]
     fn waits(&self, py: Python<'_>) -> Option<Greenlet> {
-        let blocked = self.blocked.get(py).or_else(|| self.left.get(py));
+        let blocked = self.blocked.get(py).or_else(|| self.left_greenlet.get(py));
         blocked.or_else(|| self.greenlet.get(py))
     }
 
@@ -583,7 +583,7 @@ impl Step {
         for cell in [
             &self.greenlet,
             &self.blocked,
-            &self.left,
+            &self.left_greenlet,
             &self.caller,
             &self.waits_for,
         ] {
@@ -651,7 +651,7 @@ impl Step {
         self.kept.clear(py);
         self.end_turn(py);
         drop(self.saved.take(py));
-        drop((self.blocked.take(py), self.left.take(py)));
+        drop((self.blocked.take(py), self.left_greenlet.take(py)));
         drop(self.due_cancel.take(py));
         drop(self.deferred.take(py));
         drop(self.errand.take(py));

@@ -29,7 +29,7 @@ pub(crate) fn send<'py>(
         Some(step) => step,
         None => Step::create(&driver, &HubCore::greenlet_of(hub)?)?,
     };
-    let place = driver.get().left.with(py, LeftWaiting::reserve);
+    let place = driver.get().left_waiting.with(py, LeftWaiting::reserve);
     let errand = Errand {
         coroutine: coroutine.clone().unbind(),
         context: context.unbind(),
@@ -69,7 +69,7 @@ impl<'py> Sent<'py> {
         let thrown = brought.outcome(py).map(drop);
         let (driver, step) = (self.driver.get(), self.step.get());
         drop(driver.next.take(py));
-        if let Some((task, waker)) = driver.left.with(py, |left| left.take(self.place)) {
+        if let Some((task, waker)) = driver.left_waiting.with(py, |left| left.take(self.place)) {
             step::put_away(py)?;
             return Ok(Some(Started {
                 task: task.into_bound(py),

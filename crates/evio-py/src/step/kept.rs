@@ -112,7 +112,7 @@ impl Step {
             driver.forget_next(&carrier);
             driver.holds_baton(py, &carrier)
         });
-        drop((carrier, self.left.take(py)));
+        drop((carrier, self.left_greenlet.take(py)));
         // greenlet itself has the one that runs.
         self.references(py) > AT_REST + 1 + usize::from(holds_baton)
     }

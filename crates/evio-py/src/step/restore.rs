@@ -48,7 +48,7 @@ pub(crate) fn leave_for(target: &Bound<'_, PyAny>) -> PyResult<()> {
     }
     if this.busy.get() {
         let current = greenlet::current(py)?.unbind();
-        drop(this.left.replace(py, Some(current)));
+        drop(this.left_greenlet.replace(py, Some(current)));
     }
     put_away(py)
 }
@@ -69,7 +69,7 @@ impl Step {
     pub(super) fn forget_displaced(&self, slf: &Bound<'_, Self>) {
         let py = slf.py();
         DISPLACED.fetch_sub(1, Ordering::Relaxed);
-        drop(self.left.take(py));
+        drop(self.left_greenlet.take(py));
         if let Some(core) = self.core.get(py) {
             core.bind(py).get().remove_parked(py, slf);
         }
