@@ -394,6 +394,9 @@ def test_stop_iteration_and_exits_of_both_worlds(host):
 
 
 def test_links_and_awaiters_of_one_green_thread(host):
+    async def awaits(green):
+        return await green
+
     async def main():
         seen = []
 
@@ -408,7 +411,8 @@ def test_links_and_awaiters_of_one_green_thread(host):
                 green.link(lambda green, number: seen.append(number), number)
             futures = [greenlet_to_future(green) for _ in range(3)]
             waiter = eventlet.spawn(green.wait)
-            tasks = [asyncio.create_task(asyncio.wait_for(green, 20)) for _ in range(2)]
+            # Not by wait_for(), which loses a cancel before Python 3.12 where the result comes in the same turn.
+            tasks = [asyncio.create_task(awaits(green)) for _ in range(2)]
             await asyncio.sleep(0.001)
             futures[0].cancel()
             tasks[0].cancel()
