@@ -4,6 +4,7 @@ To the coroutine it is a cancel. So that the scope, too, tells it from its own, 
 """
 
 import asyncio
+import functools
 
 import anyio
 import eventlet
@@ -17,32 +18,57 @@ pytestmark = pytest.mark.usefixtures("quiet")
 counts = hasattr(asyncio.Task, "cancelling")
 needs_counts = pytest.mark.skipif(not counts, reason="before Python 3.11 no scope can tell whose cancel it gets")
 
-SCOPES = {"timeout": lambda: asyncio.timeout(0.02), "anyio": lambda: anyio.fail_after(0.02)}
 
-
-class Entered:
-    """A context manager of either kind, entered by `async with`."""
-
-    def __init__(self, scope):
-        self._scope = scope
+class OfAsyncio:
+    """A time limit that passes when it is told to."""
 
     async def __aenter__(self):
-        enter = getattr(self._scope, "__aenter__", None)
-        return self._scope.__enter__() if enter is None else await enter()
+        self._limit = asyncio.timeout(None)
+        await self._limit.__aenter__()
+        return self
+
+    def expire(self):
+        self._limit.reschedule(asyncio.get_running_loop().time())
 
     async def __aexit__(self, *exc_info):
-        leave = getattr(self._scope, "__aexit__", None)
-        return self._scope.__exit__(*exc_info) if leave is None else await leave(*exc_info)
+        return await self._limit.__aexit__(*exc_info)
 
 
-async def cleans_up_for_too_long(scope, log):
+class OfAnyio:
+    """The same of anyio's."""
+
+    async def __aenter__(self):
+        self._limit = anyio.fail_after(None)
+        self._scope = self._limit.__enter__()
+        return self
+
+    def expire(self):
+        self._scope.deadline = anyio.current_time()
+
+    async def __aexit__(self, *exc_info):
+        return self._limit.__exit__(*exc_info)
+
+
+SCOPES = {"timeout": OfAsyncio, "anyio": OfAnyio}
+
+
+def begin(limit):
+    """Has a Timeout strike in a moment that has been entered without a time."""
+    limit.seconds = 0.001
+    limit.start()
+
+
+async def cleans_up_for_too_long(scope, log, limit=None):
     try:
-        async with Entered(scope()):
+        async with scope() as entered:
             log.append("begun")
+            if limit is not None:
+                begin(limit)
             try:
                 await asyncio.sleep(5)
             finally:
                 log.append("cleanup")
+                entered.expire()
                 await asyncio.sleep(5)
     except TimeoutError:
         log.append("TimeoutError")
@@ -104,15 +130,16 @@ def test_a_timeout_around_it_goes_on_through_the_scope(blocking_host, scope, sil
 
     async def blocks():
         try:
-            with eventlet.Timeout(0.01, silent):
-                await_(cleans_up_for_too_long(scope, log))
+            with eventlet.Timeout(None, silent) as limit:
+                await_(cleans_up_for_too_long(scope, log, limit))
         except eventlet.Timeout:
             log.append("Timeout")
         # Nothing is left that would strike here, or have a scope take the task for cancelled.
         await asyncio.sleep(0.01)
         assert asyncio.current_task().cancelling() == 0
         with pytest.raises(TimeoutError):
-            async with Entered(scope()):
+            async with scope() as entered:
+                entered.expire()
                 await asyncio.sleep(5)
 
     async def main():
@@ -127,17 +154,19 @@ def test_a_timeout_around_it_goes_on_through_the_scope(blocking_host, scope, sil
 def test_a_scope_that_is_over_before_has_its_own(blocking_host, scope):
     log = []
 
-    async def slow():
+    async def slow(limit):
         try:
-            async with Entered(scope()):
+            async with scope() as entered:
+                entered.expire()
                 await asyncio.sleep(5)
         except TimeoutError:
             log.append("TimeoutError")
+        begin(limit)
         await asyncio.sleep(5)
 
     async def blocks():
-        with eventlet.Timeout(0.05, False):
-            await_(slow())
+        with eventlet.Timeout(None, False) as limit:
+            await_(slow(limit))
             log.append("not here")
         log.append("left")
 
@@ -221,10 +250,11 @@ def test_a_cancel_below_is_not_lost_to_a_strike_in_its_cleanup(blocking_host, wa
     blocking_host(main)
 
 
-async def has_had_its_limit(log):
+async def has_had_its_limit(limit, log):
     with anyio.move_on_after(0.001):
         await asyncio.sleep(5)
     log.append("over")
+    begin(limit)
     await asyncio.sleep(5)
 
 
@@ -234,8 +264,8 @@ def test_a_scope_that_was_left_has_no_part_in_a_later_strike(blocking_host, is_c
 
     async def cleanup():
         with pytest.raises(eventlet.Timeout):
-            with eventlet.Timeout(0.02):
-                await_(has_had_its_limit(log))
+            with eventlet.Timeout(None) as limit:
+                await_(has_had_its_limit(limit, log))
         await asyncio.sleep(0.001)
         log.append("complete")
 
@@ -257,24 +287,35 @@ def test_a_scope_that_was_left_has_no_part_in_a_later_strike(blocking_host, is_c
     blocking_host(main)
 
 
+# anyio's lets no cleanup wait for a Timeout.
 @needs_counts
-@pytest.mark.parametrize("inside", [False, True], ids=["around", "inside"])
-def test_a_scope_around_await_is_not_all_that_is_over(blocking_host, inside):
+@pytest.mark.parametrize("scope, is_first", [(OfAsyncio, False), (OfAnyio, False), (OfAsyncio, True)])
+def test_a_scope_around_await_is_not_all_that_is_over(blocking_host, scope, is_first):
     """Two limits pass, one in the cleanup for the other: the outer one has its way, as if both were asyncio's."""
     log = []
 
-    async def retries():
-        for limit in 0.03, 5:
+    async def body(*pass_one_by_one):
+        try:
+            pass_one_by_one[0]()
+            await asyncio.sleep(5)
+        finally:
+            log.append("cleanup")
+            pass_one_by_one[1]()
+            await asyncio.sleep(5)
+
+    async def tries_twice(limit):
+        for _ in range(2):
             try:
-                async with asyncio.timeout(limit):
-                    await_(cleans_up(lambda: asyncio.sleep(0.005 if inside else 5), log))
+                async with scope() as entered:
+                    ends = [functools.partial(begin, limit), entered.expire]
+                    await_(body(*reversed(ends) if is_first else ends))
             except TimeoutError:
-                log.append("retried")
+                log.append("tried again")
 
     async def blocks():
         try:
-            with eventlet.Timeout(0.02):
-                await retries()
+            with eventlet.Timeout(None) as limit:
+                await tries_twice(limit)
         except eventlet.Timeout:
             log.append("Timeout")
         assert asyncio.current_task().cancelling() == 0

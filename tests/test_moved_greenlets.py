@@ -269,7 +269,7 @@ def test_a_timeout_that_it_has_begun_strikes_whoever_has_it(blocking_host, maker
 
     def body(generator):
         try:
-            with eventlet.Timeout(0.03):
+            with eventlet.Timeout(0.2):
                 generator.send("begun")
                 eventlet.sleep(5)
         except eventlet.Timeout:
