@@ -8,7 +8,7 @@ import types
 from eventlet import event, patcher
 from greenlet import getcurrent
 
-from eventlet_asyncio import _evio
+from eventlet_asyncio import _evio, _threads
 
 #: The module; None where the interpreter is on its way out, and starts no more threads.
 threads: types.ModuleType | None
@@ -49,5 +49,5 @@ def _join(workers):
 
     if workers:
         ended = event.Event()
-        threads.threading.Thread(target=join, daemon=True).start()
+        _threads.threading.Thread(target=join, daemon=True).start()
         ended.wait()

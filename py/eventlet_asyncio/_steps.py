@@ -170,8 +170,7 @@ def task_of(green):
 
 def struck_for(green):
     """Whom to switch to by throw_of(): the greenlet, or the carrier of its task; `None` if that does not wait there."""
-    above = _above(green)
-    task = None if above is None else above.task()
+    task = task_of(green)
     if task is None or task is current_task():
         return green
     step = None if task.done() else _step_of(task)
@@ -393,13 +392,13 @@ def _deliver(step, exception):
     if step.due_cancel is exception and blocked is not None:
         task = step.task
         step.take_due_cancel()
-        if not is_taken_back(task, exception):
+        if not _is_taken_back(task, exception):
             blocked.throw(exception)
 
 
 def cancel_left(task, cancel):
     """Cancels a task at its await for a cancel that was due at a green block, where something else was thrown."""
-    if task is not None and not task.done() and not is_taken_back(task, cancel):
+    if task is not None and not task.done() and not _is_taken_back(task, cancel):
         cancel_again(task, cancel)
 
 
@@ -415,7 +414,7 @@ def _asked(task):
     return _cancels(task) - len(getattr(task, "_thrown", ()))
 
 
-def is_taken_back(task, cancel):
+def _is_taken_back(task, cancel):
     """Whether a cancel of a task was, or its strike is over; before Python 3.11 tasks do not know of cancels."""
     if cancel._strike is not None:
         return cancel._strike.is_over
