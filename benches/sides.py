@@ -17,8 +17,10 @@ def _ours(where):
     if where in ("bare", "no hub"):
         import eventlet_asyncio
 
+        # By the policy, as where green threads call it.
+        eventlet_asyncio.install()
         return types.SimpleNamespace(
-            in_async=eventlet_asyncio.run, in_green=_call, run=eventlet_asyncio.run
+            in_async=eventlet_asyncio.run, in_green=_call, run=asyncio.run
         )
     side = _eventlet("eventlet_asyncio.hub")
     side.in_tasks = where != "in a green thread"

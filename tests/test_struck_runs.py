@@ -9,6 +9,7 @@ import pytest
 import eventlet_asyncio
 from eventlet_asyncio import sync_to_async
 from tests import hosts
+from tests.ends import until
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -38,13 +39,20 @@ class Cleanup:
         self.log = []
         self.result = result
         self.seconds = seconds
+        self.waits = 0
+
+    def until_it_waits(self, times=1):
+        while self.waits < times:
+            eventlet.sleep(0.001)
 
     async def __call__(self):
         try:
+            self.waits += 1
             await asyncio.sleep(5)
         finally:
             self.log.append("begun")
             try:
+                self.waits += 1
                 await asyncio.sleep(self.seconds)
                 self.log.append("undisturbed")
             finally:
@@ -62,7 +70,7 @@ def test_kills(on_hub, run, kills):
     def main():
         green = eventlet.spawn(run, cleanup())
         for number in range(kills):
-            eventlet.sleep(0.01)
+            cleanup.until_it_waits(number + 1)
             green.kill(greenlet.GreenletExit(f"kill {number}"))
         with pytest.raises(greenlet.GreenletExit, match=f"kill {kills - 1}"):
             green.wait()
@@ -74,9 +82,11 @@ def test_kills(on_hub, run, kills):
 
 @pytest.mark.parametrize("run", [by_run, by_loop])
 def test_a_kill_of_what_returns_a_value_all_the_same(on_hub, run):
+    cleanup = Cleanup("value")
+
     def main():
-        green = eventlet.spawn(run, Cleanup("value")())
-        eventlet.sleep(0.01)
+        green = eventlet.spawn(run, cleanup())
+        cleanup.until_it_waits()
         green.kill()
         return green.wait()
 
@@ -88,7 +98,7 @@ def test_a_timeout_is_raised_after_the_cleanup_whatever_that_returns(on_hub, run
     cleanup = Cleanup("value")
 
     def main():
-        with pytest.raises(eventlet.Timeout), eventlet.Timeout(0.01):
+        with pytest.raises(eventlet.Timeout), eventlet.Timeout(0.3):
             run(cleanup())
         return cleanup.log
 
@@ -108,8 +118,8 @@ def test_cancels_of_a_task_that_runs_a_loop(on_loop, where, cancels):
 
     async def main():
         task = asyncio.create_task(runs())
-        for _ in range(cancels):
-            await asyncio.sleep(0.02)
+        for number in range(cancels):
+            await until(lambda: cleanup.waits > number)  # noqa: B023
             assert task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -127,7 +137,7 @@ def test_a_cancel_at_each_turn_cuts_no_cleanup_off(on_loop):
 
     async def main():
         task = asyncio.create_task(runs())
-        await asyncio.sleep(0.01)
+        await until(lambda: cleanup.waits)
         while not task.done():
             task.cancel()
             await asyncio.sleep(0)
@@ -137,8 +147,11 @@ def test_a_cancel_at_each_turn_cuts_no_cleanup_off(on_loop):
 
 
 def test_a_loop_that_is_stopped_meanwhile_says_so(on_hub):
+    begun = []
+
     async def stops():
         try:
+            begun.append(True)
             await asyncio.sleep(5)
         finally:
             asyncio.get_running_loop().stop()
@@ -154,7 +167,8 @@ def test_a_loop_that_is_stopped_meanwhile_says_so(on_hub):
             return task.done()
 
         green = eventlet.spawn(runs)
-        eventlet.sleep(0.01)
+        while not begun:
+            eventlet.sleep(0.001)
         green.kill()
         assert not green.wait()
         with pytest.raises(asyncio.CancelledError):
@@ -170,7 +184,12 @@ def test_an_end_of_the_program_is_not_waited_for(on_hub):
     def main():
         loop = eventlet_asyncio.new_event_loop()
         waiter = greenlet.getcurrent()
-        eventlet.spawn_after(0.01, waiter.throw, KeyboardInterrupt)
+
+        def interrupt():
+            cleanup.until_it_waits()
+            waiter.throw(KeyboardInterrupt)
+
+        eventlet.spawn(interrupt)
         task = loop.create_task(cleanup())
         with pytest.raises(KeyboardInterrupt):
             loop.run_until_complete(task)

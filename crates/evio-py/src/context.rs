@@ -8,7 +8,9 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 mod lazy;
 
-pub(crate) use lazy::{assume, blank, entered, exchange, give_back, prepare, variables};
+pub(crate) use lazy::{
+    assume, blank, entered, exchange, give_back, is_entered, prepare, variables,
+};
 
 /// Enters a context; `false` when it is entered already.
 #[inline]

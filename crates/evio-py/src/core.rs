@@ -31,6 +31,8 @@ pub(crate) struct LoopCore {
     parked: GilCell<Vec<Py<Step>>>,
     debug: Flag,
     closed: Flag,
+    /// What makes the loop's tasks, if that is not asyncio's class of them.
+    task_factory: GilCell<Option<Py<PyAny>>>,
     elsewhere: Flag,
     stopping: Flag,
     /// The last run was left by what was thrown at its caller.
@@ -84,6 +86,13 @@ impl LoopCore {
 
     pub(crate) fn debug(&self) -> bool {
         self.debug.get()
+    }
+
+    /// Whether a task of this loop is nothing but a task of asyncio's, and nobody wants to know where it was made.
+    pub(crate) fn makes_plain_tasks(&self, py: Python<'_>) -> bool {
+        !self.debug()
+            && !self.is_closed()
+            && self.task_factory.with(py, |factory| factory.is_none())
     }
 
     /// Whether the class of the loop is told of cancelled timers.
@@ -273,6 +282,7 @@ impl LoopCore {
             parked: GilCell::new(Vec::new()),
             debug: Flag::new(false),
             closed: Flag::new(false),
+            task_factory: GilCell::new(None),
             elsewhere: Flag::new(false),
             stopping: Flag::new(false),
             left: Flag::new(false),
@@ -531,6 +541,16 @@ impl LoopCore {
         Ok(())
     }
 
+    #[getter]
+    fn _task_factory(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.task_factory.get(py)
+    }
+
+    #[setter(_task_factory)]
+    fn set_task_factory(&self, py: Python<'_>, factory: Option<Py<PyAny>>) {
+        drop(self.task_factory.replace(py, factory));
+    }
+
     /// Whether a task is being made by code that runs outside of the loop.
     #[getter]
     fn _is_elsewhere(&self) -> bool {
@@ -577,6 +597,9 @@ impl LoopCore {
             }
         }
         self.files.traverse(&visit)?;
+        if let Some(factory) = self.task_factory.peek() {
+            visit.call(&*factory)?;
+        }
         if let Some(driver) = self.driver.peek() {
             visit.call(&*driver)?;
         }
@@ -591,6 +614,7 @@ impl LoopCore {
     fn __clear__(&self, py: Python<'_>) {
         self._release(py);
         drop(self.driver.replace(py, None));
+        drop(self.task_factory.take(py));
         drop(self.parked.take(py));
     }
 }

@@ -267,9 +267,7 @@ pub(crate) fn create<'py>(
     static TASKS: Imported<PyModule> = Imported::module("asyncio.tasks");
     static OTHERWISE: Once<Py<PyAny>> = Once::new();
     let py = core.py();
-    let this = core.get();
-    let plain =
-        !this.debug() && !this.is_closed() && core.getattr(intern!(py, "_task_factory"))?.is_none();
+    let plain = core.get().makes_plain_tasks(py);
     let class = member(TASKS.get(py)?, intern!(py, "Task"))?;
     if plain && name.is_none() && options.is_none() {
         return make(&class, Some(coroutine), core);

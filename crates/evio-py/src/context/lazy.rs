@@ -20,7 +20,9 @@ const WORDS: usize = 35;
 struct Places {
     /// Of the entered context, in words from the beginning of a thread's state.
     entered: usize,
-    /// Of a context's variables, in words from the beginning of a context.
+    /// Of what says whether a context is entered, in words from the beginning of a context.
+    is_entered: usize,
+    /// Likewise, of its variables.
     variables: usize,
     /// The variables of a context without any.
     none: Py<PyAny>,
@@ -43,21 +45,20 @@ fn places(py: Python<'_>) -> Option<&'static Places> {
 
 fn find(py: Python<'_>) -> PyResult<Option<Places>> {
     let (context, other) = (empty(py)?, empty(py)?);
-    // SAFETY: a context is of exactly its class, which says how large it is; of the state of the running
-    // thread that many words are read by nobody else while it is attached.
-    let (words, state) = unsafe {
-        let size = (*ffi::Py_TYPE(context.as_ptr())).tp_basicsize / size_of::<usize>() as isize;
-        let words = std::slice::from_raw_parts(context.as_ptr().cast::<usize>(), size as usize);
-        (words, ffi::PyThreadState_Get().cast::<usize>())
-    };
+    // SAFETY: a context is of exactly its class, which says how large it is.
+    let words =
+        unsafe { (*ffi::Py_TYPE(context.as_ptr())).tp_basicsize } as usize / size_of::<usize>();
+    let header = size_of::<ffi::PyObject>() / size_of::<usize>();
+    // SAFETY: a place is one of those words.
+    let word =
+        |context: &Bound<'_, PyAny>, place| unsafe { *context.as_ptr().cast::<usize>().add(place) };
     // It was never entered and has no weak references: all else is 0, but for what follows a number of
     // 32 bits in its word, which CPython does not set.
-    let header = size_of::<ffi::PyObject>() / size_of::<usize>();
-    let Some(variables) = only(header..words.len(), |place| words[place] as u32 != 0) else {
+    let Some(variables) = only(header..words, |place| word(&context, place) as u32 != 0) else {
         return Ok(None);
     };
     // SAFETY: the word is no number, as those of a new context are 0.
-    let none = unsafe { Bound::from_borrowed_ptr(py, words[variables] as Object) };
+    let none = unsafe { Bound::from_borrowed_ptr(py, word(&context, variables) as Object) };
     if none.get_type().name()? != "hamt" {
         return Ok(None);
     }
@@ -66,17 +67,21 @@ fn find(py: Python<'_>) -> PyResult<Option<Places>> {
             return Ok(None);
         }
         let wanted = context.as_ptr() as usize;
-        // SAFETY: as above.
-        let place = only(0..WORDS, |place| unsafe { *state.add(place) } == wanted);
+        // SAFETY: of the state of the running thread that many words are read by nobody else while it is attached.
+        let entered = only(0..WORDS, |place| unsafe {
+            *ffi::PyThreadState_Get().cast::<usize>().add(place) == wanted
+        });
+        let is_entered = only(header..words, |place| word(context, place) as u32 == 1);
         super::exit(context)?;
-        Ok::<_, PyErr>(place)
+        Ok::<_, PyErr>(entered.zip(is_entered))
     };
-    let entered = wanted(&context)?;
-    if entered.is_none() || entered != wanted(&other)? {
+    let places = wanted(&context)?;
+    if places != wanted(&other)? {
         return Ok(None);
     }
-    Ok(entered.map(|entered| Places {
+    Ok(places.map(|(entered, is_entered)| Places {
         entered,
+        is_entered,
         variables,
         none: none.unbind(),
     }))
@@ -119,6 +124,19 @@ pub(crate) fn entered(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     unsafe {
         let state = ffi::PyThreadState_Get().cast::<Object>();
         Bound::from_borrowed_ptr_or_opt(py, *state.add(places.entered))
+    }
+}
+
+/// Whether a context is entered, so that nobody else can enter it.
+pub(crate) fn is_entered(context: &Bound<'_, PyAny>) -> PyResult<bool> {
+    match places(context.py()) {
+        // SAFETY: a context has a number of 32 bits in that word.
+        Some(places) => Ok(unsafe {
+            let word = context.as_ptr().cast::<usize>().add(places.is_entered);
+            *word as u32 != 0
+        }),
+        None if super::enter(context)? => super::exit(context).map(|()| false),
+        None => Ok(true),
     }
 }
 

@@ -10,7 +10,6 @@ use pyo3::prelude::*;
 use super::waker::Waker;
 use super::{home, is_hub};
 use crate::cell::intern;
-use crate::core::LoopCore;
 use crate::driver::{self, Sent, Started};
 use crate::hub::{self, HubCore};
 use crate::identity::Identity;
@@ -119,22 +118,13 @@ fn send<'py>(
         return Ok(None);
     }
     let core = HubCore::core(hub)?;
-    if !makes_plain_tasks(&core)? {
+    if !task::is_plain_loop(&core)? || !core.get().makes_plain_tasks(py) {
         return Ok(None);
     }
     let Some(context) = own_context(py)? else {
         return Ok(None);
     };
     driver::send(hub, awaitable, context, current)
-}
-
-/// Whether a task of this loop is nothing but a task of asyncio's.
-fn makes_plain_tasks(core: &Bound<'_, LoopCore>) -> PyResult<bool> {
-    let py = core.py();
-    Ok(task::is_plain_loop(core)?
-        && !core.get().debug()
-        && !core.get().is_closed()
-        && core.getattr(intern!(py, "_task_factory"))?.is_none())
 }
 
 /// The context of the running greenlet, if a task can enter it.
@@ -145,11 +135,7 @@ fn own_context(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
         Some(own) => own,
         None => MAKE.get(py)?.call0()?,
     };
-    if !context::enter(&own)? {
-        return Ok(None);
-    }
-    context::exit(&own)?;
-    Ok(Some(own))
+    Ok((!context::is_entered(&own)?).then_some(own))
 }
 
 /// Blocks until a task is done, and returns its result or raises its exception.
@@ -164,16 +150,25 @@ fn wait<'py>(
         waker,
         thrown,
     } = started;
+    if waker.is_none() && thrown.is_ok() {
+        if let Some(result) = task::known_result(&task)? {
+            return Ok(result);
+        }
+    }
     let waited = match waker {
         Some(waker) => wait_for_waker(hub, current, &task, &waker, thrown),
         None => thrown.and_then(|()| wait_until_done(hub, current, &task)),
     };
     match waited {
-        Ok(()) => match task::known_result(&task)? {
-            Some(result) => Ok(result),
-            None => task.call_method0(intern!(hub.py(), "result")),
-        },
+        Ok(()) => result_of(&task),
         Err(error) => go_on_interrupted(&task, error),
+    }
+}
+
+fn result_of<'py>(task: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    match task::known_result(task)? {
+        Some(result) => Ok(result),
+        None => task.call_method0(intern!(task.py(), "result")),
     }
 }
 

@@ -141,7 +141,8 @@ impl Step {
             this.keep_options(core, options);
             task
         });
-        drop((coroutine, context));
+        coroutine.drop_ref(py);
+        context.drop_ref(py);
         this.end(py);
         this.busy.set(false);
         if this.has_parked.get() {

@@ -286,9 +286,11 @@ impl Step {
     /// Notes whose callbacks it runs, and forgets what it knows of another loop.
     fn set_core(&self, core: &Bound<'_, LoopCore>) {
         let py = core.py();
-        let other = self.core.replace(py, Some(core.clone().unbind()));
-        if !other.is_some_and(|other| other.is(core)) {
-            drop((self.hooks.take(py), self.options.take(py)));
+        let is_known =
+            |own: &mut Option<Py<LoopCore>>| own.as_ref().is_some_and(|own| own.is(core));
+        if !self.core.with(py, is_known) {
+            self.leave_loop(py);
+            drop(self.core.replace(py, Some(core.clone().unbind())));
         }
     }
 
