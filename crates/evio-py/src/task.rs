@@ -132,16 +132,21 @@ pub(crate) fn set_awaited<'py>(
 
 /// The result of a task of asyncio's own class, where it has one already and may be looked at there.
 pub(crate) fn known_result<'py>(task: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let py = task.py();
-    let layout = layout(py)?;
-    let Some(place) = layout.result.filter(|_| task.get_type().is(&layout.class)) else {
-        return Ok(None);
+    // SAFETY: a live object or null, of which the task has a reference.
+    Ok(unsafe { Bound::from_borrowed_ptr_or_opt(task.py(), result_pointer(task)?) })
+}
+
+/// The same, borrowed from the task; null where there is none.
+#[inline]
+fn result_pointer(task: &Bound<'_, PyAny>) -> PyResult<*mut ffi::PyObject> {
+    let layout = layout(task.py())?;
+    // SAFETY: of an object its class.
+    let is_known = unsafe { ffi::Py_TYPE(task.as_ptr()) }.cast() == layout.class.as_ptr();
+    let Some(place) = layout.result.filter(|_| is_known) else {
+        return Ok(std::ptr::null_mut());
     };
     // SAFETY: the object is of exactly the class, whose objects have a reference or null in that place.
-    Ok(unsafe {
-        let field = task.as_ptr().cast::<*mut ffi::PyObject>().add(place);
-        Bound::from_borrowed_ptr_or_opt(py, *field)
-    })
+    Ok(unsafe { *task.as_ptr().cast::<*mut ffi::PyObject>().add(place) })
 }
 
 /// Whether an object is a coroutine of an `async def`.
@@ -298,7 +303,7 @@ pub(crate) fn create<'py>(
 
 /// Whether a future is done.
 pub(crate) fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
-    if known_result(future)?.is_some() {
+    if !result_pointer(future)?.is_null() {
         return Ok(true);
     }
     future
