@@ -400,7 +400,14 @@ def _main_thread():
 
     def main_thread():
         here = threading.current_thread()
-        return here if type(here).__name__ == "_MainThread" else own()
+        if type(here).__name__ != "_MainThread":
+            return own()
+        if not hasattr(here, "native_id"):
+            # eventlet's copy of the module was made without, and multiprocessing sets it in its children.
+            for name in ("native_id", "_set_native_id"):
+                setattr(type(here), name, vars(threading.Thread)[name])
+            here._set_native_id()
+        return here
 
     return main_thread
 
