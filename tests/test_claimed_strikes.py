@@ -4,6 +4,7 @@ To the coroutine it is a cancel. So that the scope, too, tells it from its own, 
 """
 
 import asyncio
+import contextlib
 import functools
 
 import anyio
@@ -365,3 +366,33 @@ def test_a_scope_in_a_cleanup_takes_back_what_it_asked_for(blocking_host, first)
         assert log == ["complete"]
 
     blocking_host(main)
+
+
+@needs_counts
+def test_a_cancel_is_not_lost_in_a_shielded_cleanup(blocking_host):
+    async def main():
+        cleanups = []
+
+        async def shields_its_cleanup():
+            try:
+                await asyncio.sleep(5)
+            finally:
+                rest = asyncio.ensure_future(asyncio.sleep(0.02))
+                cleanups.append(rest)
+                while not rest.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.shield(rest)
+
+        async def limited():
+            with eventlet.Timeout(0.005):
+                await_(shields_its_cleanup())
+
+        task = asyncio.create_task(limited())
+        while not cleanups:
+            await asyncio.sleep(0)
+        task.cancel()
+        return await asyncio.gather(task, return_exceptions=True), task.cancelling()
+
+    (outcome,), cancels = blocking_host(main)
+    assert type(outcome) is asyncio.CancelledError
+    assert cancels == 1

@@ -1,10 +1,14 @@
 """What is thrown at green code in asyncio.run() or run_until_complete() cancels what runs there, and waits for its cleanup."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 
 import eventlet
 import greenlet
 import pytest
+from eventlet import hubs
 
 import eventlet_asyncio
 from eventlet_asyncio import sync_to_async
@@ -12,6 +16,10 @@ from tests import hosts
 from tests.ends import until
 
 pytestmark = pytest.mark.usefixtures("quiet")
+
+needs_counts = pytest.mark.skipif(
+    not hasattr(asyncio.Task, "cancelling"), reason="before Python 3.11 no scope can tell whose cancel it gets"
+)
 
 
 def by_run(coroutine):
@@ -201,3 +209,117 @@ def test_an_end_of_the_program_is_not_waited_for(on_hub):
         return cleanup.log
 
     assert on_hub(main) == ["begun", "undisturbed", "ended"]
+
+
+async def is_killed_when_done(*runner):
+    """Ends in a turn that only begins when the green thread which runs the loop was killed."""
+    asyncio.get_running_loop().call_soon(eventlet.sleep, 0.001)
+    hubs.get_hub().schedule_call_global(0, eventlet.kill, *runner)
+
+
+def test_a_kill_of_a_run_that_is_done_leaves_the_loop_whole(on_hub):
+    log = []
+
+    async def iterates():
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0)
+            log.append("cleaned up")
+
+    async def leaves_an_iterator():
+        iterator = iterates()
+        await iterator.__anext__()
+        await is_killed_when_done(*runner)
+        runner.append(iterator)
+
+    def main():
+        runner.append(eventlet.spawn(by_run, leaves_an_iterator()))
+        with pytest.raises(greenlet.GreenletExit):
+            runner[0].wait()
+        return log
+
+    runner = []
+    assert on_hub(main) == ["cleaned up"]
+
+
+def test_the_next_run_is_not_stopped_for_one_that_was_killed_when_done(on_hub):
+    async def goes_on():
+        await asyncio.sleep(0.001)
+        return "went on"
+
+    def runs():
+        loop = eventlet_asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(is_killed_when_done(greenlet.getcurrent()))
+        except greenlet.GreenletExit:
+            return loop.run_until_complete(goes_on())
+        finally:
+            loop.close()
+
+    assert on_hub(lambda: eventlet.spawn(runs).wait()) == "went on"
+
+
+async def slow():
+    try:
+        await asyncio.sleep(5)
+    finally:
+        await asyncio.sleep(0.03)
+
+
+@needs_counts
+@pytest.mark.parametrize("of_eventlet, of_asyncio", [(0.005, 0.01), (0.01, 0.005)])
+def test_limits_of_both_worlds_around_a_run_below_a_task(on_loop, of_eventlet, of_asyncio):
+    async def main():
+        with pytest.raises(eventlet.Timeout), eventlet.Timeout(of_eventlet):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(of_asyncio):
+                    asyncio.run(slow())
+            await asyncio.sleep(5)
+        return asyncio.current_task().cancelling()
+
+    assert on_loop(main) == 0
+
+
+@needs_counts
+def test_a_kill_of_a_task_that_runs_a_loop_goes_on_through_a_limit(on_loop):
+    async def main():
+        kept = []
+
+        async def limited():
+            kept.append(greenlet.getcurrent())
+            async with asyncio.timeout(0.01):
+                asyncio.run(slow())
+
+        task = asyncio.create_task(limited())
+        await asyncio.sleep(0.005)
+        eventlet.kill(kept.pop(), KeyError("killed"))
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        return type(outcome)
+
+    assert on_loop(main) is asyncio.CancelledError
+
+
+@pytest.mark.parametrize("run", [by_run, by_loop])
+def test_a_struck_run_keeps_nothing(on_hub, run):
+    class Kept:
+        pass
+
+    def main():
+        kept = Kept()
+        reference = weakref.ref(kept)
+
+        def limited(kept):
+            with pytest.raises(eventlet.Timeout), eventlet.Timeout(0.001):
+                run(slow())
+            return kept is not None
+
+        gc.disable()
+        try:
+            assert limited(kept)
+            del kept
+            return reference()
+        finally:
+            gc.enable()
+
+    assert on_hub(main) is None

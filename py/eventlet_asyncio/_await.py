@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterator
 
 import greenlet
-from eventlet import hubs
-from eventlet.timeout import Timeout
 
 from eventlet_asyncio import _evio, _steps, green_blocks
 from eventlet_asyncio._homes import create_task, wait_there
@@ -81,41 +79,82 @@ def _wait_for_task(awaitable, loop):
 
 def wait_for_interrupted(future, exception):
     """Goes on for await_() when something was thrown at who waits."""
-    if _had_its_result(future):
-        _strike_later(future, exception)
-        return future.result()
-    crossing = _interrupted_crossing(future)
-    interrupt(crossing, exception)
-    return _outcome(future, _wait_until_done(future, crossing))
+    try:
+        if _had_its_result(future):
+            _strike_later(future, exception)
+            return future.result()
+        crossing = _interrupted_crossing(future)
+        interrupt(crossing, exception)
+        return _outcome(future, _wait_until_done(future, crossing))
+    finally:
+        # The traceback of what was thrown knows this frame.
+        crossing = exception = None
 
 
 def run_to_its_end(run, future, exception):
     """Goes on for run_until_complete() when something was thrown at green code that waits for it."""
+    struck = _StruckRun(future)
     loop = asyncio.futures._get_loop(future)
-    crossing = _interrupted_crossing(future)
-    cancel = exception if isinstance(exception, asyncio.CancelledError) else None
-    interrupt(crossing, exception)
-    while not (future.done() or crossing.done()):
-        try:
-            run(future)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as exception:
-            if loop._was_left():
-                if isinstance(exception, asyncio.CancelledError):
-                    cancel = exception
-                interrupt(crossing, exception)
-            elif not future.done():
-                raise
     try:
-        task = _steps.current_task()
-        if cancel is None or task is None or not future.cancelled() or _steps.all_are_taken_back(task):
-            return _outcome(future, crossing)
-        # Of the task that runs here: it goes on whatever was thrown besides, as in await_().
-        raise cancel
+        struck.strike(exception)
+        while not struck.is_over():
+            try:
+                run(future)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as thrown:
+                if loop._was_left():
+                    struck.strike(thrown)
+                elif not future.done():
+                    raise
+        return struck.outcome()
     finally:
-        # Whose traceback knows this frame.
-        del cancel
+        struck.end()
+        # The traceback of what was thrown knows this frame.
+        del exception
+
+
+class _StruckRun:
+    """A future for whose loop green code waits that was struck; in a task, as in await_()."""
+
+    def __init__(self, future):
+        self._future = future
+        self._crossing = _interrupted_crossing(future)
+        self._task = _steps.current_task()
+        self._cancel = None
+        self._strikes = []
+
+    def strike(self, exception):
+        if isinstance(exception, asyncio.CancelledError):
+            self._cancel = exception
+        elif self._task is not None:
+            self._strikes.append(_steps.strike_in_drive(self._task, exception))
+        interrupt(self._crossing, exception)
+
+    def is_over(self):
+        return self._future.done() or self._crossing.done()
+
+    def outcome(self):
+        if self._is_cancelled():
+            # It goes on whatever was thrown besides.
+            _steps.leave_strikes(self._strikes)
+            self._strikes = []
+            raise self._cancel
+        return _outcome(self._future, self._crossing)
+
+    def _is_cancelled(self):
+        return (
+            self._cancel is not None
+            and self._task is not None
+            and self._future.cancelled()
+            and not _steps.all_are_taken_back(self._task)
+        )
+
+    def end(self):
+        _steps.end_strikes(self._strikes)
+        # The tracebacks of what was thrown know frames that know this.
+        self._crossing = self._cancel = None
+        self._strikes = []
 
 
 def _wait_until_done(future, crossing=None):
@@ -143,23 +182,12 @@ def _had_its_result(future):
 def _strike_later(future, exception):
     """Has what was thrown strike where green code blocks next, as in eventlet where the wake came first.
 
-    So it gets the result that is there, which may be a lock. Of other exceptions than Timeouts and kills
-    nobody knows whether they are a Timeout's, which may be over by then: they are raised now.
+    So it gets the result that is there, which may be a lock.
     """
-    if not isinstance(exception, (Timeout, greenlet.GreenletExit)):
+    if not _steps.strike_later(exception):
         # What is lost was asked for, or somebody would say that it never was.
         future.exception()
         raise exception
-    current = greenlet.getcurrent()
-    timer = hubs.get_hub().schedule_call_global(0, _strike_again, current, _steps.throw_of(current), exception)
-    if isinstance(exception, Timeout):
-        # By which it is cancelled where it ends.
-        exception.timer = timer
-
-
-def _strike_again(green, throw, exception):
-    if not green.dead:
-        throw(exception)
 
 
 def _interrupted_crossing(future):
@@ -182,7 +210,11 @@ def _outcome(future, crossing):
         return future.result()
     if not crossing.done():
         crossing.settle(future)
-    return crossing.result()
+    try:
+        return crossing.result()
+    finally:
+        # Whose traceback knows this frame.
+        crossing = None
 
 
 _MISSING = object()
@@ -240,7 +272,11 @@ def _copy_back(coroutine, captured):
 def go_on_in_task(iterator, exception, waits_for, interrupted):
     """Goes on for await_() when something was raised meanwhile, or thrown at who waits."""
     drive = _Drive(iterator)
-    return drive.run(drive.go_on(exception, waits_for) if interrupted else exception)
+    try:
+        return drive.run(drive.go_on(exception, waits_for) if interrupted else exception)
+    finally:
+        # The traceback of what was thrown knows this frame.
+        del exception
 
 
 def _drive(iterator):
@@ -263,6 +299,8 @@ class _Drive:
         self._is_struck = self._is_cancelled = False
         # What was being handled before.
         self._handled = sys.exc_info()[1]
+        # How many cancels of the task there were when it was first struck.
+        self._cancels = None
 
     def run(self, error):
         """Runs the iterator to its end; what it is told first is the error, if there is one."""
@@ -270,44 +308,51 @@ class _Drive:
             return self._run(error)
         finally:
             # Their tracebacks know this frame.
+            error = self._handled = None
             self._told.clear()
-            self._handled = None
+            self._strikes = []
 
     def _run(self, error):
-        while True:
-            try:
-                awaited = self._advance(error)
-            except StopIteration as stop:
-                crossing = self._end()
-                if crossing is None:
-                    return stop.value
-                crossing.returned(stop.value)
-                return crossing.result()
-            except asyncio.CancelledError as cancelled:
-                if self._is_by_cancel(cancelled):
-                    self._leave_strikes()
-                    raise
-                crossing = self._end()
-                if crossing is None:
-                    raise
-                crossing.cancelled(cancelled)
-                return crossing.result()
-            except BaseException as exception:
-                crossing = self._end()
-                if crossing is None:
-                    raise
-                crossing.raised(exception)
-                return crossing.result()
-            error = self._wait_for(awaited)
+        try:
+            while True:
+                try:
+                    awaited = self._advance(error)
+                except StopIteration as stop:
+                    crossing = self._end()
+                    if crossing is None:
+                        return stop.value
+                    crossing.returned(stop.value)
+                    return crossing.result()
+                except asyncio.CancelledError as cancelled:
+                    if self._is_by_cancel(cancelled):
+                        _steps.leave_strikes(self._strikes)
+                        raise
+                    crossing = self._end()
+                    if crossing is None:
+                        raise
+                    crossing.cancelled(cancelled)
+                    return crossing.result()
+                except BaseException as exception:
+                    crossing = self._end()
+                    if crossing is None:
+                        raise
+                    crossing.raised(exception)
+                    return crossing.result()
+                error = self._wait_for(awaited)
+        finally:
+            error = crossing = None
 
     def _advance(self, error):
         # Iterators that are no generators have no send(), and no throw().
         iterator = self._iterator
         if error is None:
             return iterator.send(None) if hasattr(iterator, "send") else next(iterator)
-        if hasattr(iterator, "throw"):
-            return iterator.throw(error)
-        raise error
+        try:
+            if hasattr(iterator, "throw"):
+                return iterator.throw(error)
+            raise error
+        finally:
+            del error
 
     def _end(self):
         """The crossing that knows what was thrown and no Timeout inside of the iterator has raised, if any."""
@@ -322,16 +367,14 @@ class _Drive:
 
     def _is_by_cancel(self, raised):
         """Whether a cancel of the task is behind a CancelledError, and not taken back: it goes on, whatever strikes besides."""
+        if self._cancels is not None and _steps.cancels_asked(self._task) > self._cancels:
+            # It may have been swallowed, as by who shields his cleanup.
+            return True
         while raised is not None and raised is not self._handled:
             if isinstance(raised, asyncio.CancelledError) and not any(raised is told for told in self._told):
                 return not _steps.all_are_taken_back(self._task)
             raised = raised.__context__
         return False
-
-    def _leave_strikes(self):
-        """Leaves them to the Timeouts whose they are, which the cancel comes to: they count as cancels until then."""
-        if sys.version_info < (3, 11):
-            _steps.end_strikes(self._strikes)
 
     def _wait_for(self, awaited):
         """Parks the step as its task would suspend; what the iterator is to be told then, if anything."""
@@ -358,6 +401,8 @@ class _Drive:
         else:
             self._is_struck = True
             self._strikes.append(_steps.strike_in_drive(self._task, exception))
+            if self._cancels is None:
+                self._cancels = _steps.cancels_asked(self._task)
         return awaited is not None and awaited.cancel(*message)
 
     def _tell(self, error, awaited):

@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
-    "abandon_step", "accept_connections", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "begin_future_green_thread", "cache_stack_chunks", "call_soon_method", "CallbackRun", "can_datagram", "cancel_timeout",
+    "abandon_step", "accept_connections", "after_fork", "any_of", "append_if_room", "await_", "await_green_thread", "begin_future_green_thread", "cache_stack_chunks", "call_soon_method", "call_to_stop_at_exit", "CallbackRun", "can_datagram", "cancel_timeout",
     "check_block", "check_hub", "count_done", "Crossing", "current_step", "Datagram", "DatagramCore", "discharge", "Driver", "end_thread", "enlist", "ensure_free", "enter_timeout", "exchange", "exit_timeout", "FdListener", "first_for_permit",
     "ForeignLoop", "get_ident", "go_on", "GreenAwait", "GreenWait", "Guard", "Handle", "hub_of_thread", "hub_to_wait_in", "HubCore", "init_future_green_thread", "init_green_thread", "init_timeout", "is_here", "is_stranded", "join_event",
     "leave_semaphore", "leave_for", "LoopCore", "method", "open_stream", "owner", "park", "pass_to_step", "Peer", "recv_loop", "reopen_join", "reserve_wakeup", "restore", "send_event", "set_awaited", "set_block_check", "sleep", "sock_accept", "sock_connect", "sock_recv",
@@ -55,6 +55,8 @@ def park() -> Step | None:
     """Park the running step, if any, with its identity, before its greenlet blocks in a hub that is not ours."""
 def reserve_wakeup() -> None:
     """Have descriptors to spare, which a forked child that can open none gives to its pollers."""
+def call_to_stop_at_exit(function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
+    """Call a function, below which a thread stops that outlives the interpreter, which unwinds it."""
 def restore(carrier: greenlet) -> None:
     """Give a step its identity back before something is thrown at its carrier."""
 def go_on() -> None:
@@ -646,8 +648,8 @@ class Step:
     @property
     def due_cancel(self) -> asyncio.CancelledError | None:
         """What the step raises where it is parked, as soon as it goes on."""
-    def set_due_cancel(self, exception: asyncio.CancelledError) -> bool:
-        """Make a cancel due; False when one is due already."""
+    def set_due_cancel(self, exception: asyncio.CancelledError, task: asyncio.Task[Any] | None) -> bool:
+        """Make a cancel of a task due; False when one is due already."""
     def take_due_cancel(self) -> asyncio.CancelledError | None:
         """The cancel that is due, which is due no more."""
 

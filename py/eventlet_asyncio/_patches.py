@@ -5,6 +5,7 @@ docs/patches.md says why. Nothing here happens at import.
 """
 
 import asyncio
+import functools
 import importlib
 import os
 import pkgutil
@@ -393,6 +394,22 @@ def _switch():
     return _steps.parking(BaseHub.switch)
 
 
+def _run_of(hub):
+    own = hub.run
+
+    @functools.wraps(own)
+    def run(self, *args, **kwargs):
+        return _evio.call_to_stop_at_exit(own, self, *args, **kwargs)
+
+    return run
+
+
+def _run():
+    from eventlet.hubs.hub import BaseHub
+
+    return _run_of(BaseHub)
+
+
 def _main_thread():
     """After monkey_patch() current_thread() gives the main thread as one of several objects."""
     threading = sys.modules["threading"]
@@ -575,6 +592,7 @@ TABLE = (
     ),
     Attribute([("asyncio.runners", "events")], lambda: EventsOfRunners(asyncio.events)),
     Attribute([("eventlet.hubs.hub:BaseHub", "switch")], _switch),
+    Attribute([("eventlet.hubs.hub:BaseHub", "run")], _run),
     Methods(
         "eventlet.timeout:Timeout",
         {

@@ -178,45 +178,49 @@ def condition_wait(own):
         waiter.acquire()
         self._waiters.append(waiter)
         state = self._release_save()
-        returns = False
+        strikes = []
         try:
-            try:
-                if timeout is None:
-                    waiter.acquire()
-                elif timeout > 0:
-                    waiter.acquire(timeout=timeout)
-            finally:
-                _take_back(self, state)
-            returns = True
+            if timeout is None:
+                waiter.acquire()
+            elif timeout > 0:
+                waiter.acquire(timeout=timeout)
+        except BaseException as exception:
+            strikes.append(exception)
+        try:
+            _take_back(self, state, strikes)
+            if strikes:
+                raise _first_of(strikes)
         finally:
             notified = waiter not in self._waiters
             if not notified:
                 self._waiters.remove(waiter)
-            elif not returns and self._is_owned():
+            elif strikes and self._is_owned():
                 self.notify()
+            # Their tracebacks know this frame.
+            strikes.clear()
         return notified
 
     return wait
 
 
-def _take_back(condition, state):
-    """Has who waited for a condition own its lock; what strikes him meanwhile is raised then."""
-    struck = None
+def _take_back(condition, state, strikes):
+    """Has who waited for a condition own its lock, and notes what strikes him meanwhile."""
     while True:
         try:
-            condition._acquire_restore(state)
-            break
+            return condition._acquire_restore(state)
         except RuntimeError:
             # What is raised at once, and would be again, where nobody can wait.
             raise
         except BaseException as exception:
-            struck = exception
-    if struck is not None:
-        try:
-            raise struck
-        finally:
-            # Whose traceback knows this frame.
-            del struck
+            strikes.append(exception)
+
+
+def _first_of(strikes):
+    """The one of several strikes that is raised now; the others strike where the green code blocks next, if they can."""
+    later = [each for each in strikes[1:] if not _steps.strike_later(each)]
+    if later and _steps.strike_later(strikes[0]):
+        return later[0]
+    return strikes[0]
 
 
 # GreenThread

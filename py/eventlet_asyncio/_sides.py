@@ -23,11 +23,11 @@ def green_thread():
 
 
 def get_hub():
-    """The hub of this thread; where none was chosen and a loop of ours runs, it is ours."""
+    """The hub of this thread; where none was chosen and a loop runs, it is ours."""
     hub = getattr(hubs._threadlocal, "hub", None)
     if isinstance(hub, _evio.HubCore):
         return hub
-    if isinstance(asyncio._get_running_loop(), _evio.LoopCore):
+    if asyncio._get_running_loop() is not None:
         choose_hub()
     hub = hubs.get_hub()
     if not isinstance(hub, _evio.HubCore):
@@ -45,6 +45,20 @@ def home_loop():
 
 def _home_of(hub):
     return hub.loop if isinstance(hub, asyncio_hub.Hub) else _threads.guest_loop(hub)
+
+
+def check_hub_goes_on():
+    """Refuses to have async code wait for green code that nobody runs: where neither the loop nor the hub is ours."""
+    loop = asyncio._get_running_loop()
+    if loop is None or isinstance(loop, _evio.LoopCore):
+        return
+    hub = get_hub()
+    if not isinstance(hub, _evio.HubCore) and getattr(hub, "loop", None) is not loop:
+        raise RuntimeError(
+            f"green code would never run: {hub!r} stands still while {loop!r} runs, which is not an eventlet_asyncio "
+            "loop; call eventlet_asyncio.use_hub() in this thread before any green call, or run the program by "
+            "eventlet_asyncio.run()"
+        )
 
 
 def on_green_side(loop):

@@ -133,7 +133,7 @@ def throw_of(green, own=None):
     own = own or green.throw
     above = _above(green)
     if above is None:
-        return own
+        return own if _ancestor(green) is None else _nothing
     if not _evio.is_here(green):
         return functools.partial(_throw_elsewhere, green)
     task, step = above.task(), above.step
@@ -145,6 +145,22 @@ def throw_of(green, own=None):
     return own
 
 
+def _nothing(*_exception):
+    """Strikes nobody: what was made in a task and has ended."""
+
+
+def switch_of(green):
+    """The switch() of a greenlet that was made in a step, which does nothing when it has ended."""
+    return functools.partial(_switch_to_made, green)
+
+
+def _switch_to_made(green, *args):
+    if green.dead:
+        return None
+    _evio.restore(green)
+    return green.switch(*args)
+
+
 def _throw_at_made(green, task, throw, *exception):
     """Throws at a greenlet that a program has made in a task, unless another has it by now: then at that."""
     if green.dead:
@@ -153,7 +169,10 @@ def _throw_at_made(green, task, throw, *exception):
 
 
 def _throw_here(green, *exception):
-    throw_of(green)(*exception)
+    from eventlet_asyncio import _primitives
+
+    # In its hub or a callback of its loop, which both go on.
+    _primitives.kill(green, *exception)
 
 
 def _throw_elsewhere(green, *exception):
@@ -181,13 +200,17 @@ def _above(green):
     """The carrier, or the parent in its place, from which a greenlet descends that has not ended."""
     step = _evio.current_step()
     # A carrier that is kept is dead with its task.
-    above = None if green.dead and not isinstance(green, Carrier) else green
-    while above is not None and not isinstance(above, (Carrier, TaskParent)):
-        above = above.parent
+    above = None if green.dead and not isinstance(green, Carrier) else _ancestor(green)
     if above is not None and step is not None and green is getcurrent():
         # It may have been made in an earlier step of the task.
         return step.carrier
     return above
+
+
+def _ancestor(green):
+    while green is not None and not isinstance(green, (Carrier, TaskParent)):
+        green = green.parent
+    return green
 
 
 def in_place_of_step():
@@ -225,6 +248,36 @@ class Strike:
         return self._task.uncancel() if sys.version_info >= (3, 11) else 0
 
 
+def leave_strikes(strikes):
+    """Leaves them to the Timeouts whose they are, which a cancel comes to: they count as cancels until then."""
+    if sys.version_info < (3, 11):
+        end_strikes(strikes)
+
+
+def strike_later(exception):
+    """Has a Timeout, a kill or a cancel that was held back strike the running green code where it blocks next; `False` for all else.
+
+    Of other exceptions nobody knows whether they are a Timeout's, which may be over by then.
+    """
+    hub, current = sys.modules["eventlet.hubs"].get_hub(), getcurrent()
+    if isinstance(exception, (GreenletExit, sys.modules["eventlet.timeout"].Timeout)):
+        timer = hub.schedule_call_global(0, _strike_again, current, throw_of(current), exception)
+        if not isinstance(exception, GreenletExit):
+            # By which it is cancelled where it ends.
+            exception.timer = timer
+        return True
+    task = current_task()
+    if isinstance(exception, asyncio.CancelledError) and hasattr(exception, "_asked") and task is not None:
+        _cancel_when_it_blocks(_evio.current_step(), task, exception)
+        return True
+    return False
+
+
+def _strike_again(green, throw, exception):
+    if not green.dead:
+        throw(exception)
+
+
 class _Cancelled:
     """What a task seems to wait for while a cancel of it is only to be counted."""
 
@@ -252,6 +305,11 @@ def end_strikes(strikes):
     for each in left:
         each.end()
     return [each.thrown for each in left]
+
+
+def cancels_asked(task):
+    """How many cancels of a task somebody has asked for and not taken back."""
+    return _cancels(task) - len(getattr(task, "_thrown", ()))
 
 
 def _cancels(task):
@@ -369,12 +427,14 @@ def cancel_parked(step, msg=None):
         with contextlib.suppress(TypeError):
             step.task._cancelled_wait = weakref.ref(waits_for)
         return True
-    exception = cancel_of(step.task, msg)
-    if step.set_due_cancel(exception):
-        # Parked, so there is a hub to be parked in.
-        hub = sys.modules["eventlet.hubs"].get_hub()
-        hub.schedule_call_global(0, _deliver, step, exception)
+    _cancel_when_it_blocks(step, step.task, cancel_of(step.task, msg))
     return True
+
+
+def _cancel_when_it_blocks(step, task, cancel):
+    if step.set_due_cancel(cancel, task):
+        # It parks, so there is a hub to be parked in.
+        sys.modules["eventlet.hubs"].get_hub().schedule_call_global(0, _deliver, step, cancel)
 
 
 def was_cancelled(task, waits_for):
@@ -405,25 +465,21 @@ def cancel_left(task, cancel):
 def cancel_of(task, msg):
     """The CancelledError for a cancel of a task that is asked for now, or made by a strike; it knows which."""
     cancel = _stdlib.cancelled_error(msg)
-    cancel._asked = 0 if task is None else _asked(task)
+    cancel._asked = 0 if task is None else cancels_asked(task)
     cancel._strike = getattr(task, "_strikes_now", None)
     return cancel
-
-
-def _asked(task):
-    return _cancels(task) - len(getattr(task, "_thrown", ()))
 
 
 def _is_taken_back(task, cancel):
     """Whether a cancel of a task was, or its strike is over; before Python 3.11 tasks do not know of cancels."""
     if cancel._strike is not None:
         return cancel._strike.is_over
-    return sys.version_info >= (3, 11) and task is not None and _asked(task) < cancel._asked
+    return sys.version_info >= (3, 11) and task is not None and cancels_asked(task) < cancel._asked
 
 
 def all_are_taken_back(task):
     """Whether all cancels of a task were that somebody asked for."""
-    return sys.version_info >= (3, 11) and _asked(task) == 0
+    return sys.version_info >= (3, 11) and cancels_asked(task) == 0
 
 
 def cancel_again(task, cancel):

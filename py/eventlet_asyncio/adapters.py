@@ -80,6 +80,9 @@ class _Holder:
         self._manager = manager
         self._green = greenlet.getcurrent()
         self._inside = False
+        self._is_given_up = False
+        # The cancels that came before the block began.
+        self._early = []
         self._was_cancelled_late = False
 
     def enter(self):
@@ -90,17 +93,24 @@ class _Holder:
         try:
             value = bridge.await_(self._enter())
         except BaseException as exception:
-            if self._entered.done() and not self._task.done():
+            if self._task.done():
+                raise
+            if self._entered.done():
                 # It was thrown when the manager had been entered.
                 self.leave(exception)
+            else:
+                # It came before the first step of what waits for that.
+                bridge.await_(self._give_up())
             raise
         self._inside = True
+        for args in self._early:
+            self._interrupt_soon(args)
         return value
 
     def leave(self, exception):
         self._inside = False
         self._left.set_result(exception)
-        suppressed = bridge.await_(self._task)
+        suppressed = bridge.await_(self._leave())
         self._leave_context()
         return suppressed
 
@@ -108,10 +118,27 @@ class _Holder:
         try:
             await asyncio.wait([self._entered, self._task], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await self._give_up()
             raise
         return self._entered.result() if self._entered.done() else await self._task
+
+    async def _give_up(self):
+        self._is_given_up = True
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _leave(self):
+        cancelled = None
+        while not self._task.done():
+            try:
+                await asyncio.wait([self._task])
+            except asyncio.CancelledError as exception:
+                cancelled = exception
+                self._task.cancel(*exception.args)
+        if cancelled is None or not (self._task.cancelled() or self._task.exception() is None):
+            return self._task.result()
+        # Whatever the manager made of that.
+        raise cancelled
 
     async def _hold(self):
         exception = None
@@ -151,10 +178,15 @@ class _Holder:
                     self._was_cancelled_late = True
                     _steps.cancel_again(asyncio.current_task(), cancelled)
                     return self._left.result()
-                if not self._inside:
+                if self._is_given_up:
                     raise
-                hub = _sides.get_hub()
-                hub.schedule_call_global(0, self._interrupt, cancelled.args)
+                if self._inside:
+                    self._interrupt_soon(cancelled.args)
+                else:
+                    self._early.append(cancelled.args)
+
+    def _interrupt_soon(self, args):
+        _sides.get_hub().schedule_call_global(0, self._interrupt, args)
 
     def _interrupt(self, args):
         if self._inside:
@@ -189,7 +221,10 @@ class sync_iter:
         return self
 
     async def __anext__(self):
-        item = await _call(next, self._iterator, _END)
+        try:
+            item = await _call(next, self._iterator, _END)
+        except StopAsyncIteration as stop:
+            raise RuntimeError("the iterator raised StopAsyncIteration") from stop
         if item is _END:
             raise StopAsyncIteration
         return item

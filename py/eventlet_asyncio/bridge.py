@@ -16,6 +16,7 @@ from eventlet.greenthread import GreenThread
 from eventlet_asyncio import _evio, _patches, _stdlib, _threads
 from eventlet_asyncio._sides import (
     check_awaitable,
+    check_hub_goes_on,
     check_loop,
     current_context,
     get_hub,
@@ -314,6 +315,7 @@ def greenlet_to_future(
                 "a plain greenlet can only be awaited if greenlet_to_future() was called before it "
                 "started: use eventlet.spawn(), whose green threads can be awaited at any time"
             )
+    check_hub_goes_on()
     loop = check_loop(home_loop() if loop is None else loop)
     future = GreenletFuture(green, loop, autokill_greenlet, autocancel_future)
     if autostart_greenlet:
@@ -364,6 +366,7 @@ def sync_to_async(function=None, *, autokill_greenlet=True):
     @functools.wraps(function)
     async def call(*args, **kwargs):
         _evio.check_hub()
+        check_hub_goes_on()
         green = greenthread.spawn(function, *args, **kwargs)
         green.gr_context = current_context()
         return await greenlet_to_future(green, autokill_greenlet=autokill_greenlet)

@@ -61,11 +61,11 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         self.debug_blocking_resolution = 1
         self._pid = os.getpid()
         self._attach()
+        # A signal handler that asks for the hub meanwhile, or what ends with the hub before, must not make another.
+        vars(eventlet.hubs._threadlocal).setdefault("hub", self)
         _threads.ThreadEnd.call(_End(self))
         if "_post_initialize" not in eventlet.hubs.get_hub.__code__.co_consts:
-            # Before eventlet 0.36.2 nobody calls it. A signal handler that asks for the hub
-            # meanwhile must not make another.
-            vars(eventlet.hubs._threadlocal).setdefault("hub", self)
+            # Before eventlet 0.36.2 nobody calls it.
             self._post_initialize()
 
     def _post_initialize(self):

@@ -183,11 +183,20 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
                 future.exception()
 
     def _run_until(self, future):
-        stop = base_events._run_until_complete_cb
+        is_over = False
+
+        def stop(future):
+            if not is_over:
+                base_events._run_until_complete_cb(future)
+            elif not future.cancelled():
+                # It was on its way when something else ended the run, and asks no less for what that was.
+                future.exception()
+
         future.add_done_callback(stop)
         try:
             self.run_forever()
         finally:
+            is_over = True
             future.remove_done_callback(stop)
         if not future.done():
             raise RuntimeError("Event loop stopped before Future completed.")

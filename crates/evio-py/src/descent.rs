@@ -101,6 +101,12 @@ pub(crate) fn throw_of<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Bound<'py,
     THROW_OF.get(greenlet.py())?.call1((greenlet,))
 }
 
+/// The `switch` of a greenlet that a task has made, which does nothing when it has ended: whose parent is the task's.
+pub(crate) fn switch_of<'py>(greenlet: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static SWITCH_OF: Imported = Imported::new("eventlet_asyncio._steps", "switch_of");
+    SWITCH_OF.get(greenlet.py())?.call1((greenlet,))
+}
+
 /// Whether a greenlet belongs to a step: that of a carrier, which runs in a context.
 pub(crate) fn belongs(
     greenlet: &Bound<'_, PyAny>,

@@ -8,6 +8,9 @@
 
 use std::ffi::{c_int, c_void};
 
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
 /// `_UA_FORCE_UNWIND` of the Itanium C++ ABI: no exception, and nobody may catch it.
 const FORCE_UNWIND: c_int = 8;
 
@@ -38,4 +41,17 @@ unsafe extern "C" fn evio_eh_personality(
     }
     // SAFETY: the arguments are the unwinder's own.
     unsafe { rust_eh_personality(version, actions, class, exception, context) }
+}
+
+/// Calls a function, below which no unwind comes of a thread that outlives the interpreter.
+///
+/// What begins a greenlet would drop references there that it has lost by then.
+#[pyfunction]
+#[pyo3(signature = (function, /, *args, **kwargs))]
+pub(crate) fn call_to_stop_at_exit<'py>(
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    function.call(args, kwargs)
 }

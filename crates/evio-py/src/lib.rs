@@ -81,6 +81,8 @@ mod _evio {
     #[pymodule_export]
     use crate::driver::Driver;
     #[pymodule_export]
+    use crate::exit::call_to_stop_at_exit;
+    #[pymodule_export]
     use crate::fast::await_::await_;
     #[pymodule_export]
     use crate::fast::event::wait_for_event;

@@ -562,14 +562,16 @@ impl Step {
     }
 
     /// Makes a cancel due; `False` when one is due already.
-    fn set_due_cancel(&self, py: Python<'_>, exception: Py<PyAny>) -> bool {
+    fn set_due_cancel(
+        &self,
+        py: Python<'_>,
+        exception: Py<PyAny>,
+        task: Option<Py<PyAny>>,
+    ) -> bool {
         let first = self.due_cancel.with(py, |due| due.is_none());
         if first {
-            let task = self.task(py);
-            drop(
-                self.due_cancel
-                    .replace(py, Some(DueCancel { exception, task })),
-            );
+            let due = DueCancel { exception, task };
+            drop(self.due_cancel.replace(py, Some(due)));
         }
         first
     }

@@ -158,7 +158,7 @@ impl HubCore {
 }
 
 /// What is to be called for a callback: where that is greenlet's own `throw` of one that a task has made,
-/// what throws into the task.
+/// what throws into the task; where it is its `switch`, what does so while it lives.
 ///
 /// A green thread that has not started will run in a copy of its maker's context, and have its maker's home.
 fn prepare<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -170,12 +170,14 @@ fn prepare<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         return Ok(callback.clone());
     }
     if greenlet::has_started(&green) {
-        let throws = callback.is_instance_of::<PyCFunction>()
-            && callback
-                .getattr(intern!(py, "__name__"))?
-                .eq(intern!(py, "throw"))?;
-        return if throws && descent::is_below_a_task(&green)? {
+        if !callback.is_instance_of::<PyCFunction>() || !descent::is_below_a_task(&green)? {
+            return Ok(callback.clone());
+        }
+        let name = callback.getattr(intern!(py, "__name__"))?;
+        return if name.eq(intern!(py, "throw"))? {
             descent::throw_of(&green)
+        } else if name.eq(intern!(py, "switch"))? {
+            descent::switch_of(&green)
         } else {
             Ok(callback.clone())
         };
