@@ -8,18 +8,21 @@ import sys
 import time
 
 import eventlet
+import greenlet
 import pytest
-from eventlet import semaphore
+from eventlet import event, semaphore
 
 import eventlet_asyncio
 from eventlet_asyncio import (
     async_context,
     async_iter,
     green_in_async,
+    greenlet_to_future,
     no_green_block,
     sync_context,
     sync_iter,
 )
+from tests import hosts
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -435,3 +438,100 @@ def test_a_timeout_of_asyncios_that_comes_too_late_leaves_the_block_its_end(hub,
             green_thread.wait()
     else:
         green_thread.wait()
+
+
+@pytest.fixture(params=["our hub", "epolls", "stdlib"])
+def run_in_green_thread(request, in_thread):
+    """Runs a function in a green thread that is not below a task of ours."""
+    how = hosts.hub_first if request.param == "our hub" else hosts.EVERY[request.param]
+
+    def run(function):
+        async def main():
+            return await greenlet_to_future(eventlet.spawn(function))
+
+        return in_thread(how, main)
+
+    return run
+
+
+@with_timeouts
+def test_a_limit_that_has_passed_before_the_block_begins_is_raised_in_it(run_in_green_thread):
+    def limited():
+        with pytest.raises(TimeoutError), async_context(asyncio.timeout(0)):
+            eventlet.sleep(5)
+        with pytest.raises(TimeoutError), async_context(asyncio.timeout(-1)):
+            event.Event().wait()
+        with async_context(asyncio.timeout(0)):
+            pass
+        return True
+
+    assert run_in_green_thread(limited)
+
+
+def test_a_lock_is_not_kept_by_who_is_killed_as_he_enters(run_in_green_thread):
+    def main():
+        lock = asyncio.Lock()
+
+        def enters():
+            with async_context(lock):
+                eventlet.sleep(5)
+
+        eventlet_asyncio.await_(lock.acquire())
+        for turns in range(6):
+            green = eventlet.spawn(enters)
+            for _ in range(turns):
+                eventlet.sleep(0)
+            green.kill()
+            with contextlib.suppress(greenlet.GreenletExit):
+                green.wait()
+        lock.release()
+        eventlet.sleep(0.01)
+        return lock.locked()
+
+    assert not run_in_green_thread(main)
+
+
+@with_timeouts
+@pytest.mark.parametrize("passes", [False, True])
+def test_a_kill_while_it_is_left_is_not_lost(run_in_green_thread, passes):
+    class Manager:
+        async def __aenter__(self):
+            self.limit = asyncio.timeout(0.001 if passes else 60)
+            return await self.limit.__aenter__()
+
+        async def __aexit__(self, *exc_info):
+            leaving.send()
+            try:
+                await asyncio.sleep(0.01)
+            finally:
+                return await self.limit.__aexit__(*exc_info)  # noqa: B012
+
+    leaving = event.Event()
+
+    def killed():
+        with pytest.raises(ValueError, match="killed"), async_context(Manager()):
+            eventlet.sleep(5 if passes else 0.001)
+        return True
+
+    def main():
+        green = eventlet.spawn(killed)
+        leaving.wait()
+        green.kill(ValueError("killed"))
+        return green.wait()
+
+    assert run_in_green_thread(main)
+
+
+def test_a_green_iterator_that_raises_stop_async_iteration_has_failed(run_async):
+    def fails():
+        yield 1
+        raise StopAsyncIteration
+
+    async def main():
+        seen = []
+        with pytest.raises(RuntimeError, match="raised StopAsyncIteration"):
+            async for each in sync_iter(fails()):
+                seen.append(each)
+        return seen
+
+    assert run_async(main()) == [1]

@@ -29,6 +29,8 @@ def use_hub():
         # It has that loop until the loop has stopped.
         return
     eventlet.hubs.use_hub(sys.modules[__name__])
+    # Before other threads make hubs of eventlet's own, and before a loop runs that is to see the original modules.
+    _patches.apply()
     _evio.abandon_step()
 
 
