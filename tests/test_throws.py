@@ -11,6 +11,7 @@ from eventlet import event, hubs
 
 import eventlet_asyncio
 from eventlet_asyncio import await_, greenlet_to_future, sync_to_async
+from tests import hosts
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -537,3 +538,45 @@ def test_a_limit_of_asyncios_ends_a_task_that_only_blocks_within_silent_timeouts
             await asyncio.sleep(0)
 
     eventlet_asyncio.run(asyncio.wait_for(main(), 20))
+
+
+@pytest.mark.parametrize("host", ["stdlib", "uvloop"])
+def test_a_timeout_in_a_task_of_a_loop_that_hosts_our_hub(in_thread, host):
+    log = []
+
+    async def slow():
+        try:
+            await asyncio.sleep(5)
+        finally:
+            await asyncio.sleep(0.001)
+            log.append("cleaned up")
+
+    async def limited():
+        with eventlet.Timeout(0.005, False):
+            await slow()
+        with pytest.raises(LookupError), eventlet.Timeout(0.005, LookupError):
+            await slow()
+        with pytest.raises(eventlet.Timeout) as raised, eventlet.Timeout(0.005) as outer, eventlet.Timeout(5):
+            await slow()
+        assert raised.value is outer
+        with eventlet.Timeout(0.001):
+            pass
+        await asyncio.sleep(0.005)
+        return getattr(asyncio.current_task(), "cancelling", int)()
+
+    async def main():
+        # As a task of its own, and beside green threads that have theirs.
+        task = asyncio.create_task(limited())
+        green = eventlet.spawn(sleeps)
+        assert await greenlet_to_future(green) == "out of time"
+        return await task
+
+    def sleeps():
+        try:
+            with eventlet.Timeout(0.002):
+                eventlet.sleep(5)
+        except eventlet.Timeout:
+            return "out of time"
+
+    assert in_thread(hosts.FOREIGN[host], main) == 0
+    assert log == ["cleaned up"] * 3

@@ -29,6 +29,8 @@ class Attribute:
         self._saved = []
 
     def apply(self):
+        if self._saved:
+            return
         replacement = self._make()
         for place, name in self.places:
             owner = _resolve(place)
@@ -567,6 +569,8 @@ TRAMPOLINE = Function(
     _trampoline,
 )
 
+RUN_OF_OTHERS = Attribute([("eventlet.hubs.hub:BaseHub", "run")], _run)
+
 ORIGINAL_MODULES = OriginalModules()
 
 TABLE = (
@@ -592,7 +596,7 @@ TABLE = (
     ),
     Attribute([("asyncio.runners", "events")], lambda: EventsOfRunners(asyncio.events)),
     Attribute([("eventlet.hubs.hub:BaseHub", "switch")], _switch),
-    Attribute([("eventlet.hubs.hub:BaseHub", "run")], _run),
+    RUN_OF_OTHERS,
     Methods(
         "eventlet.timeout:Timeout",
         {

@@ -133,6 +133,9 @@ def throw_of(green, own=None):
     own = own or green.throw
     above = _above(green)
     if above is None:
+        task = _guests_task(green)
+        if task is not None:
+            return functools.partial(_throw_into, task, _cancels(task))
         return own if _ancestor(green) is None else _nothing
     if not _evio.is_here(green):
         return functools.partial(_throw_elsewhere, green)
@@ -159,6 +162,14 @@ def _switch_to_made(green, *args):
         return None
     _evio.restore(green)
     return green.switch(*args)
+
+
+def _guests_task(green):
+    """The task of a loop that is not ours which runs here, where the hub is that loop's guest."""
+    loop = asyncio._get_running_loop()
+    if loop is None or isinstance(loop, _evio.LoopCore) or green is not getcurrent():
+        return None
+    return asyncio.current_task(loop) if isinstance(_evio.hub_of_thread(), _evio.HubCore) else None
 
 
 def _throw_at_made(green, task, throw, *exception):

@@ -49,7 +49,7 @@ class ThreadEnd:
     @classmethod
     def close(cls, loop):
         """Have a loop closed that still runs when this thread ends, as in a green thread it may."""
-        here = cls._here()
+        here = getattr(cls._of_thread, "end", None) or cls._here()
         if loop._thread_end is not here._mark:
             loop._thread_end = here._mark
             here._loops.add(loop)

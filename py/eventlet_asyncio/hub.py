@@ -29,8 +29,8 @@ def use_hub():
         # It has that loop until the loop has stopped.
         return
     eventlet.hubs.use_hub(sys.modules[__name__])
-    # Before other threads make hubs of eventlet's own, and before a loop runs that is to see the original modules.
-    _patches.apply()
+    # Before other threads make hubs of eventlet's own, and run them.
+    _patches.RUN_OF_OTHERS.apply()
     _evio.abandon_step()
 
 

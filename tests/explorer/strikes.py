@@ -10,7 +10,7 @@ import eventlet
 import greenlet
 from eventlet import greenthread, hubs
 
-from eventlet_asyncio import _await
+from eventlet_asyncio import _steps
 from eventlet_asyncio.bridge import FutureGreenThread
 from tests.explorer.schedule import Base, Run, name_of, raised_by
 
@@ -37,7 +37,7 @@ Run.strike = strike
 @contextlib.contextmanager
 def noted_kills():
     """Has eventlet's kill(), which the bridge calls also, noted in the trace, and what the bridge puts off."""
-    kill, strike_again = greenthread.kill, _await._strike_again
+    kill, strike_again = greenthread.kill, _steps._strike_again
 
     def noted_kill(green, *exceptions):
         if not green.dead:
@@ -45,17 +45,17 @@ def noted_kills():
             Run.now.note("kill", Run.now.unit(green), name_of(exception), Run.now.running())
         return kill(green, *exceptions)
 
-    def noted_strike(green, exception):
+    def noted_strike(green, throw, exception):
         if not green.dead:
             is_timeout = isinstance(exception, eventlet.Timeout)
             Run.now.note("strike again", Run.now.unit(green), name_of(exception), is_timeout)
-        strike_again(green, exception)
+        strike_again(green, throw, exception)
 
-    greenthread.kill, _await._strike_again = noted_kill, noted_strike
+    greenthread.kill, _steps._strike_again = noted_kill, noted_strike
     try:
         yield
     finally:
-        greenthread.kill, _await._strike_again = kill, strike_again
+        greenthread.kill, _steps._strike_again = kill, strike_again
 
 
 def new_exception(run):

@@ -11,6 +11,7 @@ use crate::cell::intern;
 use crate::core::LoopCore;
 use crate::fast::home;
 use crate::greenlet;
+use crate::identity::foreign_loop;
 use crate::job::Job;
 use crate::timer::{Due, GreenTimer, Local};
 use crate::{clock, context, descent, step};
@@ -117,7 +118,10 @@ impl HubCore {
         exception: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
         let py = slf.py();
+        let in_task_of_host =
+            !greenlet::GREEN_THREAD.get(py)?.is(target.get_type()) && foreign_loop(py)?.is_some();
         let due = if greenlet::has_own_methods(target)
+            && !in_task_of_host
             && !(step::any_active() && descent::is_below_a_task(target)?)
         {
             Due::Throw {
