@@ -396,20 +396,16 @@ def _switch():
     return _steps.parking(BaseHub.switch)
 
 
-def _run_of(hub):
-    own = hub.run
+def _run():
+    from eventlet.hubs.hub import BaseHub
+
+    own = BaseHub.run
 
     @functools.wraps(own)
     def run(self, *args, **kwargs):
         return _evio.call_to_stop_at_exit(own, self, *args, **kwargs)
 
     return run
-
-
-def _run():
-    from eventlet.hubs.hub import BaseHub
-
-    return _run_of(BaseHub)
 
 
 def _main_thread():
