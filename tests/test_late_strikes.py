@@ -219,7 +219,7 @@ def test_a_cancel_in_the_cleanup_after_a_timeout_is_not_lost(blocking_host, belo
 
     async def blocks():
         try:
-            with eventlet.Timeout(0.005):
+            with eventlet.Timeout(0.1):
                 BELOW[below](cleans_up(log))
         except eventlet.Timeout:
             await asyncio.sleep(5)
