@@ -535,3 +535,27 @@ def test_a_green_iterator_that_raises_stop_async_iteration_has_failed(run_async)
         return seen
 
     assert run_async(main()) == [1]
+
+
+def test_a_manager_that_makes_a_cancel_good_as_it_is_entered_is_left(run_in_green_thread):
+    class Shields:
+        def __init__(self):
+            self.left = False
+
+        async def __aenter__(self):
+            rest = asyncio.ensure_future(asyncio.sleep(0.02))
+            try:
+                await asyncio.shield(rest)
+            except asyncio.CancelledError:
+                await rest
+
+        async def __aexit__(self, *exc_info):
+            self.left = True
+
+    def main():
+        manager = Shields()
+        with pytest.raises(eventlet.Timeout), eventlet.Timeout(0.005), async_context(manager):
+            raise AssertionError("it was entered")
+        return manager.left
+
+    assert run_in_green_thread(main)

@@ -11,7 +11,7 @@ import pytest
 from eventlet import hubs
 
 import eventlet_asyncio
-from eventlet_asyncio import sync_to_async
+from eventlet_asyncio import await_, sync_to_async
 from tests import hosts
 from tests.ends import until
 
@@ -323,3 +323,37 @@ def test_a_struck_run_keeps_nothing(on_hub, run):
             gc.enable()
 
     assert on_hub(main) is None
+
+
+@needs_counts
+@pytest.mark.parametrize("how", [by_run, await_], ids=["run", "await_"])
+def test_a_kill_is_over_for_a_task_that_a_limit_cancels_meanwhile(on_loop, how):
+    async def main():
+        kept, begun = [], []
+
+        async def cleans_up():
+            try:
+                kept.append(greenlet.getcurrent())
+                await asyncio.sleep(5)
+            finally:
+                begun.append(True)
+                await asyncio.sleep(0.05)
+
+        async def limited():
+            async with asyncio.timeout(None) as limit:
+                kept.append(limit)
+                kept.append(greenlet.getcurrent())
+                how(cleans_up())
+
+        task = asyncio.create_task(limited())
+        await until(lambda: len(kept) == 3)
+        limit, carrier, _ = kept
+        eventlet.kill(carrier)
+        del carrier
+        kept.clear()
+        await until(lambda: begun)
+        limit.reschedule(asyncio.get_running_loop().time())
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        return type(outcome), task.cancelling()
+
+    assert on_loop(main) == (TimeoutError, 0)

@@ -580,3 +580,17 @@ def test_a_timeout_in_a_task_of_a_loop_that_hosts_our_hub(in_thread, host):
 
     assert in_thread(hosts.FOREIGN[host], main) == 0
     assert log == ["cleaned up"] * 3
+
+
+@pytest.mark.parametrize("host", ["stdlib", "uvloop"])
+def test_a_timeout_that_strikes_nobodys_code_does_not_stop_the_hub(in_thread, host):
+    async def main():
+        loop, reported = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda loop, context: reported.append(context["exception"]))
+        # Of a callback that is over by then.
+        loop.call_soon(eventlet.Timeout, 0.001)
+        green = eventlet.spawn(eventlet.sleep, 0.005)
+        await asyncio.wait_for(greenlet_to_future(green), 5)
+        return [type(each) for each in reported]
+
+    assert in_thread(hosts.FOREIGN[host], main) == [eventlet.Timeout]

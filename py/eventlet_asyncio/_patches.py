@@ -633,9 +633,16 @@ def apply():
     global _applied
     with _lock:
         if not _applied:
+            done = []
+            try:
+                for patch in TABLE:
+                    patch.apply()
+                    done.append(patch)
+            except BaseException:
+                for patch in reversed(done):
+                    patch.undo()
+                raise
             _applied = True
-            for patch in TABLE:
-                patch.apply()
         else:
             # Modules of asyncio may have been imported, or patched, since.
             ORIGINAL_MODULES.apply()

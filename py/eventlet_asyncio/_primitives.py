@@ -217,10 +217,13 @@ def _take_back(condition, state, strikes):
 
 def _first_of(strikes):
     """The one of several strikes that is raised now; the others strike where the green code blocks next, if they can."""
-    later = [each for each in strikes[1:] if not _steps.strike_later(each)]
-    if later and _steps.strike_later(strikes[0]):
-        return later[0]
-    return strikes[0]
+    first, *others = strikes
+    at_once = [each for each in others if not _steps.strike_later(each)]
+    if not at_once:
+        return first
+    if not _steps.strike_later(first):
+        at_once[-1].__context__ = first
+    return at_once[-1]
 
 
 # GreenThread

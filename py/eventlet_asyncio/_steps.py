@@ -245,6 +245,10 @@ class Strike:
         self._task = task
         task._thrown = [*getattr(task, "_thrown", ()), self]
 
+    def is_exit(self):
+        thrown = self.thrown
+        return isinstance(thrown, GreenletExit) or thrown is None or thrown is GreenletExit
+
     def is_of(self, raised):
         return self.thrown is raised or type(self.thrown) is raised
 
@@ -260,9 +264,12 @@ class Strike:
 
 
 def leave_strikes(strikes):
-    """Leaves them to the Timeouts whose they are, which a cancel comes to: they count as cancels until then."""
-    if sys.version_info < (3, 11):
-        end_strikes(strikes)
+    """Leaves them to the Timeouts whose they are, which a cancel comes to: they count as cancels until then.
+
+    A kill is over.
+    """
+    counts = sys.version_info >= (3, 11)
+    end_strikes([each for each in strikes if not counts or each.is_exit()])
 
 
 def strike_later(exception):

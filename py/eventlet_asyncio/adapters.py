@@ -124,8 +124,15 @@ class _Holder:
 
     async def _give_up(self):
         self._is_given_up = True
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        cancelled = None
+        while not self._task.done():
+            self._task.cancel()
+            try:
+                await asyncio.wait([self._task])
+            except asyncio.CancelledError as exception:
+                cancelled = exception
+        if cancelled is not None:
+            raise cancelled
 
     async def _leave(self):
         cancelled = None
@@ -169,7 +176,7 @@ class _Holder:
         return False
 
     async def _until_left(self):
-        while True:
+        while not self._is_given_up:
             try:
                 return await asyncio.shield(self._left)
             except asyncio.CancelledError as cancelled:
@@ -178,12 +185,11 @@ class _Holder:
                     self._was_cancelled_late = True
                     _steps.cancel_again(asyncio.current_task(), cancelled)
                     return self._left.result()
-                if self._is_given_up:
-                    raise
                 if self._inside:
                     self._interrupt_soon(cancelled.args)
                 else:
                     self._early.append(cancelled.args)
+        raise asyncio.CancelledError
 
     def _interrupt_soon(self, args):
         _sides.get_hub().schedule_call_global(0, self._interrupt, args)

@@ -315,7 +315,8 @@ def greenlet_to_future(
                 "a plain greenlet can only be awaited if greenlet_to_future() was called before it "
                 "started: use eventlet.spawn(), whose green threads can be awaited at any time"
             )
-    check_hub_goes_on()
+    if not green.dead:
+        check_hub_goes_on()
     loop = check_loop(home_loop() if loop is None else loop)
     future = GreenletFuture(green, loop, autokill_greenlet, autocancel_future)
     if autostart_greenlet:

@@ -71,7 +71,13 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
             self._post_initialize()
 
     def _post_initialize(self):
-        _patches.apply()
+        try:
+            _patches.apply()
+        except BaseException:
+            # The next call makes another.
+            if vars(eventlet.hubs._threadlocal).get("hub") is self:
+                del eventlet.hubs._threadlocal.hub
+            raise
 
     @property
     def debug_blocking(self):

@@ -58,6 +58,33 @@ def stands_still(choose, main):
     raise AssertionError("no error")
 
 
+def has_ended_already():
+    hubs.use_hub("epolls")
+    green = eventlet.spawn(int, 7)
+    assert green.wait() == 7
+
+    async def awaits_it():
+        return await greenlet_to_future(green)
+
+    assert run(awaits_it()) == 7
+
+
+def begins_a_timeout_first():
+    """Which makes the hub, before it has changed eventlet's Timeout."""
+    eventlet_asyncio.use_hub()
+
+    async def limited():
+        for _ in range(2):
+            try:
+                with eventlet.Timeout(0.005):
+                    await asyncio.sleep(20)
+            except eventlet.Timeout:
+                continue
+            raise AssertionError("no Timeout")
+
+    run(limited())
+
+
 def chosen_while_green_code_waits(kind, begin):
     hubs.use_hub(kind)
     begin()
@@ -69,7 +96,10 @@ def chosen_while_green_code_waits(kind, begin):
         assert eventlet.spawn(int, 6).wait() == 6
 
 
+# First, while nothing of eventlet is changed.
+assert in_thread(begins_a_timeout_first) is None
 assert in_thread(without_a_hub) is None
+assert in_thread(has_ended_already) is None
 for choose in (lambda: hubs.use_hub("epolls"), lambda: hubs.use_hub("selects")):
     assert in_thread(stands_still, choose, blocks) is None
     assert in_thread(stands_still, choose, awaits_a_future) is None

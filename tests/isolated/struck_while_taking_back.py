@@ -52,6 +52,19 @@ def limits_the_other_way_round():
             return raised is outer
 
 
+def limits_with_exceptions_of_their_own():
+    try:
+        with eventlet.Timeout(0.01, KeyError), condition:
+            eventlet.spawn(holds_the_lock)
+            try:
+                with eventlet.Timeout(0.005, ValueError):
+                    condition.wait()
+            except ValueError:
+                eventlet.sleep(5)
+    except KeyError:
+        return True
+
+
 def killed_twice():
     def main():
         try:
@@ -106,7 +119,12 @@ async def cancelled_after_a_timeout():
     return kept == [True] and isinstance(outcome, asyncio.CancelledError)
 
 
-for function in (in_green_thread, limits_the_other_way_round, killed_twice):
+for function in (
+    in_green_thread,
+    limits_the_other_way_round,
+    limits_with_exceptions_of_their_own,
+    killed_twice,
+):
     assert eventlet.spawn(function).wait(), function
 for function in (cancelled, cancelled_after_a_timeout):
     assert asyncio.run(function()), function

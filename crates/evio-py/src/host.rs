@@ -304,6 +304,10 @@ impl ForeignLoop {
         drop(this.caller.take(py));
         step::put_away(py)?;
         identity.install(py)?;
+        if outcome.is_err() {
+            // It came out in the middle of a turn, which goes on.
+            Self::call_soon(slf)?;
+        }
         outcome.map(drop)
     }
 

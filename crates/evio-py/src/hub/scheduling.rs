@@ -174,13 +174,14 @@ fn prepare<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         return Ok(callback.clone());
     }
     if greenlet::has_started(&green) {
-        if !callback.is_instance_of::<PyCFunction>() || !descent::is_below_a_task(&green)? {
+        let is_below = descent::is_below_a_task(&green)?;
+        if !callback.is_instance_of::<PyCFunction>() || !(is_below || foreign_loop(py)?.is_some()) {
             return Ok(callback.clone());
         }
         let name = callback.getattr(intern!(py, "__name__"))?;
         return if name.eq(intern!(py, "throw"))? {
             descent::throw_of(&green)
-        } else if name.eq(intern!(py, "switch"))? {
+        } else if is_below && name.eq(intern!(py, "switch"))? {
             descent::switch_of(&green)
         } else {
             Ok(callback.clone())
