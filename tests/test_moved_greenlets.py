@@ -185,27 +185,30 @@ def test_cancels_and_timeouts_strike_who_resumed_it(blocking_host):
 @pytest.mark.parametrize("before", ["is over", "awaits"])
 def test_a_kill_of_it_strikes_who_resumed_it_last(blocking_host, before):
     def blocks(generator):
-        while True:
+        for seconds in (0.002, 5):
             try:
-                eventlet.sleep(0.002)
+                eventlet.sleep(seconds)
             except Wrong as wrong:
                 generator.send(wrong)
             else:
                 generator.send("not struck")
 
     async def main():
-        over = asyncio.Event()
+        over, resumed = asyncio.Event(), []
 
         async def make():
             return Generator(blocks)
 
         async def resume(then):
             seen = generator.next()
+            resumed.append(seen)
             await then
             return seen
 
         generator = await asyncio.create_task(make())
         first = asyncio.create_task(resume(over.wait() if before == "awaits" else asyncio.sleep(0)))
+        while not resumed:
+            await asyncio.sleep(0.001)
         await asyncio.sleep(0.01)
         last = asyncio.create_task(resume(asyncio.sleep(0)))
         await asyncio.sleep(0)
