@@ -30,7 +30,7 @@ HOT = (
     "bridge.await",
     "bridge.await-thread",
     "loop.protocol-1kb",
-    "loop.call-soon-chain",
+    "loop.call-soon-run",
 )
 COMMITTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instructions.json")
 # The part by which a count may rise.

@@ -102,12 +102,13 @@ impl HubCore {
         kwargs: Option<&Bound<'py, PyDict>>,
         local_to: Option<Local>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
+        let has_host = foreign_loop(slf.py())?.is_some();
         let due = Due::Call {
-            callback: prepare(callback)?.unbind(),
+            callback: prepare(callback, has_host)?.unbind(),
             args: args.unbind(),
             kwargs: kwargs.map(|kwargs| kwargs.clone().unbind()),
         };
-        Self::schedule_due(slf, seconds, due, local_to)
+        Self::schedule_due(slf, seconds, due, local_to, has_host)
     }
 
     /// Has an exception raised in a greenlet, as its `throw` of this moment would do it.
@@ -118,10 +119,9 @@ impl HubCore {
         exception: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, GreenTimer>> {
         let py = slf.py();
-        let in_task_of_host =
-            !greenlet::GREEN_THREAD.get(py)?.is(target.get_type()) && foreign_loop(py)?.is_some();
+        let has_host = foreign_loop(py)?.is_some();
         let due = if greenlet::has_own_methods(target)
-            && !in_task_of_host
+            && !has_host
             && !(step::any_active() && descent::is_below_a_task(target)?)
         {
             Due::Throw {
@@ -135,7 +135,7 @@ impl HubCore {
                 kwargs: None,
             }
         };
-        Self::schedule_due(slf, seconds, due, None)
+        Self::schedule_due(slf, seconds, due, None, has_host)
     }
 
     fn schedule_due<'py>(
@@ -143,6 +143,7 @@ impl HubCore {
         seconds: &Bound<'py, PyAny>,
         due: Due,
         local_to: Option<Local>,
+        has_host: bool,
     ) -> PyResult<Bound<'py, GreenTimer>> {
         let py = slf.py();
         let delay = clock::delay(seconds)?;
@@ -150,7 +151,9 @@ impl HubCore {
         let scheduled_time = clock::seconds(now) + delay;
         let timer = GreenTimer::new(slf, seconds, scheduled_time, due, local_to)?;
         let timer = Bound::new(py, timer)?;
-        Self::notice_foreign(slf)?;
+        if has_host {
+            Self::notice_foreign(slf)?;
+        }
         let key = Self::schedule(
             &Self::core(slf)?,
             later(now, delay),
@@ -165,7 +168,7 @@ impl HubCore {
 /// what throws into the task; where it is its `switch`, what does so while it lives.
 ///
 /// A green thread that has not started will run in a copy of its maker's context, and have its maker's home.
-fn prepare<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+fn prepare<'py>(callback: &Bound<'py, PyAny>, has_host: bool) -> PyResult<Bound<'py, PyAny>> {
     let py = callback.py();
     let Some(green) = context::attribute(callback, intern!(py, "__self__"))? else {
         return Ok(callback.clone());
@@ -174,8 +177,11 @@ fn prepare<'py>(callback: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         return Ok(callback.clone());
     }
     if greenlet::has_started(&green) {
+        if !callback.is_instance_of::<PyCFunction>() {
+            return Ok(callback.clone());
+        }
         let is_below = descent::is_below_a_task(&green)?;
-        if !callback.is_instance_of::<PyCFunction>() || !(is_below || foreign_loop(py)?.is_some()) {
+        if !is_below && !has_host {
             return Ok(callback.clone());
         }
         let name = callback.getattr(intern!(py, "__name__"))?;
