@@ -24,4 +24,14 @@ def cancelled_error(msg):
     return asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
 
 
+def nothing(*_args, **_kwargs):
+    """Does nothing."""
+
+
+def current_task():
+    """The task that runs in this thread; `None` where no loop runs, either."""
+    loop = asyncio._get_running_loop()
+    return None if loop is None else asyncio.current_task(loop)
+
+
 get_ident = _original("_thread").get_ident

@@ -1,17 +1,20 @@
-"""Steps of tasks that are parked in green code: their greenlets, and how a cancel reaches them."""
+"""Steps of tasks that are parked in green code: their greenlets, and how a throw reaches them."""
 
 import asyncio
-import contextlib
 import functools
 import sys
 import weakref
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from eventlet_asyncio import _evio, _stdlib
+from eventlet_asyncio import _evio
+from eventlet_asyncio._stdlib import current_task, nothing
+from eventlet_asyncio._strikes import Strike, cancel_when_it_blocks, count_cancels
 
 
 _context = greenlet.gr_context
+
+
 _dead = greenlet.dead
 
 
@@ -135,21 +138,18 @@ def throw_of(green, own=None):
     if above is None:
         task = _guests_task(green)
         if task is not None:
-            return functools.partial(_throw_into, task, _cancels(task))
-        return own if _ancestor(green) is None else _nothing
+            return functools.partial(_throw_into, task, count_cancels(task))
+        # What was made in a task and has ended is struck no more.
+        return own if _ancestor(green) is None else nothing
     if not _evio.is_here(green):
         return functools.partial(_throw_elsewhere, green)
     task, step = above.task(), above.step
     if task is not None:
-        throw = functools.partial(_throw_into, task, _cancels(task))
+        throw = functools.partial(_throw_into, task, count_cancels(task))
         return throw if isinstance(green, Carrier) else functools.partial(_throw_at_made, green, task, throw)
     if step is not None and step.busy:
         return functools.partial(_throw_into_callback, step, step.callback, None if above is green else own)
     return own
-
-
-def _nothing(*_exception):
-    """Strikes nobody: what was made in a task and has ended."""
 
 
 def switch_of(green):
@@ -230,63 +230,21 @@ def in_place_of_step():
     return getcurrent().parent if hubs is None else hubs.get_hub().greenlet
 
 
-class Strike:
-    """Something thrown at a task that got a CancelledError for it; timeout_exit() makes that good.
-
-    It counts as a cancel for as long, for the scopes of timeouts that it passes.
-    """
-
-    def __init__(self, task, thrown, cancels):
-        #: An exception, or the class of one.
-        self.thrown = thrown
-        #: How many cancels the task had to bring to its end before.
-        self.cancels = cancels
-        self.is_over = False
-        self._task = task
-        task._thrown = [*getattr(task, "_thrown", ()), self]
-
-    def is_exit(self):
-        thrown = self.thrown
-        return isinstance(thrown, GreenletExit) or thrown is None or thrown is GreenletExit
-
-    def is_of(self, raised):
-        return self.thrown is raised or type(self.thrown) is raised
-
-    def end(self):
-        """Takes it from the task, for which it is over: how many cancels are left to that."""
-        self.is_over = True
-        others = [each for each in self._task._thrown if each is not self]
-        if others:
-            self._task._thrown = others
-        else:
-            del self._task._thrown
-        return self._task.uncancel() if sys.version_info >= (3, 11) else 0
-
-
-def leave_strikes(strikes):
-    """Leaves them to the Timeouts whose they are, which a cancel comes to: they count as cancels until then.
-
-    A kill is over.
-    """
-    counts = sys.version_info >= (3, 11)
-    end_strikes([each for each in strikes if not counts or each.is_exit()])
-
-
 def strike_later(exception):
     """Has a Timeout, a kill or a cancel that was held back strike the running green code where it blocks next; `False` for all else.
 
     Of other exceptions nobody knows whether they are a Timeout's, which may be over by then.
     """
-    hub, current = sys.modules["eventlet.hubs"].get_hub(), getcurrent()
     if isinstance(exception, (GreenletExit, sys.modules["eventlet.timeout"].Timeout)):
-        timer = hub.schedule_call_global(0, _strike_again, current, throw_of(current), exception)
+        current = getcurrent()
+        timer = sys.modules["eventlet.hubs"].get_hub().schedule_call_global(0, _strike_again, current, throw_of(current), exception)
         if not isinstance(exception, GreenletExit):
             # By which it is cancelled where it ends.
             exception.timer = timer
         return True
     task = current_task()
     if isinstance(exception, asyncio.CancelledError) and hasattr(exception, "_asked") and task is not None:
-        _cancel_when_it_blocks(_evio.current_step(), task, exception)
+        cancel_when_it_blocks(_evio.current_step(), task, exception)
         return True
     return False
 
@@ -294,44 +252,6 @@ def strike_later(exception):
 def _strike_again(green, throw, exception):
     if not green.dead:
         throw(exception)
-
-
-class _Cancelled:
-    """What a task seems to wait for while a cancel of it is only to be counted."""
-
-    @staticmethod
-    def cancel(msg=None):
-        return True
-
-
-def strike_in_drive(task, exception):
-    """What was just thrown at a step of a task, for which await_() cancels a coroutine."""
-    aimed, cancels = getattr(task, "_aimed", (None, None))
-    if aimed is not exception and type(exception) is not aimed:
-        cancels = _cancels(task)
-    _evio.set_awaited(task, _Cancelled)
-    try:
-        task.cancel()
-    finally:
-        _evio.set_awaited(task, None)
-    return Strike(task, exception, cancels)
-
-
-def end_strikes(strikes):
-    """Ends what no Timeout has raised meanwhile, and says what was thrown."""
-    left = [each for each in strikes if not each.is_over]
-    for each in left:
-        each.end()
-    return [each.thrown for each in left]
-
-
-def cancels_asked(task):
-    """How many cancels of a task somebody has asked for and not taken back."""
-    return _cancels(task) - len(getattr(task, "_thrown", ()))
-
-
-def _cancels(task):
-    return task.cancelling() if sys.version_info >= (3, 11) else 0
 
 
 def _throw_into(task, cancels, *exception):
@@ -382,11 +302,6 @@ def _step_of(task):
     return next((step for step in loop._parked_steps() if step.task is task), None)
 
 
-def strike(carrier, exception):
-    """What was thrown right into a greenlet that stands for a task strikes the task."""
-    carrier.throw(exception)
-
-
 def parking(switch):
     """The switch() of a hub that is not ours, for which a step is parked as ours does itself."""
 
@@ -414,136 +329,3 @@ def parking(switch):
         return result
 
     return parking_switch
-
-
-def timeout_exit(timeout, value):
-    """Ends a Timeout: a task may bring the cancel that stood for it, which is then taken back.
-
-    As with asyncio.timeout(), a cancel that somebody else asked for meanwhile goes on.
-    """
-    raised = timeout if timeout.exception in (None, True, False) else timeout.exception
-    task = current_task()
-    for each in getattr(task, "_thrown", ()):
-        if each.is_of(raised):
-            if each.end() > each.cancels or not isinstance(value, asyncio.CancelledError):
-                break
-            if timeout.exception is not False:
-                raise raised from value
-            return True
-    return True if value is timeout and timeout.exception is False else None
-
-
-def current_task():
-    loop = asyncio._get_running_loop()
-    return None if loop is None else asyncio.current_task(loop)
-
-
-def cancel_parked(step, msg=None):
-    """Cancels what a parked step waits for: by raising CancelledError where the green code blocks."""
-    waits_for = step.waits_for
-    if waits_for is not None and waits_for.cancel(msg=msg):
-        with contextlib.suppress(TypeError):
-            step.task._cancelled_wait = weakref.ref(waits_for)
-        return True
-    _cancel_when_it_blocks(step, step.task, cancel_of(step.task, msg))
-    return True
-
-
-def _cancel_when_it_blocks(step, task, cancel):
-    if step.set_due_cancel(cancel, task):
-        # It parks, so there is a hub to be parked in.
-        sys.modules["eventlet.hubs"].get_hub().schedule_call_global(0, _deliver, step, cancel)
-
-
-def was_cancelled(task, waits_for):
-    """Whether a cancel of a task has cancelled what await_() waited for in it."""
-    cancelled = getattr(task, "_cancelled_wait", None)
-    return cancelled is not None and waits_for is not None and cancelled() is waits_for
-
-
-def _deliver(step, exception):
-    """Throws a cancel that is still due; a step that woke by itself has raised it already.
-
-    One that was struck by something else may block again by now, or else is left for cancel_left().
-    """
-    blocked = step.blocked
-    if step.due_cancel is exception and blocked is not None:
-        task = step.task
-        step.take_due_cancel()
-        if not _is_taken_back(task, exception):
-            blocked.throw(exception)
-
-
-def cancel_left(task, cancel):
-    """Cancels a task at its await for a cancel that was due at a green block, where something else was thrown."""
-    if task is not None and not task.done() and not _is_taken_back(task, cancel):
-        cancel_again(task, cancel)
-
-
-def cancel_of(task, msg):
-    """The CancelledError for a cancel of a task that is asked for now, or made by a strike; it knows which."""
-    cancel = _stdlib.cancelled_error(msg)
-    cancel._asked = 0 if task is None else cancels_asked(task)
-    cancel._strike = getattr(task, "_strikes_now", None)
-    return cancel
-
-
-def _is_taken_back(task, cancel):
-    """Whether a cancel of a task was, or its strike is over; before Python 3.11 tasks do not know of cancels."""
-    if cancel._strike is not None:
-        return cancel._strike.is_over
-    return sys.version_info >= (3, 11) and task is not None and cancels_asked(task) < cancel._asked
-
-
-def all_are_taken_back(task):
-    """Whether all cancels of a task were that somebody asked for."""
-    return sys.version_info >= (3, 11) and cancels_asked(task) == 0
-
-
-def cancel_again(task, cancel):
-    """Has a cancel that came at the wrong place strike the running task at its next await."""
-    if sys.version_info >= (3, 11):
-        # It was counted when it came.
-        task.uncancel()
-    task.cancel(*cancel.args)
-
-
-class _NoLoop:
-    """As much of a loop as a task needs that takes a step or two."""
-
-    def __init__(self):
-        self._callbacks = []
-
-    def get_debug(self):
-        return False
-
-    def call_soon(self, callback, *args, context):
-        self._callbacks.append(functools.partial(context.run, callback, *args))
-
-    def turn(self):
-        running, callbacks = asyncio._get_running_loop(), self._callbacks
-        self._callbacks = []
-        asyncio._set_running_loop(self)
-        try:
-            for callback in callbacks:
-                callback()
-        finally:
-            asyncio._set_running_loop(running)
-
-
-def waiting_task():
-    """A task of asyncio's that awaits a future, and what has both end with a result."""
-    loop = _NoLoop()
-    future = asyncio.Future(loop=loop)
-
-    async def wait():
-        return await future
-
-    task = asyncio.Task(wait(), loop=loop)
-    loop.turn()
-
-    def finish(result):
-        future.set_result(result)
-        loop.turn()
-
-    return task, future, finish

@@ -10,7 +10,7 @@ import functools
 import greenlet
 from eventlet import greenthread
 
-from eventlet_asyncio import _await, _evio, _sides, _steps, bridge, green_blocks
+from eventlet_asyncio import _await, _evio, _sides, _strikes, bridge, green_blocks
 
 _END = object()
 
@@ -183,7 +183,7 @@ class _Holder:
                 if self._left.done():
                     # Too late for the block: it strikes where the manager, leaving, awaits next.
                     self._was_cancelled_late = True
-                    _steps.cancel_again(asyncio.current_task(), cancelled)
+                    _strikes.cancel_again(asyncio.current_task(), cancelled)
                     return self._left.result()
                 if self._inside:
                     self._interrupt_soon(cancelled.args)

@@ -208,16 +208,11 @@ def _crossing_of(green):
     crossing = green.__dict__.get("_eventlet_asyncio_crossing")
     if crossing is None:
         kill = functools.partial(kill_soon, green)
-        crossing = _evio.Crossing(_nothing, kill, kill, autostart=False, end_awaiters=False)
+        crossing = _evio.Crossing(_stdlib.nothing, kill, kill, autostart=False, end_awaiters=False)
         crossing.started()
         green.run = functools.partial(_live, crossing, green.run)
         green._eventlet_asyncio_crossing = crossing
     return crossing
-
-
-def _nothing(*_args, **_kwargs):
-    pass
-
 
 def _live(crossing, run, *args, **kwargs):
     """The life of a plain greenlet, which has no links."""
@@ -257,7 +252,7 @@ def _strike(green, crossing):
 
 
 def _end_unstarted(green, crossing):
-    green.run = _nothing
+    green.run = _stdlib.nothing
     exit = greenlet.GreenletExit()
     if isinstance(green, GreenThread):
         with contextlib.suppress(BaseException):

@@ -60,9 +60,9 @@ class _Creation:
             # The new task does it itself: as in asyncio.
             return False
         if self._cancel is None:
-            from eventlet_asyncio import _steps
+            from eventlet_asyncio import _strikes
 
-            self._cancel = _steps.cancel_of(self._creator, msg)
+            self._cancel = _strikes.cancel_of(self._creator, msg)
         return True
 
     def __enter__(self):
@@ -71,9 +71,9 @@ class _Creation:
     def __exit__(self, *_exc_info):
         _evio.set_awaited(self._creator, None)
         if self._cancel is not None:
-            from eventlet_asyncio import _steps
+            from eventlet_asyncio import _strikes
 
-            self._loop.call_soon(_steps.cancel_left, self._creator, self._cancel)
+            self._loop.call_soon(_strikes.cancel_left, self._creator, self._cancel)
 
 
 class EventLoop(_evio.LoopCore, _sockets.SocketMethods):

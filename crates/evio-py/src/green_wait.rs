@@ -66,7 +66,7 @@ impl GreenWait {
         py: Python<'py>,
         msg: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        static CANCEL: Imported = Imported::new("eventlet_asyncio._steps", "cancel_parked");
+        static CANCEL: Imported = Imported::new("eventlet_asyncio._strikes", "cancel_parked");
         let options = PyDict::new(py);
         options.set_item(intern!(py, "msg"), msg)?;
         CANCEL.get(py)?.call((self.step.get(py),), Some(&options))

@@ -33,7 +33,7 @@ fn layout(py: Python<'_>) -> PyResult<&Layout> {
             .getattr("Task")?
             .cast_into::<PyType>()?;
         let (task, awaited, finish) = py
-            .import("eventlet_asyncio._steps")?
+            .import("eventlet_asyncio._probe")?
             .call_method0("waiting_task")?
             .extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
         let found = find(&class, &task, &awaited);

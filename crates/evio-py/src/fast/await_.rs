@@ -1,7 +1,7 @@
 //! `await_` where nothing goes wrong: a coroutine that green code waits for under our hub, and an
 //! awaitable that is driven in the task whose step runs the caller.
 //!
-//! What is rarer is left to `_await.py`: other hubs and loops, other awaitables, and whatever is thrown
+//! What is rarer is left to `_await.py` and `_drive.py`: other hubs and loops, other awaitables, and whatever is thrown
 //! at who waits.
 
 use pyo3::exceptions::PyTypeError;
@@ -129,7 +129,7 @@ fn send<'py>(
 
 /// The context of the running greenlet, if a task can enter it.
 fn own_context(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    static MAKE: Imported = otherwise("current_context");
+    static MAKE: Imported = Imported::new("eventlet_asyncio._sides", "current_context");
     // The other way asks greenlet, which makes one where there is none.
     let own = match context::entered(py) {
         Some(own) => own,
@@ -276,7 +276,7 @@ fn drive<'py>(
     current: &Bound<'py, PyAny>,
     iterator: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static OTHERWISE: Imported = otherwise("go_on_in_task");
+    static OTHERWISE: Imported = Imported::new("eventlet_asyncio._drive", "go_on_in_task");
     let py = step.py();
     loop {
         let awaited = match task::send(iterator)? {
@@ -335,7 +335,7 @@ fn wait_for<'py>(
 
 /// Takes what an awaitable yields, as a task does.
 fn take<'py>(step: &Bound<'py, Step>, awaited: &Bound<'py, PyAny>) -> PyResult<()> {
-    static CHECK: Imported = otherwise("check_yielded");
+    static CHECK: Imported = Imported::new("eventlet_asyncio._drive", "check_yielded");
     let py = step.py();
     let core = step.get().core(py);
     if task::takes_future(awaited, core.as_ref().map(|core| core.bind(py).as_any()))? {

@@ -177,7 +177,7 @@ pub(crate) fn close(awaitable: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// Ends a green thread, now that there is something to see.
 pub(crate) fn finish(green: &Bound<'_, PyAny>) -> PyResult<()> {
-    static NOTHING: Imported = Imported::new("eventlet_asyncio.bridge", "_nothing");
+    static NOTHING: Imported = Imported::new("eventlet_asyncio._stdlib", "nothing");
     let py = green.py();
     let crossing = crossing_of(green)?;
     if !green.getattr(intern!(py, "_exit_funcs"))?.is_truthy()? {

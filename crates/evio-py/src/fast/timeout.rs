@@ -80,7 +80,7 @@ pub(crate) fn exit_timeout<'py>(
     value: &Bound<'py, PyAny>,
     tb: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static EXIT: Imported = Imported::new("eventlet_asyncio._steps", "timeout_exit");
+    static EXIT: Imported = Imported::new("eventlet_asyncio._strikes", "timeout_exit");
     let _ = (typ, tb);
     let py = timeout.py();
     let attributes = Attributes::of(timeout)?;

@@ -199,15 +199,13 @@ impl Step {
                 Err(error) => greenlet::throw(&carrier, error.into_value(py).bind(py)),
             };
         }
-        if let Err(error) = brought {
-            py.import("eventlet_asyncio._steps")?
-                .call_method1("strike", (self.greenlet(py), error.into_value(py)))?;
+        let carrier = self.greenlet(py);
+        if let (Some(carrier), Err(error)) = (&carrier, brought) {
+            // It strikes the task.
+            carrier.call_method1(intern!(py, "throw"), (error.into_value(py),))?;
         }
         // As from a greenlet that has ended.
-        let parent = self
-            .greenlet(py)
-            .and_then(|carrier| greenlet::parent(&carrier));
-        match parent {
+        match carrier.and_then(|carrier| greenlet::parent(&carrier)) {
             Some(parent) => greenlet::switch(&parent),
             None => Err(PyErr::from_value(greenlet::exit_class(py).call0()?)),
         }

@@ -207,7 +207,7 @@ impl Step {
         this.end_turn(py);
         if let Some(due) = this.due_cancel.take(py) {
             // It has reached an await, or its end.
-            py.import("eventlet_asyncio._steps")?
+            py.import("eventlet_asyncio._strikes")?
                 .call_method1("cancel_left", (due.task, due.exception))?;
         }
         let core = core.get();
