@@ -7,6 +7,7 @@ import inspect
 import sys
 import weakref
 
+import eventlet
 import pytest
 
 import eventlet_asyncio
@@ -576,3 +577,30 @@ def test_a_long_chain_of_handles_is_freed(loop, as_callback):
         loop.run_forever()
     loop.close()
     del chain[0]
+
+
+def takes_anything(*_arguments):
+    pass
+
+
+class BlocksAsItEnds:
+    def __init__(self, event):
+        self.event = event
+
+    def __del__(self):
+        self.event.wait()
+
+
+def test_arguments_are_freed_while_the_ends_of_many_others_block(hub):
+    event, many = eventlet.Event(), 100
+    for _ in range(many):
+        hub.loop.call_soon(takes_anything, BlocksAsItEnds(event))
+    eventlet.sleep(0)
+    things = [Thing() for _ in range(many)]
+    gone = [weakref.ref(thing) for thing in things]
+    while things:
+        hub.loop.call_soon(takes_anything, things.pop())
+    eventlet.sleep(0)
+    assert [each() for each in gone] == [None] * many
+    event.send()
+    eventlet.sleep(0)

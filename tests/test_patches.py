@@ -13,6 +13,7 @@ import eventlet
 import eventlet.asyncio
 import pytest
 from eventlet import debug, greenthread, hubs, patcher
+from eventlet.hubs.hub import BaseHub
 
 import eventlet_asyncio
 from eventlet_asyncio import _anyio, _evio, _patches
@@ -290,6 +291,14 @@ def test_a_second_hub_changes_nothing_more(in_thread):
     assert [place(owner, name) for owner, name in ATTRIBUTES] == during
     _patches.undo()
     assert eventlet.sleep is not _evio.sleep
+
+
+def test_what_use_hub_changes_at_once_is_put_back_where_no_hub_was_made(in_thread):
+    before = BaseHub.run
+    in_thread(eventlet_asyncio.use_hub)
+    assert BaseHub.run is not before
+    _patches.undo()
+    assert BaseHub.run is before
 
 
 def test_undo_twice_is_undo_once():

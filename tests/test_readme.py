@@ -122,5 +122,5 @@ def test_each_patch_has_a_section_of_its_own_in_the_order_of_the_table():
             assert name in heading
             assert name != "events" or owner in heading
         assert re.findall(r"^\*(\w+):\*", section, re.MULTILINE) == ["What", "Why", "Undone", "Test"]
-        for file in re.findall(r"`(test_\w+\.py)`", section):
+        for file in re.findall(r"`((?:isolated/|test_)\w+\.py)`", section):
             assert (ROOT / "tests" / file).is_file(), file

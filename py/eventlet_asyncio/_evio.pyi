@@ -404,7 +404,8 @@ class HubCore:
     def switch(self) -> Any:
         """Block the running greenlet and let others run, until somebody switches to it.
 
-        Returns what it is switched to with, raises what it is thrown.
+        Returns what it is switched to with, raises what it is thrown. Raises AssertionError on the hub's
+        own greenlet, RuntimeError in a task of a loop that is not ours.
         """
 
     def run(self, *_args: Any, **_kwargs: Any) -> None:

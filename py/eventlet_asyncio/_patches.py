@@ -1,7 +1,7 @@
 """What the first hub of ours, or the first loop of ours in another hub, changes in other people's
 modules: one table, and how each row is undone.
 
-docs/patches.md says why. Nothing here happens at import.
+docs/patches.md says why. At import nothing is changed, and forks are told to wait for changes that are under way.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import greenlet
 from eventlet import event, greenthread, patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
-from eventlet_asyncio import _anyio, _evio, _executors, _primitives, _queues
+from eventlet_asyncio import _anyio, _conditions, _evio, _executors, _primitives, _queues
 from eventlet_asyncio._stdlib import Events
 
 
@@ -428,7 +428,7 @@ def _main_thread():
 
 
 def _condition_wait():
-    return _primitives.condition_wait(sys.modules["threading"].Condition.wait)
+    return _conditions.condition_wait(sys.modules["threading"].Condition.wait)
 
 
 def _executors_to_shut_down():
@@ -652,10 +652,10 @@ def undo():
     """Take all changes back; for tests, and for programs that are done with eventlet."""
     global _applied
     with _lock:
-        if _applied:
-            _applied = False
-            for patch in reversed(TABLE):
-                patch.undo()
+        _applied = False
+        # use_hub() makes some of them before the others.
+        for patch in reversed(TABLE):
+            patch.undo()
 
 
 def original(place, name):

@@ -94,7 +94,7 @@ def may_run():
 
 def can_run_here(loop):
     """Whether the running code may run a loop of ours, which it did before."""
-    return _threads.ThreadEnd.knows(loop) and may_run()
+    return _threads.ThreadEnd.is_here(loop) and may_run()
 
 
 class Wakeup:

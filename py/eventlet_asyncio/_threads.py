@@ -34,7 +34,7 @@ class ThreadEnd:
             return end
 
     @classmethod
-    def call(cls, end_hub):
+    def call_at_end(cls, end_hub):
         """Have a function called when this thread ends, or when another takes its place.
 
         It is told whether the thread ended, and whether it may switch to the hub's greenlets, which
@@ -47,7 +47,7 @@ class ThreadEnd:
             replaced(thread_ended=False, leave=on_main)
 
     @classmethod
-    def close(cls, loop):
+    def close_at_end(cls, loop):
         """Have a loop closed that still runs when this thread ends, as in a green thread it may."""
         here = getattr(cls._of_thread, "end", None) or cls._here()
         if loop._thread_end is not here._mark:
@@ -55,7 +55,7 @@ class ThreadEnd:
             here._loops.add(loop)
 
     @classmethod
-    def knows(cls, loop):
+    def is_here(cls, loop):
         """Whether this is the thread in which a loop ran last."""
         return loop._thread_end is cls._here()._mark
 
@@ -81,7 +81,7 @@ def guest_loop(hub):
         loop = hub._eventlet_asyncio_loop = EventLoop()
         guest = _Guest(hub, loop)
         guest.run()
-        ThreadEnd.call(guest)
+        ThreadEnd.call_at_end(guest)
     return loop
 
 

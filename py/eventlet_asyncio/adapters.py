@@ -230,7 +230,7 @@ class sync_iter:
         try:
             item = await _call(next, self._iterator, _END)
         except StopAsyncIteration as stop:
-            raise RuntimeError("the iterator raised StopAsyncIteration") from stop
+            raise RuntimeError("the iterator raised StopAsyncIteration, which would end the loop over it: return from it instead") from stop
         if item is _END:
             raise StopAsyncIteration
         return item

@@ -54,7 +54,8 @@ class sync_iter(AsyncIterator[_T_co], Generic[_T_co]):
     In a task of a loop of ours it is the task that blocks greenly, also where `green_in_async()` or
     `no_green_block()` refuse that; elsewhere a green thread fetches each item.
 
-    Raises TypeError for what is no iterable.
+    Raises TypeError for what is no iterable. The loop over it raises what the iterable's iterator does, but
+    RuntimeError in the place of StopAsyncIteration.
     """
 
     def __init__(self, iterable: Iterable[_T_co]) -> None: ...

@@ -192,7 +192,7 @@ class GreenletFuture(asyncio.Future):
             message = getattr(self._cancelled_by, "args", None) or (None,)
             super().cancel(msg=message[0])
         except StopIteration as exception:
-            error = RuntimeError("the green thread raised StopIteration")
+            error = RuntimeError("the green thread raised StopIteration, which no future can carry: return, or raise something else")
             error.__cause__ = exception
             self.set_exception(error)
         except BaseException as exception:

@@ -65,7 +65,7 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
         self._attach()
         # A signal handler that asks for the hub meanwhile, or what ends with the hub before, must not make another.
         vars(eventlet.hubs._threadlocal).setdefault("hub", self)
-        _threads.ThreadEnd.call(_End(self))
+        _threads.ThreadEnd.call_at_end(_End(self))
         if "_post_initialize" not in eventlet.hubs.get_hub.__code__.co_consts:
             # Before eventlet 0.36.2 nobody calls it.
             self._post_initialize()

@@ -18,7 +18,8 @@ def use_hub() -> None:
     """Run the green threads of this OS thread on our hub, which `monkey_patch()` or the first green call makes.
 
     Call it before `eventlet.monkey_patch()` and before anything that blocks greenly: it ends the
-    hub that is there. Making the first hub of ours changes what docs/patches.md lists.
+    hub that is there, and green threads that wait on that one do not go on; async code that waits for them
+    gets a RuntimeError. Making the first hub of ours changes what docs/patches.md lists.
     """
 
 class Hub(_evio.HubCore, asyncio_hub.Hub):

@@ -136,7 +136,7 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         choose_hub()
         sides = _sides()
         if sides is not None:
-            sides._threads.ThreadEnd.close(self)
+            sides._threads.ThreadEnd.close_at_end(self)
         self._set_coroutine_origin_tracking(self._debug)
         try:
             self._run()

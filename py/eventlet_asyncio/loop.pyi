@@ -58,7 +58,11 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     def add_signal_handler(
         self, sig: int, callback: Callable[[Unpack[_Ts]], Any], *args: Unpack[_Ts]
     ) -> None:
-        """Call back when a signal arrives, as `asyncio.loop.add_signal_handler`."""
+        """Call back when a signal arrives, as `asyncio.loop.add_signal_handler`.
+
+        Raises TypeError for a coroutine function, ValueError for what is no signal, RuntimeError for a
+        signal that cannot be caught, and outside of the main thread.
+        """
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Call back no more, as `asyncio.loop.remove_signal_handler`; whether there was a handler.

@@ -1,5 +1,5 @@
-//! What CPython has in its C interface only: the contexts in which callbacks run, the frame, and
-//! methods made of native functions.
+//! What CPython has in its C interface only: the contexts in which callbacks run, the running frame, and
+//! attributes of objects.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;

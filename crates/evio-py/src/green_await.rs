@@ -111,7 +111,9 @@ impl GreenAwait {
             return self.cancelled_error(py, None);
         }
         if error.is_instance_of::<PyStopIteration>(py) {
-            let carried = PyRuntimeError::new_err("the green thread raised StopIteration");
+            let carried = PyRuntimeError::new_err(
+                "the green thread raised StopIteration, which no future can carry: return, or raise something else",
+            );
             carried.set_cause(py, Some(error));
             return carried;
         }

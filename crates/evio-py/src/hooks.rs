@@ -11,6 +11,7 @@ use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::cell::Once;
+use crate::layout;
 
 /// What is called when an asynchronous generator is first iterated, and when it is finalized.
 #[derive(Default)]
@@ -18,9 +19,6 @@ pub(crate) struct Hooks {
     first_iteration: Option<Py<PyAny>>,
     finalizer: Option<Py<PyAny>>,
 }
-
-/// The words of a thread's state that are its own on every Python: the place lies among them.
-const WORDS: usize = 35;
 
 enum Place {
     /// In words from the beginning of the state; the finalizer follows.
@@ -38,7 +36,7 @@ fn place(py: Python<'_>) -> PyResult<&Place> {
         let before = get.call0()?.cast_into::<PyTuple>()?;
         // Two objects that stand nowhere else in it.
         set.call1((&get, &set))?;
-        let found = find(py, [get.as_ptr() as usize, set.as_ptr() as usize]);
+        let found = layout::place_in_thread(py, [&get, &set]);
         set.call1((before.get_item(0)?, before.get_item(1)?))?;
         Ok(match found {
             Some(place) => Place::Found(place),
@@ -48,15 +46,6 @@ fn place(py: Python<'_>) -> PyResult<&Place> {
             },
         })
     })
-}
-
-fn find(_attached: Python<'_>, hooks: [usize; 2]) -> Option<usize> {
-    // SAFETY: the state of the running thread, of which that many words are read by nobody else while
-    // it is attached.
-    let words =
-        unsafe { std::slice::from_raw_parts(ffi::PyThreadState_Get().cast::<usize>(), WORDS) };
-    let mut places = (0..WORDS - 1).filter(|&place| words[place..place + 2] == hooks);
-    places.next().filter(|_| places.next().is_none())
 }
 
 /// Whether two hooks are one object, or the same method of one.

@@ -386,11 +386,10 @@ impl HubCore {
     }
 
     /// Asks the hub to stop after this turn.
-    fn _stop(slf: &Bound<'_, Self>) -> PyResult<()> {
-        if slf.get().running.get() {
-            slf.get().stopping.set(true);
+    fn _stop(&self) {
+        if self.running.get() {
+            self.stopping.set(true);
         }
-        Ok(())
     }
 
     /// The hub's own greenlet.

@@ -31,6 +31,7 @@ mod green_await;
 mod green_wait;
 #[allow(unsafe_code)] // greenlet's C interface.
 mod greenlet;
+mod guard;
 mod handle;
 #[allow(unsafe_code)] // Fields of CPython's threads.
 mod hooks;
@@ -39,6 +40,8 @@ mod hub;
 mod identity;
 mod imported;
 mod job;
+#[allow(unsafe_code)] // Fields of objects and of CPython's threads.
+mod layout;
 mod listener;
 mod listeners;
 #[allow(unsafe_code)] // A class that CPython calls by its vectorcall.
@@ -46,6 +49,8 @@ mod method;
 mod primitives;
 mod run;
 mod sockets;
+#[allow(unsafe_code)] // The bounds of a stack.
+mod stack;
 mod step;
 mod stream;
 #[allow(unsafe_code)] // A field of asyncio's tasks.
@@ -109,6 +114,8 @@ mod _evio {
     #[pymodule_export]
     use crate::green_wait::GreenWait;
     #[pymodule_export]
+    use crate::guard::Guard;
+    #[pymodule_export]
     use crate::handle::{Handle, TimerHandle};
     #[pymodule_export]
     use crate::host::ForeignLoop;
@@ -120,7 +127,7 @@ mod _evio {
     use crate::method::method;
     #[pymodule_export]
     use crate::primitives::{
-        Guard, any_of, append_if_room, count_done, exchange, first_for_permit, join_event,
+        any_of, append_if_room, count_done, exchange, first_for_permit, join_event,
         leave_semaphore, reopen_join, send_event, take_permit, take_permit_or_join,
         take_permit_or_rejoin, wake_for_permit,
     };
@@ -206,6 +213,7 @@ mod _evio {
     /// its running loop back.
     #[pyfunction]
     fn after_fork(py: Python<'_>) -> PyResult<()> {
+        crate::guard::after_fork();
         crate::wakeup::after_fork(py)?;
         crate::step::after_fork(py)
     }

@@ -1,21 +1,15 @@
 //! The parts of eventlet's Event, Semaphore and Queue that must not be seen half done by another
 //! thread: each is one call, in which no Python code runs.
 
-use std::thread::{self, ThreadId};
-use std::time::Duration;
-
 use pyo3::prelude::*;
 use pyo3::pyfunction;
 use pyo3::types::{PyDict, PySet, PyString, PyTuple};
 
-use crate::cell::{GilCell, Once, intern};
+use crate::cell::{Once, intern};
 use crate::crossing::Crossing;
 use crate::fast::{event, green_thread};
 use crate::imported::Imported;
 use crate::{context, threads};
-
-/// How soon a guard looks again whether another thread is done.
-const RETRY: Duration = Duration::from_micros(50);
 
 /// Names of attributes and methods, and what stands for the result of an Event that was not sent.
 ///
@@ -340,50 +334,6 @@ pub(crate) fn count_done(queue: &Bound<'_, PyAny>) -> PyResult<bool> {
         }
     }
     Ok(true)
-}
-
-/// Makes calls one at a time, whatever Python code they run, if need be by waiting for the thread
-/// that is about one.
-#[pyclass(frozen, module = "eventlet_asyncio._evio")]
-pub(crate) struct Guard {
-    owner: GilCell<Option<ThreadId>>,
-}
-
-#[pymethods]
-impl Guard {
-    #[new]
-    fn new() -> Self {
-        Self {
-            owner: GilCell::new(None),
-        }
-    }
-
-    #[pyo3(signature = (function, first, second = None))]
-    fn call<'py>(
-        &self,
-        function: &Bound<'py, PyAny>,
-        first: &Bound<'py, PyAny>,
-        second: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let call = || match second {
-            Some(second) => function.call1((first, second)),
-            None => function.call1((first,)),
-        };
-        let py = function.py();
-        let me = thread::current().id();
-        loop {
-            match self.owner.with(py, |owner| *owner) {
-                None => break,
-                // Called again by what it calls, or by what was switched to from there.
-                Some(owner) if owner == me => return call(),
-                Some(_) => py.detach(|| thread::sleep(RETRY)),
-            }
-        }
-        self.owner.replace(py, Some(me));
-        let outcome = call();
-        self.owner.replace(py, None);
-        outcome
-    }
 }
 
 /// One member of a set, or `None`.

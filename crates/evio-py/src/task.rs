@@ -13,8 +13,7 @@ use crate::cell::{Once, intern};
 use crate::context;
 use crate::core::LoopCore;
 use crate::imported::Imported;
-
-const WORD: usize = size_of::<*mut ffi::PyObject>();
+use crate::layout;
 
 /// The tasks of asyncio's C code, and where they keep what they await.
 struct Layout {
@@ -67,27 +66,14 @@ pub(crate) fn is_one(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     class.is_subclass(IN_PYTHON.get(py)?)
 }
 
-/// The one word of a task that points to what it awaits.
+/// The one field of a task that points to something.
 fn find(
     class: &Bound<'_, PyType>,
     task: &Bound<'_, PyAny>,
-    awaited: &Bound<'_, PyAny>,
+    wanted: &Bound<'_, PyAny>,
 ) -> Option<usize> {
-    if !task.get_type().is(class) {
-        return None;
-    }
-    let header = size_of::<ffi::PyObject>() / WORD;
-    // SAFETY: the task is of exactly this type, and its type says how large it is.
-    let words = unsafe {
-        let size = (*class.as_type_ptr()).tp_basicsize;
-        std::slice::from_raw_parts(
-            task.as_ptr().cast::<usize>(),
-            usize::try_from(size).ok()? / WORD,
-        )
-    };
-    let wanted = awaited.as_ptr() as usize;
-    let mut places = (header..words.len()).filter(|&place| words[place] == wanted);
-    places.next().filter(|_| places.next().is_none())
+    let is_known = task.get_type().is(class);
+    is_known.then(|| layout::field_of(task, wanted)).flatten()
 }
 
 /// Looks for the place beforehand, since that calls into Python.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{File, arrows, lexer};
 
 /// The files that may contain `unsafe`, each with the promise it keeps.
-const UNSAFE_FILES: [(&str, &str); 20] = [
+const UNSAFE_FILES: [(&str, &str); 22] = [
     ("crates/evio-py/src/cell.rs", "shares what the GIL protects"),
     (
         "crates/evio-py/src/chunks.rs",
@@ -48,9 +48,14 @@ const UNSAFE_FILES: [(&str, &str); 20] = [
         "exchanges a thread's hooks for generators",
     ),
     (
+        "crates/evio-py/src/layout.rs",
+        "looks for values in objects and in a thread's state",
+    ),
+    (
         "crates/evio-py/src/method.rs",
         "makes a class whose objects CPython calls as methods",
     ),
+    ("crates/evio-py/src/stack.rs", "asks where a stack ends"),
     (
         "crates/evio-py/src/stream/sys.rs",
         "receives and sends, and finds the fields of transports",

@@ -11,11 +11,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::cell::{GilCell, Once};
+use crate::layout;
 
 type Object = *mut ffi::PyObject;
-
-/// The words of a thread's state that are its own on every Python: the place lies among them.
-const WORDS: usize = 35;
 
 struct Places {
     /// Of the entered context, in words from the beginning of a thread's state.
@@ -45,20 +43,15 @@ fn places(py: Python<'_>) -> Option<&'static Places> {
 
 fn find(py: Python<'_>) -> PyResult<Option<Places>> {
     let (context, other) = (empty(py)?, empty(py)?);
-    // SAFETY: a context is of exactly its class, which says how large it is.
-    let words =
-        unsafe { (*ffi::Py_TYPE(context.as_ptr())).tp_basicsize } as usize / size_of::<usize>();
-    let header = size_of::<ffi::PyObject>() / size_of::<usize>();
-    // SAFETY: a place is one of those words.
-    let word =
-        |context: &Bound<'_, PyAny>, place| unsafe { *context.as_ptr().cast::<usize>().add(place) };
     // It was never entered and has no weak references: all else is 0, but for what follows a number of
     // 32 bits in its word, which CPython does not set.
-    let Some(variables) = only(header..words, |place| word(&context, place) as u32 != 0) else {
+    let Some(variables) = layout::only(layout::fields(&context), |place| {
+        layout::word(&context, place) as u32 != 0
+    }) else {
         return Ok(None);
     };
     // SAFETY: the word is no number, as those of a new context are 0.
-    let none = unsafe { Bound::from_borrowed_ptr(py, word(&context, variables) as Object) };
+    let none = unsafe { Bound::from_borrowed_ptr(py, layout::word(&context, variables) as Object) };
     if none.get_type().name()? != "hamt" {
         return Ok(None);
     }
@@ -66,12 +59,10 @@ fn find(py: Python<'_>) -> PyResult<Option<Places>> {
         if !super::enter(context)? {
             return Ok(None);
         }
-        let wanted = context.as_ptr() as usize;
-        // SAFETY: of the state of the running thread that many words are read by nobody else while it is attached.
-        let entered = only(0..WORDS, |place| unsafe {
-            *ffi::PyThreadState_Get().cast::<usize>().add(place) == wanted
+        let entered = layout::place_in_thread(py, [context]);
+        let is_entered = layout::only(layout::fields(context), |place| {
+            layout::word(context, place) as u32 == 1
         });
-        let is_entered = only(header..words, |place| word(context, place) as u32 == 1);
         super::exit(context)?;
         Ok::<_, PyErr>(entered.zip(is_entered))
     };
@@ -85,12 +76,6 @@ fn find(py: Python<'_>) -> PyResult<Option<Places>> {
         variables,
         none: none.unbind(),
     }))
-}
-
-/// The only number of a range of which something is true.
-fn only(mut range: std::ops::Range<usize>, is_it: impl Fn(usize) -> bool) -> Option<usize> {
-    let found = range.find(|&place| is_it(place))?;
-    range.all(|place| !is_it(place)).then_some(found)
 }
 
 /// A context without variables.

@@ -22,7 +22,7 @@ pub(crate) fn send<'py>(
     coroutine: &Bound<'py, PyAny>,
     context: Bound<'py, PyAny>,
     current: &Bound<'py, PyAny>,
-) -> PyResult<Option<Sent<'py>>> {
+) -> PyResult<Sent<'py>> {
     let py = hub.py();
     let driver = hub.get().driver(py).into_bound(py);
     let step = match driver.get().take_idle(py)? {
@@ -36,11 +36,11 @@ pub(crate) fn send<'py>(
         place,
     };
     step.get().send(py, errand, current.clone().unbind());
-    Ok(Some(Sent {
+    Ok(Sent {
         driver,
         step,
         place,
-    }))
+    })
 }
 
 /// What became of a task that a carrier was sent to start.

@@ -124,7 +124,7 @@ fn send<'py>(
     let Some(context) = own_context(py)? else {
         return Ok(None);
     };
-    driver::send(hub, awaitable, context, current)
+    driver::send(hub, awaitable, context, current).map(Some)
 }
 
 /// The context of the running greenlet, if a task can enter it.

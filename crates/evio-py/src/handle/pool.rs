@@ -14,6 +14,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::Handle;
 use super::state::State;
 use crate::cell::{GilCell, Once};
+use crate::stack;
 
 /// How many are kept: some 1 MB.
 const KEPT: usize = 8192;
@@ -143,10 +144,10 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     }
 }
 
-/// How many handles may end within the end of one another: each takes some of the stack.
-const DEEPEST: usize = 50;
+/// How many handles may end within the end of one another before the stack is looked at, of which each takes some.
+const DEEP: usize = 50;
 
-/// How many handles are ending.
+/// How many handles are ending; some, perhaps, in code that blocks greenly as they do.
 static DEPTH: AtomicUsize = AtomicUsize::new(0);
 
 /// What handles referred to that ended too deep, to be let go of further up.
@@ -156,7 +157,7 @@ static LEFT: GilCell<Vec<State>> = GilCell::new(Vec::new());
 #[inline]
 fn end(py: Python<'_>, handle: &Handle) {
     let state = handle.take_state(py);
-    if DEPTH.load(Ordering::Relaxed) >= DEEPEST {
+    if DEPTH.load(Ordering::Relaxed) >= DEEP && !stack::has_room() {
         LEFT.with(py, |left| left.push(state));
         return;
     }

@@ -18,6 +18,7 @@ use super::{Stream, StreamCore, write};
 use crate::address::Address;
 use crate::cell::{GilCell, Once, intern};
 use crate::imported::Imported;
+use crate::layout;
 
 mod connection;
 
@@ -334,8 +335,6 @@ pub(crate) struct Slot {
 
 static SLOT: Once<Slot> = Once::new();
 
-const WORD: usize = size_of::<*mut ffi::PyObject>();
-
 /// The fields of a stream transport.
 pub(super) fn stream<'py>(transport: &Bound<'py, StreamCore>) -> PyResult<Bound<'py, Stream>> {
     fields(
@@ -386,19 +385,7 @@ fn find<'py, F: PyClass>(
     let py = transport.py();
     let class = transport.get_type();
     let fields = transport.getattr(name)?;
-    // SAFETY: the transport is of exactly this type, and its type says how large it is.
-    let words = unsafe {
-        let size = (*class.as_type_ptr()).tp_basicsize;
-        std::slice::from_raw_parts(
-            transport.as_ptr().cast::<usize>(),
-            usize::try_from(size)? / WORD,
-        )
-    };
-    let header = size_of::<ffi::PyObject>() / WORD;
-    let wanted = fields.as_ptr() as usize;
-    let mut places = (header..words.len()).filter(|&place| words[place] == wanted);
-    let place = places.next().filter(|_| places.next().is_none());
-    let place = place.ok_or_else(|| {
+    let place = layout::field_of(transport, &fields).ok_or_else(|| {
         PyRuntimeError::new_err("this Python does not keep slots where they can be found")
     })?;
     slot.get_or_try_init(py, || {

@@ -1,0 +1,120 @@
+//! Calls made one at a time, between OS threads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+use crate::cell::GilCell;
+
+/// How soon a guard looks again whether another thread is done.
+const RETRY: Duration = Duration::from_micros(50);
+
+thread_local! {
+    /// Lives as long as the thread.
+    static ALIVE: Arc<()> = Arc::new(());
+}
+
+/// How often this process came of a fork, since it was begun.
+static FORKS: AtomicUsize = AtomicUsize::new(0);
+
+/// In a forked child, forgets the threads that are not there.
+pub(crate) fn after_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+struct Owner {
+    thread: Weak<()>,
+    forks: usize,
+}
+
+impl Owner {
+    fn new(thread: &Arc<()>) -> Self {
+        Self {
+            thread: Arc::downgrade(thread),
+            forks: FORKS.load(Ordering::Relaxed),
+        }
+    }
+
+    fn is(&self, thread: &Arc<()>) -> bool {
+        self.thread.as_ptr() == Arc::as_ptr(thread)
+    }
+
+    /// Whether its thread has ended, in the middle of the call, or was not forked along.
+    fn is_gone(&self) -> bool {
+        self.thread.strong_count() == 0 || self.forks != FORKS.load(Ordering::Relaxed)
+    }
+}
+
+enum State {
+    Free,
+    Mine,
+    Taken,
+}
+
+/// Makes calls one at a time, whatever Python code they run, if need be by waiting for the thread
+/// that is about one.
+#[pyclass(frozen, module = "eventlet_asyncio._evio")]
+pub(crate) struct Guard {
+    owner: GilCell<Option<Owner>>,
+}
+
+impl Guard {
+    /// Takes a guard that is free, and says how it was.
+    ///
+    /// What tells that the thread lives is let go of here, as the call that follows may never end.
+    fn take(&self, py: Python<'_>) -> State {
+        let Ok(me) = ALIVE.try_with(Arc::clone) else {
+            // At the very end of a thread, where no other waits for it.
+            return State::Mine;
+        };
+        self.owner.with(py, |owner| match owner {
+            Some(owner) if owner.is(&me) => State::Mine,
+            Some(owner) if !owner.is_gone() => State::Taken,
+            _ => {
+                *owner = Some(Owner::new(&me));
+                State::Free
+            }
+        })
+    }
+}
+
+#[pymethods]
+impl Guard {
+    #[new]
+    fn new() -> Self {
+        Self {
+            owner: GilCell::new(None),
+        }
+    }
+
+    #[pyo3(signature = (function, first, second = None))]
+    fn call<'py>(
+        &self,
+        function: &Bound<'py, PyAny>,
+        first: &Bound<'py, PyAny>,
+        second: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let call = || match second {
+            Some(second) => function.call1((first, second)),
+            None => function.call1((first,)),
+        };
+        let py = function.py();
+        loop {
+            match self.take(py) {
+                State::Free => break,
+                // Called again by what it calls, or by what was switched to from there.
+                State::Mine => return call(),
+                State::Taken => {
+                    py.detach(|| thread::sleep(RETRY));
+                    py.check_signals()?;
+                }
+            }
+        }
+        let outcome = call();
+        self.owner.replace(py, None);
+        outcome
+    }
+}

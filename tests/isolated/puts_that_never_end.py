@@ -1,0 +1,119 @@
+"""A queue whose `_put` stands still in a thread that is gone, by its end or by a fork, goes on for all others."""
+
+import os
+import signal
+import threading
+import time
+import warnings
+
+import eventlet
+from eventlet import hubs, queue
+
+import eventlet_asyncio
+
+eventlet_asyncio.use_hub()
+hubs.get_hub()
+
+
+class Slow(queue.Queue):
+    """Calls what it is to put, first."""
+
+    def _put(self, item):
+        item()
+        super()._put(item)
+
+
+def puts(slow, item):
+    thread = threading.Thread(target=slow.put, args=(item,))
+    thread.start()
+    return thread
+
+
+def nothing():
+    pass
+
+
+def of_a_thread_that_has_ended():
+    slow = Slow(10)
+    begun = []
+
+    def blocks():
+        begun.append(True)
+        eventlet.sleep(1000)
+
+    def body():
+        eventlet_asyncio.use_hub()
+        eventlet.spawn(slow.put, blocks)
+        eventlet.sleep(0)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert begun
+    slow.put(nothing)
+    assert slow.get() is nothing
+
+
+def of_a_thread_that_was_not_forked():
+    slow = Slow(10)
+    begun, end = threading.Event(), threading.Event()
+
+    def blocks():
+        begun.set()
+        end.wait()
+
+    thread = puts(slow, blocks)
+    begun.wait()
+    with warnings.catch_warnings():
+        # From Python 3.12 on it warns of forks beside threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        slow.put(nothing)
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    end.set()
+    thread.join()
+    assert slow.qsize() == 1
+
+
+class Alarm(Exception):
+    pass
+
+
+def who_waits_hears_signals():
+    slow = Slow(10)
+    begun, end = threading.Event(), threading.Event()
+
+    def blocks():
+        begun.set()
+        end.wait()
+
+    def alarm(_signal, _frame):
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    thread = puts(slow, blocks)
+    begun.wait()
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    started = time.monotonic()
+    failsafe = threading.Timer(10, end.set)
+    failsafe.start()
+    try:
+        slow.put(nothing)
+    except Alarm:
+        assert time.monotonic() - started < 5
+    else:
+        raise AssertionError("the handler did not run")
+    failsafe.cancel()
+    end.set()
+    thread.join()
+    signal.signal(signal.SIGALRM, before)
+    assert slow.qsize() == 1
+
+
+of_a_thread_that_has_ended()
+of_a_thread_that_was_not_forked()
+who_waits_hears_signals()
+print("pass")
