@@ -204,6 +204,7 @@ def test_every_kind_of_row_is_tested_here():
         _patches.Function,
         _patches.StackChunks,
         _patches.Code,
+        _patches.CodeAround,
         _patches.CodeThatMayRun,
         _patches.Policy,
         _patches.OriginalModules,

@@ -3,8 +3,9 @@
 import functools
 import sys
 
+from eventlet.lock import Lock
+
 from eventlet_asyncio import _steps
-from eventlet_asyncio._primitives import Lock
 
 
 def condition_wait(own):

@@ -5,6 +5,7 @@ docs/patches.md says why. At import nothing is changed, and forks are told to wa
 """
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import os
@@ -16,7 +17,7 @@ import greenlet
 from eventlet import event, greenthread, patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
-from eventlet_asyncio import _anyio, _conditions, _evio, _executors, _primitives, _queues
+from eventlet_asyncio import _anyio, _conditions, _evio, _executors, _primitives, _queues, _selecting
 from eventlet_asyncio._stdlib import Events
 
 
@@ -127,6 +128,16 @@ class Code:
         if self._saved is not None:
             function, function.__code__ = self._saved
             self._saved = None
+
+
+class CodeAround(Code):
+    """Has a function called in the place of another, which it gets as its first argument."""
+
+    def apply(self):
+        function = vars(_resolve(self.places[0][0]))[self.places[0][1]]
+        self._saved = (function, function.__code__)
+        own = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+        function.__code__ = _with_native(self._replacement, functools.partial(self._native, own))
 
 
 class CodeThatMayRun(Code):
@@ -388,6 +399,23 @@ class EventsOfRunners(Events):
         return None if _sides.can_step_aside(loop) else loop
 
 
+def _set_running_loop():
+    """A loop that is not ours and begins to run hosts the hub of its thread, of which it would not know otherwise."""
+    own = asyncio.events._set_running_loop
+
+    @functools.wraps(own)
+    def set_running_loop(loop, /):
+        own(loop)
+        if isinstance(loop, asyncio.AbstractEventLoop) and not isinstance(loop, _evio.LoopCore):
+            hub = _evio.hub_of_thread()
+            if isinstance(hub, _evio.HubCore):
+                # It may be one that watches no descriptors.
+                with contextlib.suppress(NotImplementedError):
+                    hub._meet_foreign()
+
+    return set_running_loop
+
+
 def _switch():
     from eventlet.hubs.hub import BaseHub
 
@@ -486,6 +514,11 @@ def _cancel(g, *throw_args):
     from eventlet_asyncio import _primitives
 
     _primitives.cancel(g, *throw_args)
+
+
+def _select(read_list, write_list, error_list, timeout=None):
+    native = "native"
+    return native(read_list, write_list, error_list, timeout)
 
 
 def _hub_prevent_multiple_readers(state=True):
@@ -591,6 +624,9 @@ TABLE = (
         lambda: EventsOfTasks(asyncio.events),
     ),
     Attribute([("asyncio.runners", "events")], lambda: EventsOfRunners(asyncio.events)),
+    Attribute(
+        [("asyncio.events", "_set_running_loop"), ("asyncio", "_set_running_loop")], _set_running_loop
+    ),
     Attribute([("eventlet.hubs.hub:BaseHub", "switch")], _switch),
     RUN_OF_OTHERS,
     Methods(
@@ -613,6 +649,7 @@ TABLE = (
     CodeThatMayRun(
         "eventlet.asyncio", "spawn_for_awaitable", _spawn_for_awaitable, _spawn_otherwise
     ),
+    CodeAround("eventlet.green.select", "select", _select, _selecting.select),
     CodeThatMayRun(
         "eventlet.debug",
         "hub_prevent_multiple_readers",

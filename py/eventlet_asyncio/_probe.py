@@ -1,5 +1,6 @@
 """A task of the standard library's to look into: the extension module finds in it where C tasks keep their fields."""
 
+import _asyncio
 import asyncio
 import functools
 
@@ -30,12 +31,13 @@ class _NoLoop:
 def waiting_task():
     """A task of asyncio's that awaits a future, and what has both end with a result."""
     loop = _NoLoop()
-    future = asyncio.Future(loop=loop)
+    # Not the names of asyncio, where nest_asyncio puts classes in Python.
+    future = _asyncio.Future(loop=loop)
 
     async def wait():
         return await future
 
-    task = asyncio.Task(wait(), loop=loop)
+    task = _asyncio.Task(wait(), loop=loop)
     loop.turn()
 
     def finish(result):

@@ -90,6 +90,9 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
     #: asyncio's own way to end a wait finds nothing to do: whatever adds work has done so.
     _csock = None
 
+    #: nest_asyncio takes it for patched: what it would put in a loop's place cannot drive this one.
+    _nest_patched = True
+
     # For the end of a loop whose making was interrupted.
     _signal_handlers = ()
 
@@ -453,7 +456,7 @@ def new_event_loop():
 def run(main, *, debug=None):
     """Run a coroutine on a new loop of ours, as asyncio.run() does."""
     if sys.version_info >= (3, 12):
-        return asyncio.run(main, debug=debug, loop_factory=new_event_loop)
+        return asyncio.runners.run(main, debug=debug, loop_factory=new_event_loop)
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
             return runner.run(main)
@@ -463,7 +466,7 @@ def run(main, *, debug=None):
 def _run_without_runners(main, debug):
     """Before 3.11 asyncio.run() takes its loop from the policy alone."""
     run_ours = types.FunctionType(
-        asyncio.run.__code__,
+        asyncio.runners.run.__code__,
         # Its own may be ours already, by which it steps aside below a task.
         {**asyncio.run.__globals__, "events": _EventsOfOurs(asyncio.run.__globals__["events"])},
         argdefs=asyncio.run.__defaults__,

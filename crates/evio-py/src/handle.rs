@@ -30,10 +30,9 @@ fn shown_call<'py>(
     args: &Bound<'py, PyTuple>,
     is_debug: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
+    static SHOW: Imported = Imported::new("asyncio.format_helpers", "_format_callback_source");
     let py = callback.py();
-    let show = py
-        .import("asyncio.format_helpers")?
-        .getattr("_format_callback_source")?;
+    let show = SHOW.get(py)?;
     let options = PyDict::new(py);
     let known = show.getattr("__kwdefaults__")?;
     if !known.is_none() && known.contains("debug")? {

@@ -385,6 +385,11 @@ impl HubCore {
         Self::ensure_greenlet(slf)
     }
 
+    /// Has a loop that is not ours, and begins to run here, go on with the green work that waits.
+    fn _meet_foreign(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::meet_foreign(slf)
+    }
+
     /// Asks the hub to stop after this turn.
     fn _stop(&self) {
         if self.running.get() {

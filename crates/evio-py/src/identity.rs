@@ -29,7 +29,8 @@ static API: Once<Api> = Once::new();
 
 fn api(py: Python<'_>) -> PyResult<&'static Api> {
     API.get_or_try_init(py, || {
-        let events = py.import("asyncio.events")?;
+        // Not `asyncio.events`, where what sets the loop is replaced.
+        let events = py.import("_asyncio")?;
         let tasks = py.import("asyncio.tasks")?;
         let table = tasks.getattr_opt("_current_tasks")?;
         Ok(Api {

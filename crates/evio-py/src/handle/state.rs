@@ -6,6 +6,7 @@ use pyo3::types::PyTuple;
 use crate::context as contexts;
 use crate::core::LoopCore;
 use crate::datagram::{self, DatagramCore};
+use crate::imported::Imported;
 use crate::sockets::SocketCall;
 use crate::stream::{self, StreamCore};
 
@@ -180,8 +181,8 @@ fn stack(py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
     let Some(frame) = contexts::frame(py) else {
         return Ok(None);
     };
-    let helpers = py.import("asyncio.format_helpers")?;
-    let stack = helpers.call_method1("extract_stack", (frame,))?;
+    static EXTRACT: Imported = Imported::new("asyncio.format_helpers", "extract_stack");
+    let stack = EXTRACT.get(py)?.call1((frame,))?;
     Ok(Some(stack.unbind()))
 }
 

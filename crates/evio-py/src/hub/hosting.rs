@@ -174,4 +174,23 @@ impl HubCore {
         };
         ForeignLoop::call_soon(&host)
     }
+
+    /// A loop that is not ours begins to run: where green work waits already, it is the hub's host from now on.
+    ///
+    /// In a green thread it is not, as the hub is in the middle of a turn.
+    pub(crate) fn meet_foreign(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let core = slf.get().driver(py).bind(py).get().core(py);
+        let waits = core.and_then(|core| {
+            let core = core.bind(py).get();
+            core.engine(py, |engine| {
+                let mut jobs = engine.payloads();
+                jobs.any(|job| !matches!(job, Job::Wakeup))
+            })
+        });
+        if waits != Some(true) || greenlet::parent(&greenlet::current(py)?).is_some() {
+            return Ok(());
+        }
+        Self::notice_foreign(slf)
+    }
 }

@@ -1,0 +1,35 @@
+"""nest_asyncio, which libraries apply for their users, leaves our loops as they are: runs and crossings go on."""
+
+import asyncio
+
+import eventlet
+import nest_asyncio
+
+import eventlet_asyncio
+from eventlet_asyncio import await_
+
+eventlet_asyncio.use_hub()
+eventlet.hubs.get_hub()
+nest_asyncio.apply()
+
+
+async def returns(value):
+    await asyncio.sleep(0.001)
+    return value
+
+
+async def mixes():
+    task = asyncio.create_task(returns(1))
+    eventlet.sleep(0.002)
+    below = await_(returns(2))
+    green = await eventlet.spawn(lambda: await_(returns(3)))
+    assert asyncio.current_task() is not None
+    return await task, below, green, eventlet_asyncio.run(returns(4))
+
+
+assert asyncio.run(mixes()) == (1, 2, 3, 4)
+assert eventlet_asyncio.run(mixes()) == (1, 2, 3, 4)
+assert await_(returns(5)) == 5
+runs = [eventlet.spawn(eventlet_asyncio.run, returns(each)) for each in range(3)]
+assert [each.wait() for each in runs] == [0, 1, 2]
+print("pass")
