@@ -36,7 +36,7 @@ ATTRIBUTES = [
     for row in _patches.TABLE
     if isinstance(row, _patches.Attribute)
     for owner, name in row.places
-    if name in vars(_patches._resolve(owner))
+    if name in vars(_patches.resolve(owner))
 ]
 
 
@@ -219,7 +219,7 @@ def test_the_primitives_are_replaced_by_the_first_hub_and_put_back():
 
     def standing():
         return [
-            vars(_patches._resolve(owner)).get(name, missing) for owner, name in row.places
+            vars(_patches.resolve(owner)).get(name, missing) for owner, name in row.places
         ]
 
     # A thread of an earlier test may have been the last to make a hub.

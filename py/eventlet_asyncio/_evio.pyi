@@ -68,7 +68,6 @@ def unpark(step: Step) -> None:
 
 def call_soon_method(class_: type, /) -> Any:
     """`call_soon` as a method of a class of loops, for whose own objects CPython calls it directly."""
-
 def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
     """`eventlet.spawn`: have a green thread run the function when its turn comes."""
 def spawn_n(func: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet:

@@ -11,150 +11,36 @@ import importlib
 import os
 import pkgutil
 import sys
-import types
 
 import greenlet
 from eventlet import event, greenthread, patcher
 from eventlet.hubs import asyncio as asyncio_hub
 
 from eventlet_asyncio import _anyio, _conditions, _evio, _executors, _primitives, _queues, _selecting
+from eventlet_asyncio._replacing import Attribute, Code, CodeAround, CodeThatMayRun, Function, Methods, is_own, resolve
 from eventlet_asyncio._stdlib import Events
-
-
-class Attribute:
-    """Replaces a name of a module or class, wherever it stands."""
-
-    def __init__(self, places, make):
-        self.places = places
-        self._make = make
-        self._saved = []
-
-    def apply(self):
-        if self._saved:
-            return
-        replacement = self._make()
-        for place, name in self.places:
-            owner = _resolve(place)
-            if name in vars(owner):
-                self._replace(owner, name, replacement)
-
-    def _replace(self, owner, name, replacement):
-        self._saved.append((owner, name, vars(owner)[name], replacement))
-        setattr(owner, name, replacement)
-
-    def undo(self):
-        while self._saved:
-            owner, name, value, replacement = self._saved.pop()
-            # What somebody has put there since stays.
-            if vars(owner)[name] is replacement:
-                setattr(owner, name, value)
-
-    def original(self, place, name):
-        for owner, saved_name, value, _ in self._saved:
-            if saved_name == name and owner is _resolve(place):
-                return value
-        return vars(_resolve(place))[name]
-
-
-class Methods(Attribute):
-    """Replaces methods of a class by native functions, unless the program has replaced one of them."""
-
-    def __init__(self, place, natives):
-        super().__init__([(place, name) for name in natives], None)
-        self._natives = natives
-
-    def apply(self):
-        owner = _resolve(self.places[0][0])
-        module = sys.modules[owner.__module__]
-        if all(_is_of(vars(owner)[name], module) for name in self._natives):
-            for name, native in self._natives.items():
-                self._replace(owner, name, _evio.method(getattr(_evio, native)))
-
-
-def _is_of(function, module):
-    """Whether a function is the one that a module has made, and nobody's wrapper of it."""
-    own = isinstance(function, types.FunctionType) and function.__globals__ is vars(module)
-    return own and function.__closure__ is None
 
 
 def own_main():
     """eventlet's GreenThread.main, or None where the program has put its own there."""
     main = vars(greenthread.GreenThread)["main"]
-    return main if _is_of(main, greenthread) else None
+    return main if is_own(main, greenthread) else None
 
 
 def own_wait():
     """eventlet's GreenThread.wait, or None where the program has put its own there."""
     wait = vars(greenthread.GreenThread)["wait"]
-    return wait if _is_of(wait, greenthread) else None
+    return wait if is_own(wait, greenthread) else None
 
 
 def own_event():
     """eventlet's Event, and the methods that it has here; None for one in whose place the program has its own."""
     methods = vars(event.Event)
     init, reset, do_send = (
-        methods[name] if _is_of(methods[name], event) else None
+        methods[name] if is_own(methods[name], event) else None
         for name in ("__init__", "reset", "_do_send")
     )
     return event.Event, (init, reset, _primitives.wait, _primitives.send, do_send)
-
-
-def _with_native(function, native):
-    """A function's code, with a native function in it that needs no name in other people's globals."""
-    code = function.__code__
-    constants = (native if constant == "native" else constant for constant in code.co_consts)
-    return code.replace(co_consts=tuple(constants))
-
-
-class Code:
-    """Replaces what a function does, so that those who imported it by name are reached too.
-
-    The code runs with the globals of the function that it is given to.
-    """
-
-    def __init__(self, place, name, replacement, native=None):
-        self.places = [(place, name)]
-        self._replacement = replacement
-        self._native = native
-        self._saved = None
-
-    def apply(self):
-        function = vars(_resolve(self.places[0][0]))[self.places[0][1]]
-        self._saved = (function, function.__code__)
-        native = self._native and getattr(_evio, self._native)
-        function.__code__ = _with_native(self._replacement, native)
-
-    def undo(self):
-        if self._saved is not None:
-            function, function.__code__ = self._saved
-            self._saved = None
-
-
-class CodeAround(Code):
-    """Has a function called in the place of another, which it gets as its first argument."""
-
-    def apply(self):
-        function = vars(_resolve(self.places[0][0]))[self.places[0][1]]
-        self._saved = (function, function.__code__)
-        own = types.FunctionType(function.__code__, function.__globals__, function.__name__)
-        function.__code__ = _with_native(self._replacement, functools.partial(self._native, own))
-
-
-class CodeThatMayRun(Code):
-    """Reaches the call that is running, too, which may have made the hub: it is caught by what it does next."""
-
-    def __init__(self, place, name, replacement, catch):
-        super().__init__(place, name, replacement)
-        self._catch = catch
-
-    def apply(self):
-        super().apply()
-        code = self._saved[1]
-        frame = sys._getframe()
-        while frame is not None and frame.f_code is not code:
-            frame = frame.f_back
-        if frame is not None:
-            self._catch(code)
 
 
 def _ask_for_other_hub(code):
@@ -185,46 +71,6 @@ def _spawn_otherwise(code):
     module.spawn = spawn
 
 
-class Function:
-    """Replaces a function by a native equal, also in the hands of those who took it by name before."""
-
-    def __init__(self, places, early, native=None):
-        self.places = places
-        self._early = early
-        self._native = native or places[0][1]
-        self._saved = []
-        self._original = None
-
-    def apply(self):
-        place, name = self.places[0]
-        module = _resolve(place)
-        function = vars(module)[name]
-        if not _is_of(function, module):
-            # Somebody has put something of their own there.
-            return
-        self._original = types.FunctionType(
-            function.__code__, function.__globals__, name, function.__defaults__
-        )
-        native = getattr(_evio, self._native)
-        for place, _ in self.places:
-            module = sys.modules.get(place)
-            if module is not None and vars(module).get(name) is function:
-                self._saved.append((module, name, function))
-                setattr(module, name, native)
-        function.__code__ = _with_native(self._early, native)
-
-    def undo(self):
-        for module, name, function in self._saved:
-            function.__code__ = self._original.__code__
-            if vars(module)[name] is getattr(_evio, self._native):
-                setattr(module, name, function)
-        self._saved.clear()
-
-    def original(self, place, name):
-        """Eventlet's function, which the native one calls in threads with other hubs."""
-        return self._original or vars(_resolve(place))[name]
-
-
 class StackChunks:
     """Keeps the memory of ended green threads for the next ones."""
 
@@ -250,7 +96,7 @@ class Primitives:
 
     def apply(self):
         for place, name, replacement in self.replacements:
-            owner = _resolve(place)
+            owner = resolve(place)
             self._saved.append((owner, name, vars(owner).get(name)))
             setattr(owner, name, replacement)
         for function in self.functions:
@@ -359,12 +205,6 @@ def _asyncio_modules():
         if info.name.startswith(("__", "windows", "proactor")):
             continue
         yield importlib.import_module(f"asyncio.{info.name}")
-
-
-def _resolve(place):
-    module, _, name = place.partition(":")
-    owner = importlib.import_module(module)
-    return getattr(owner, name) if name else owner
 
 
 #: Where asyncio asks for the running loop to make tasks, and timeouts, on it.

@@ -272,7 +272,7 @@ impl LoopCore {
         let is_own = |name: &Bound<'_, PyString>| {
             PyResult::Ok(!class.getattr(name)?.is(&ours.getattr(name)?))
         };
-        let engine = Engine::new().map_err(|error| errors::reactor(&error, -1))?;
+        let engine = Engine::new().map_err(|error| errors::reactor(&error))?;
         let waker = GilCell::new(Some(engine.waker()));
         Ok(Self {
             engine: GilCell::new(Some(engine)),
@@ -485,7 +485,7 @@ impl LoopCore {
         let rebuilt = self.engine(py, Engine::rebuild);
         self.watch_wakeup(py, None);
         match rebuilt {
-            Some(Err(error)) => Err(errors::reactor(&error, -1)),
+            Some(Err(error)) => Err(errors::reactor(&error)),
             _ => Ok(()),
         }
     }

@@ -1,18 +1,12 @@
 //! The one table from our Rust errors to Python exceptions.
 
-use std::os::fd::RawFd;
-
 use evio_loop::Error;
 use pyo3::PyErr;
 use pyo3::exceptions::{PyOSError, PyPermissionError, PyRuntimeError};
 
-/// An error of the reactor, which concerns a descriptor or, when that is negative, the engine.
-pub(crate) fn reactor(error: &Error, fd: RawFd) -> PyErr {
-    let message = if fd < 0 {
-        error.to_string()
-    } else {
-        format!("descriptor {fd}: {error}")
-    };
+/// An error of the reactor.
+pub(crate) fn reactor(error: &Error) -> PyErr {
+    let message = error.to_string();
     match error.raw_os_error() {
         Some(code) => PyOSError::new_err((code, message)),
         None => PyOSError::new_err(message),

@@ -32,7 +32,7 @@ impl Host for Interpreter<'_> {
         };
         outcome
             .map(|()| Waited::Polled)
-            .map_err(|error| errors::reactor(&error, -1))
+            .map_err(|error| errors::reactor(&error))
     }
 }
 

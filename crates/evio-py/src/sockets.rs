@@ -141,7 +141,7 @@ impl SocketCall {
         };
         let owner = owner.bind(py).get();
         match owner.engine(py, |engine| engine.arm(key)) {
-            Some(Err(error)) => Err(crate::errors::reactor(&error, -1)),
+            Some(Err(error)) => Err(crate::errors::reactor(&error)),
             _ => Ok(()),
         }
     }

@@ -87,7 +87,7 @@ impl LoopCore {
             Err((refusal, job)) => {
                 drop(job);
                 Err(match refusal {
-                    Refusal::Reactor(error) => errors::reactor(&error, fd),
+                    Refusal::Reactor(error) => errors::reactor(&error),
                     Refusal::AlwaysReady => errors::not_permitted(),
                 })
             }

@@ -38,7 +38,7 @@ impl HubCore {
         match outcome {
             Ok(key) => listener.get().set_key(py, Some(key)),
             Err(refused) => {
-                let error = errors::reactor(&refused.error, fileno);
+                let error = errors::reactor(&refused.error);
                 drop(refused);
                 return Err(error);
             }
