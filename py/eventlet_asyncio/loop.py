@@ -456,6 +456,7 @@ def new_event_loop():
 def run(main, *, debug=None):
     """Run a coroutine on a new loop of ours, as asyncio.run() does."""
     if sys.version_info >= (3, 12):
+        # Not by its name in asyncio, where nest_asyncio puts another.
         return asyncio.runners.run(main, debug=debug, loop_factory=new_event_loop)
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
@@ -465,13 +466,14 @@ def run(main, *, debug=None):
 
 def _run_without_runners(main, debug):
     """Before 3.11 asyncio.run() takes its loop from the policy alone."""
+    own = asyncio.runners.run
     run_ours = types.FunctionType(
-        asyncio.runners.run.__code__,
-        # Its own may be ours already, by which it steps aside below a task.
-        {**asyncio.run.__globals__, "events": _EventsOfOurs(asyncio.run.__globals__["events"])},
-        argdefs=asyncio.run.__defaults__,
+        own.__code__,
+        # Its events may be ours already, by which it steps aside below a task.
+        {**own.__globals__, "events": _EventsOfOurs(own.__globals__["events"])},
+        argdefs=own.__defaults__,
     )
-    run_ours.__kwdefaults__ = asyncio.run.__kwdefaults__
+    run_ours.__kwdefaults__ = own.__kwdefaults__
     return run_ours(main, debug=debug)
 
 
