@@ -86,9 +86,15 @@ def begins_a_timeout_first():
 
 
 def chosen_while_green_code_waits(kind, begin):
+    async def waits():
+        begun.append(True)
+        await asyncio.sleep(100)
+
+    begun = []
     hubs.use_hub(kind)
-    begin()
-    eventlet.sleep(0.01)
+    begin(waits())
+    while not begun:
+        eventlet.sleep(0.001)
     eventlet_asyncio.use_hub()
     for _ in range(2):
         assert await_(asyncio.sleep(0.001, 5)) == 5
@@ -106,8 +112,8 @@ for choose in (lambda: hubs.use_hub("epolls"), lambda: hubs.use_hub("selects")):
 assert in_thread(stands_still, hubs.get_hub, awaits_a_future) is None
 for kind in ("epolls", "poll"):
     for begin in (
-        lambda: eventlet_asyncio.future_to_greenlet(asyncio.sleep(100)),
-        lambda: eventlet.spawn(await_, asyncio.sleep(100)),
+        eventlet_asyncio.future_to_greenlet,
+        lambda coroutine: eventlet.spawn(await_, coroutine),
     ):
         outcome = in_thread(chosen_while_green_code_waits, kind, begin)
         assert outcome is None, outcome
