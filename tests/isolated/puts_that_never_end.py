@@ -23,14 +23,22 @@ class Slow(queue.Queue):
         super()._put(item)
 
 
-def puts(slow, item):
-    thread = threading.Thread(target=slow.put, args=(item,))
-    thread.start()
-    return thread
-
-
 def nothing():
     pass
+
+
+def with_a_put_under_way():
+    """A queue, the thread that puts something into it, and what lets it end."""
+
+    def blocks():
+        begun.set()
+        end.wait()
+
+    slow, begun, end = Slow(10), threading.Event(), threading.Event()
+    thread = threading.Thread(target=slow.put, args=(blocks,))
+    thread.start()
+    begun.wait()
+    return slow, thread, end
 
 
 def of_a_thread_that_has_ended():
@@ -55,15 +63,7 @@ def of_a_thread_that_has_ended():
 
 
 def of_a_thread_that_was_not_forked():
-    slow = Slow(10)
-    begun, end = threading.Event(), threading.Event()
-
-    def blocks():
-        begun.set()
-        end.wait()
-
-    thread = puts(slow, blocks)
-    begun.wait()
+    slow, thread, end = with_a_put_under_way()
     with warnings.catch_warnings():
         # From Python 3.12 on it warns of forks beside threads.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -83,19 +83,11 @@ class Alarm(Exception):
 
 
 def who_waits_hears_signals():
-    slow = Slow(10)
-    begun, end = threading.Event(), threading.Event()
-
-    def blocks():
-        begun.set()
-        end.wait()
-
     def alarm(_signal, _frame):
         raise Alarm
 
     before = signal.signal(signal.SIGALRM, alarm)
-    thread = puts(slow, blocks)
-    begun.wait()
+    slow, thread, end = with_a_put_under_way()
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     started = time.monotonic()
     failsafe = threading.Timer(10, end.set)
