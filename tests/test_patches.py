@@ -134,6 +134,23 @@ def test_a_function_that_the_program_has_wrapped_stays(monkeypatch):
     greenthread.sleep(0)
 
 
+def test_a_function_stays_in_whose_place_the_program_has_a_wrapper_when_its_code_would_be_exchanged(monkeypatch):
+    from eventlet.green import select
+
+    original = select.select
+
+    @functools.wraps(original)
+    def wrapped(*args):
+        return original(*args)
+
+    code = wrapped.__code__
+    monkeypatch.setattr(select, "select", wrapped)
+    make_hub()
+    assert select.select is wrapped
+    assert wrapped.__code__ is code
+    assert select.select([], [], [], 0) == ([], [], [])
+
+
 def test_a_function_of_the_programs_own_stays(monkeypatch):
     mock = Mock()
     monkeypatch.setattr(eventlet, "sleep", mock)

@@ -18,7 +18,7 @@ from eventlet.hubs import asyncio as asyncio_hub
 
 from eventlet_asyncio import _anyio, _conditions, _evio, _executors, _primitives, _queues, _selecting
 from eventlet_asyncio._replacing import Attribute, Code, CodeAround, CodeThatMayRun, Function, Methods, is_own, resolve
-from eventlet_asyncio._stdlib import Events
+from eventlet_asyncio._stdlib import Events, get_ident
 
 
 def own_main():
@@ -246,14 +246,21 @@ def _set_running_loop():
     @functools.wraps(own)
     def set_running_loop(loop, /):
         own(loop)
-        if isinstance(loop, asyncio.AbstractEventLoop) and not isinstance(loop, _evio.LoopCore):
-            hub = _evio.hub_of_thread()
+        # It may be one that watches no descriptors.
+        with contextlib.suppress(NotImplementedError):
+            hub = _evio.hub_of_thread() if _runs_foreign(loop) else None
             if isinstance(hub, _evio.HubCore):
-                # It may be one that watches no descriptors.
-                with contextlib.suppress(NotImplementedError):
-                    hub._meet_foreign()
+                hub._meet_foreign()
 
     return set_running_loop
+
+
+def _runs_foreign(loop):
+    """Whether something is a loop that is not ours and runs in this thread: libraries set others for a moment."""
+    if not isinstance(loop, asyncio.AbstractEventLoop) or isinstance(loop, _evio.LoopCore):
+        return False
+    here = get_ident()
+    return loop.is_running() and getattr(loop, "_thread_id", here) == here
 
 
 def _switch():

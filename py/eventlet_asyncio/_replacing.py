@@ -80,7 +80,8 @@ class Methods(Attribute):
 class Code:
     """Replaces what a function does, so that those who imported it by name are reached too.
 
-    The code runs with the globals of the function that it is given to.
+    The code runs with the globals of the function that it is given to. Where the program has put something of its own,
+    that stays.
     """
 
     def __init__(self, place, name, replacement, native=None):
@@ -90,10 +91,14 @@ class Code:
         self._saved = None
 
     def apply(self):
-        function = vars(resolve(self.places[0][0]))[self.places[0][1]]
-        self._saved = (function, function.__code__)
-        native = self._native and getattr(_evio, self._native)
-        function.__code__ = _with_native(self._replacement, native)
+        module = resolve(self.places[0][0])
+        function = vars(module)[self.places[0][1]]
+        if is_own(function, module):
+            self._saved = (function, function.__code__)
+            function.__code__ = _with_native(self._replacement, self._constant(function))
+
+    def _constant(self, _function):
+        return self._native and getattr(_evio, self._native)
 
     def undo(self):
         if self._saved is not None:
@@ -104,11 +109,9 @@ class Code:
 class CodeAround(Code):
     """Has a function called in the place of another, which it gets as its first argument."""
 
-    def apply(self):
-        function = vars(resolve(self.places[0][0]))[self.places[0][1]]
-        self._saved = (function, function.__code__)
+    def _constant(self, function):
         own = types.FunctionType(function.__code__, function.__globals__, function.__name__)
-        function.__code__ = _with_native(self._replacement, functools.partial(self._native, own))
+        return functools.partial(self._native, own)
 
 
 class CodeThatMayRun(Code):
@@ -120,6 +123,8 @@ class CodeThatMayRun(Code):
 
     def apply(self):
         super().apply()
+        if self._saved is None:
+            return
         code = self._saved[1]
         frame = sys._getframe()
         while frame is not None and frame.f_code is not code:

@@ -14,7 +14,7 @@ from eventlet.hubs import hub as base
 from eventlet.hubs import timer
 
 from eventlet_asyncio import _evio, _patches, _threads
-from eventlet_asyncio.loop import EventLoop
+from eventlet_asyncio.loop import EventLoop, watch_forks
 
 
 def is_available():
@@ -54,6 +54,7 @@ class Hub(_evio.HubCore, asyncio_hub.Hub):
     """
 
     def __init__(self, clock=None):
+        watch_forks()
         self.clock = base.monotonic if clock is None else clock
         self.closed = []
         self.lclass = base.FdListener

@@ -110,7 +110,7 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
         self._signal_handlers = {}
         if sys.version_info >= (3, 13):
             self._unix_server_sockets = {}
-        _watch_forks()
+        watch_forks()
         _loops.add(self)
 
     def __repr__(self):
@@ -152,7 +152,8 @@ class EventLoop(_evio.LoopCore, _sockets.SocketMethods):
             return
         sides = None if running is None else _sides()
         if self.is_running() or sides is None or not sides.can_step_aside(running):
-            super()._check_running()
+            # Not that of the class between, where nest_asyncio puts one that refuses nothing.
+            base_events.BaseEventLoop._check_running(self)
 
     def run_until_complete(self, future):
         """Run until the future is done and return its result, or raise its exception.
@@ -546,7 +547,8 @@ def _after_fork_in_child():
 _watching_forks = False
 
 
-def _watch_forks():
+def watch_forks():
+    """Has loops and hubs of ours go on in forked children; once."""
     global _watching_forks
     if not _watching_forks:
         _watching_forks = True

@@ -1,6 +1,7 @@
 """A loop that is not ours, run in the main program, goes on with the green work that waited before it began."""
 
 import asyncio
+import threading
 
 import eventlet
 from eventlet import hubs
@@ -88,8 +89,57 @@ def has_nothing_to_do(make):
     run(make, main())
 
 
+def one_below_another(make):
+    """A library steps out of the running loop to run one of its own."""
+    ticks = []
+    green = eventlet.spawn(counts, ticks)
+
+    async def main():
+        outer, inner = asyncio.get_running_loop(), make()
+        await until(ticks, 2)
+        task = asyncio.current_task()
+        asyncio.tasks._leave_task(outer, task)
+        asyncio._set_running_loop(None)
+        try:
+            inner.run_until_complete(until(ticks, len(ticks) + 2))
+        finally:
+            inner.close()
+            asyncio._set_running_loop(outer)
+            asyncio.tasks._enter_task(outer, task)
+        await until(ticks, len(ticks) + 2)
+
+    run(make, main())
+    green.kill()
+
+
+def set_for_a_moment(make):
+    """As by a library that makes something for a loop that runs in another thread, or for one that does not run."""
+    ticks, complaints = [], []
+    green = eventlet.spawn(counts, ticks)
+    loop = asyncio.SelectorEventLoop()
+    loop.set_exception_handler(lambda _loop, context: complaints.append(context))
+
+    def sets():
+        asyncio._set_running_loop(loop)
+        asyncio.Future()
+        asyncio._set_running_loop(None)
+
+    sets()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    while not loop.is_running():
+        eventlet.sleep(0.001)
+    sets()
+    run(make, until(ticks, len(ticks) + 3))
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    assert complaints == [], complaints
+    loop.close()
+    sets()
+    green.kill()
+
 
 for make in (asyncio.SelectorEventLoop, uvloop.new_event_loop):
-    for scenario in (spawned_before, begun_before, waits_for_a_descriptor, has_nothing_to_do):
+    for scenario in (spawned_before, begun_before, waits_for_a_descriptor, one_below_another, set_for_a_moment, has_nothing_to_do):
         scenario(make)
 print("pass")

@@ -11,6 +11,9 @@ from eventlet_asyncio import await_
 eventlet_asyncio.use_hub()
 eventlet.hubs.get_hub()
 nest_asyncio.apply()
+theirs = asyncio.SelectorEventLoop()
+nest_asyncio.apply(theirs)
+theirs.close()
 
 
 async def returns(value):
@@ -27,6 +30,16 @@ async def mixes():
     return await task, below, green, eventlet_asyncio.run(returns(4))
 
 
+async def runs_itself():
+    waits = asyncio.sleep(0.001)
+    try:
+        asyncio.get_running_loop().run_until_complete(waits)
+    except RuntimeError as error:
+        waits.close()
+        return str(error)
+
+
+assert eventlet_asyncio.run(runs_itself()) == "This event loop is already running"
 assert asyncio.run(mixes()) == (1, 2, 3, 4)
 assert eventlet_asyncio.run(mixes()) == (1, 2, 3, 4)
 assert await_(returns(5)) == 5

@@ -105,7 +105,8 @@ def who_waits_hears_signals():
     assert slow.qsize() == 1
 
 
-of_a_thread_that_has_ended()
+# First, while the hub has no loop yet.
 of_a_thread_that_was_not_forked()
+of_a_thread_that_has_ended()
 who_waits_hears_signals()
 print("pass")

@@ -168,7 +168,10 @@ impl HubCore {
             Some(host) if host.get().is(&running) => host,
             _ => {
                 let host = ForeignLoop::attach(&running, slf)?;
-                drop(slf.get().foreign.replace(py, Some(host.clone().unbind())));
+                if let Some(before) = slf.get().foreign.replace(py, Some(host.clone().unbind())) {
+                    // It runs, but below this one, and would wait for a hub that is not its guest.
+                    before.bind(py).get().detach(py)?;
+                }
                 host
             }
         };
