@@ -105,3 +105,6 @@ def install() -> None:
 
 def choose_hub() -> None:
     """Make eventlet's hub ours, in a thread that has chosen none and has no EVENTLET_HUB."""
+
+def watch_forks() -> None:
+    """Have loops and hubs of ours go on in forked children; the first call counts."""
