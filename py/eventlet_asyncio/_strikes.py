@@ -186,7 +186,7 @@ def _is_taken_back(task, cancel):
     """Whether a cancel of a task was, or its strike is over; before Python 3.11 tasks do not know of cancels."""
     if cancel._strike is not None:
         return cancel._strike.is_over
-    return sys.version_info >= (3, 11) and task is not None and cancels_asked(task) < cancel._asked
+    return task is not None and cancels_asked(task) < cancel._asked
 
 
 def all_are_taken_back(task):
