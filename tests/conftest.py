@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import pathlib
 import signal
 import socket
 import threading
@@ -25,16 +26,30 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_finish():
-    """What is there before the first test is no garbage, and need not be looked at after each."""
-    gc.collect()
-    gc.freeze()
+def pytest_addoption(parser):
+    parser.addoption("--failures", type=pathlib.Path, metavar="FILE", help="what failed, and how it ended")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """A run over several Pythons shows at its end what failed on each."""
+    path = config.getoption("--failures")
+    reports = [report for kind in ("failed", "error") for report in terminalreporter.getreports(kind)]
+    if path is not None and reports:
+        ends = ("\n".join([report.nodeid, *report.longreprtext.splitlines()[-30:], ""]) for report in reports)
+        path.write_text("\n".join(ends))
 
 
 def leave_hub():
     """End the hub of this thread, as the end of the thread would."""
     vars(hubs._threadlocal).clear()
     gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settled():
+    """What is there before the first test of a file is no garbage, and need not be looked at after each."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,12 @@ pub(crate) enum Error {
         /// How it ended.
         status: ExitStatus,
     },
+    /// Tests failed.
+    #[error("these failed:\n\n{failures}")]
+    Tests {
+        /// Their names, each with the end of what it said.
+        failures: String,
+    },
     /// The program was ended because it ran too long.
     #[error("`{}` was ended after {} s: look above for what it was doing", short(.command), .limit.as_secs())]
     TooLong {

@@ -1,4 +1,4 @@
-//! A table of steps: what ran, how long, and how it ended.
+//! A table of steps: what ran, how long, and how it ended; and what those said that failed.
 
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,19 @@ impl Report {
             .any(|step| matches!(step.outcome, Outcome::Failed(_)))
     }
 
+    /// What the failed steps said at length, so that nobody has to look for it above.
+    pub(crate) fn failures(&self) -> String {
+        let mut text = String::new();
+        for step in &self.steps {
+            if let Outcome::Failed(why) = &step.outcome
+                && why.contains('\n')
+            {
+                text += &format!("=== {}: {}\n\n", step.name, why.trim_end());
+            }
+        }
+        text
+    }
+
     /// The table, with the counts in its last line.
     pub(crate) fn table(&self) -> String {
         let names = self.steps.iter().map(|step| step.name.chars().count());
@@ -82,7 +95,7 @@ impl Report {
                 }
                 Outcome::Failed(why) => {
                     failed += 1;
-                    format!("FAILED  {why}")
+                    format!("FAILED  {}", why.lines().next().unwrap_or_default())
                 }
                 Outcome::Skipped(why) => {
                     skipped += 1;
@@ -112,10 +125,20 @@ mod tests {
             None
         );
         assert!(!report.passed());
+        let failures = "tests/a.py::b\nE  1 != 2\n".into();
+        assert_eq!(
+            report.step::<()>("tests", || Err(Error::Tests { failures })),
+            None
+        );
+        assert_eq!(
+            report.failures(),
+            "=== tests: these failed:\n\ntests/a.py::b\nE  1 != 2\n\n"
+        );
         let table = report.table();
         assert!(table.contains("FAILED  no CPython"), "{table}");
+        assert!(table.contains("FAILED  these failed:\n"), "{table}");
         assert!(
-            table.ends_with("steps: 1 passed, 1 failed, 1 skipped\n"),
+            table.ends_with("steps: 1 passed, 2 failed, 1 skipped\n"),
             "{table}"
         );
     }

@@ -1,5 +1,6 @@
 //! All tests, from formatting to pytest and tests of others on every Python, with one table at the end.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ pub(crate) fn everything(
 }
 
 fn finish(report: &Report) -> bool {
-    println!("\n{}", report.table());
+    println!("\n{}{}", report.failures(), report.table());
     report.passed()
 }
 
@@ -219,14 +220,21 @@ fn stubtest(workspace: &Workspace, venv: &Venv) -> Result<(), Error> {
 }
 
 fn run_pytest(workspace: &Workspace, venv: &Venv, keyword: Option<&str>) -> Result<(), Error> {
+    let failures = workspace.made("failures.txt");
+    fs::write(&failures, "").map_err(Error::file(&failures))?;
     let mut command = venv.command("python");
     command.current_dir(workspace.root());
-    command.args(["-m", "pytest", "tests"]);
+    command.args(["-m", "pytest", "tests", "--failures"]);
+    command.arg(&failures);
     match keyword {
         // Without workers, which would keep the stacks of a test that hangs to themselves.
         Some(keyword) => command.args(["-k", keyword]),
         // With them, such a test takes its worker along and not the rest of the suite.
         None => command.args(["--numprocesses", "2"]),
     };
-    run_within(SUITE_LIMIT, &mut command)
+    let ended = run_within(SUITE_LIMIT, &mut command);
+    match fs::read_to_string(&failures).map_err(Error::file(&failures))? {
+        none if none.is_empty() => ended,
+        failures => Err(Error::Tests { failures }),
+    }
 }

@@ -108,6 +108,8 @@ impl Venv {
             "install",
             "--quiet",
             "--disable-pip-version-check",
+            // It takes half of the time, and of most packages little is imported.
+            "--no-compile",
         ]);
         command
     }
