@@ -187,11 +187,12 @@ def test_what_it_raises_itself(run_green):
 
 
 def test_a_kill_while_it_is_entered_and_while_the_block_runs():
-    log = []
+    log, begun = [], []
 
     @contextlib.asynccontextmanager
     async def manager(seconds):
         try:
+            begun.append("to enter")
             await asyncio.sleep(seconds)
             yield
         except BaseException as exception:
@@ -201,11 +202,14 @@ def test_a_kill_while_it_is_entered_and_while_the_block_runs():
 
     def green(seconds):
         with async_context(manager(seconds)):
+            begun.append("the block")
             eventlet.sleep(60)
 
-    for seconds, seen in ((60, asyncio.CancelledError), (0, ZeroDivisionError)):
+    for seconds, last, seen in ((60, "to enter", asyncio.CancelledError), (0, "the block", ZeroDivisionError)):
         thread = eventlet.spawn(green, seconds)
-        eventlet.sleep(0.01)
+        while begun[-1:] != [last]:
+            eventlet.sleep(0)
+        begun.clear()
         thread.kill(ZeroDivisionError())
         with pytest.raises(ZeroDivisionError):
             thread.wait()
@@ -415,7 +419,9 @@ def test_an_async_generator_that_a_green_loop_leaves_is_cleaned_up_by_the_loop(r
         for _ in async_iter(numbers_with_cleanup(log)):
             break
         gc.collect()
-        eventlet.sleep(0.02)
+        with eventlet.Timeout(10):
+            while not log:
+                eventlet.sleep(0.001)
 
     run_green(green)
     assert log == ["cleaned up"]

@@ -6,7 +6,7 @@ import itertools
 import eventlet
 import greenlet
 import pytest
-from eventlet import semaphore
+from eventlet import event, semaphore
 
 import eventlet_asyncio
 from eventlet_asyncio import (
@@ -164,17 +164,15 @@ def test_a_second_cancel_is_seen_that_comes_too_late_for_the_cleanup(host):
 
 
 def test_other_awaiters_see_the_value(host):
-    def work():
-        eventlet.sleep(0.01)
-        return "value"
-
     async def main():
         for turns in range(6):
-            green = eventlet.spawn(work)
+            ends = event.Event()
+            green = eventlet.spawn(ends.wait)
             tasks = [asyncio.ensure_future(by_awaiting(green)) for _ in range(2)]
             for _ in range(turns):
                 await asyncio.sleep(0)
             assert tasks[0].cancel()
+            ends.send("value")
             results = await asyncio.gather(*tasks, return_exceptions=True)
             if turns:
                 assert isinstance(results[0], asyncio.CancelledError) and results[1] == "value"

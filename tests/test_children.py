@@ -81,17 +81,17 @@ def test_asyncios_child_watchers(hub, name):
 
 def test_a_green_wait_for_a_child_lets_tasks_go_on_and_the_other_way_round(hub):
     async def main():
-        ticks = 0
+        child = subprocess.Popen(
+            [sys.executable, "-S", "-c", "import sys; sys.stdin.read(); sys.exit(3)"], stdin=subprocess.PIPE
+        )
 
         async def tick():
-            nonlocal ticks
-            while True:
+            for _ in range(3):
                 await asyncio.sleep(0.005)
-                ticks += 1
+            child.stdin.close()
 
         ticking = asyncio.ensure_future(tick())
-        assert waited(3) == 3
-        assert ticks >= 3
-        ticking.cancel()
+        assert child.wait() == 3
+        await ticking
 
     asyncio.run(main())

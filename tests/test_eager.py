@@ -59,9 +59,11 @@ def test_a_cancel_of_the_creator_does_not_strike_its_eager_child():
     assert log == ["child", "creator"]
 
 
-async def makes_one_that_blocks():
+async def makes_one_that_blocks(is_enough=lambda: True):
     async def child():
         eventlet.sleep(0.05)
+        while not is_enough():
+            eventlet.sleep(0.01)
 
     asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
     task = asyncio.create_task(child())
@@ -85,10 +87,10 @@ async def by_anyio():
 
 
 async def by_hand():
-    task = asyncio.current_task()
-    asyncio.get_running_loop().call_later(0.01, task.cancel)
+    task, cancelled = asyncio.current_task(), []
+    asyncio.get_running_loop().call_later(0.01, lambda: cancelled.append(task.cancel()))
     try:
-        return await makes_one_that_blocks()
+        return await makes_one_that_blocks(lambda: cancelled)
     finally:
         task.uncancel()
 

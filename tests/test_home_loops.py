@@ -8,7 +8,7 @@ import weakref
 import eventlet
 import greenlet
 import pytest
-from eventlet import hubs
+from eventlet import event, hubs
 
 import eventlet_asyncio
 from eventlet_asyncio import async_to_sync, await_, future_to_greenlet, greenlet_to_future
@@ -205,18 +205,24 @@ def run_as_asyncio_does(loop, main, shutdown=None):
 
 @pytest.mark.parametrize("wait", [await_, lambda coroutine: future_to_greenlet(coroutine).wait()])
 def test_who_awaits_first_while_the_home_shuts_down_does_so_elsewhere(hub, wait):
-    seen = []
+    seen, shuts_down = [], event.Event()
 
     def green():
-        eventlet.sleep(0.02)
+        shuts_down.wait()
         seen.append(wait(running_loop()))
 
     async def main():
         eventlet.spawn(green)
         await asyncio.sleep(0)
 
-    run_as_asyncio_does(asyncio.SelectorEventLoop(), main(), asyncio.sleep(0.05))
-    eventlet.sleep(0.01)
+    async def shutdown():
+        shuts_down.send()
+        await asyncio.sleep(0.01)
+
+    run_as_asyncio_does(asyncio.SelectorEventLoop(), main(), shutdown())
+    with eventlet.Timeout(10):
+        while not seen:
+            eventlet.sleep(0.001)
     assert seen == [hub.loop]
 
 
@@ -279,12 +285,20 @@ def begin_after_the_cancel(seen, function):
 
 
 async def blocks_greenly():
-    eventlet.sleep(0.02)
+    eventlet.sleep(60)
 
 
 async def blocks_greenly_in_a_later_step():
     await asyncio.sleep(0)
-    eventlet.sleep(0.02)
+    eventlet.sleep(60)
+
+
+def run_until(seen):
+    """What was struck ends here, and whatever else would be seen."""
+    with eventlet.Timeout(10):
+        while not seen:
+            eventlet.sleep(0.001)
+    eventlet.sleep(0.01)
 
 
 @pytest.mark.parametrize("wait", [await_, lambda coroutine: future_to_greenlet(coroutine).wait()])
@@ -298,8 +312,7 @@ def test_what_green_code_begins_while_a_loop_of_ours_shuts_down_is_cancelled(hub
         await asyncio.sleep(0.005)
 
     eventlet_asyncio.run(main())
-    for _ in range(3):
-        eventlet.sleep(0.03)
+    run_until(seen)
     assert seen == ["cancelled"]
 
 
@@ -322,8 +335,7 @@ def test_what_green_code_waits_for_as_its_loop_is_closed_is_cancelled_and_distur
     loop = eventlet_asyncio.new_event_loop()
     loop.run_until_complete(main())
     loop.close()
-    for _ in range(3):
-        eventlet.sleep(0.03)
+    run_until(seen)
     assert seen == ["cancelled"]
     eventlet_asyncio.run(asyncio.sleep(0.01))
 

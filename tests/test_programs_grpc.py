@@ -16,7 +16,7 @@ pytest.importorskip("grpc.aio")
 
 class Service(grpc.GenericRpcHandler):
     def __init__(self):
-        self.ended = []
+        self.begun, self.ended = [], []
 
     async def reverse(self, request, context):
         eventlet.sleep(0.001)
@@ -43,6 +43,7 @@ class Service(grpc.GenericRpcHandler):
         await context.abort(grpc.StatusCode.NOT_FOUND, "nothing there")
 
     async def hang(self, request, context):
+        self.begun.append("hang")
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -90,10 +91,12 @@ def test_calls_of_every_kind(program):
             assert failed.value.code() is grpc.StatusCode.NOT_FOUND
 
             with pytest.raises(grpc.aio.AioRpcError) as late:
-                await channel.unary_unary("/test/hang")(b"", timeout=0.05)
+                await channel.unary_unary("/test/hang")(b"", timeout=0.5)
             assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            service.begun.clear()
             hanging = asyncio.create_task(_call(channel.unary_unary("/test/hang")))
-            await asyncio.sleep(0.05)
+            while not service.begun:
+                await asyncio.sleep(0.001)
             hanging.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await hanging

@@ -370,18 +370,24 @@ def test_a_call_of_its_throw_is_one_of_its_tasks(what, seen, strikes):
 
 
 def test_what_is_left_of_a_timeout_strikes_nobody_when_the_task_is_done(blocking_host):
+    left = []
+
+    def leave():
+        # Longer than it takes until those tasks are done.
+        left.append(eventlet.Timeout(0.2))
+
     def leaves():
-        eventlet.Timeout(0.002)
+        leave()
         await_only(asyncio.sleep(0))
-        eventlet.Timeout(0.002)
+        leave()
 
     def is_left():
-        eventlet.Timeout(0.002)
+        leave()
         await_only(asyncio.sleep(0))
-        eventlet.Timeout(0.002)
+        leave()
         with pytest.raises(asyncio.CancelledError):
             await_only(asyncio.sleep(60))
-        eventlet.Timeout(0.002)
+        leave()
 
     async def struck():
         await asyncio.create_task(greenlet_spawn(leaves))
@@ -391,8 +397,10 @@ def test_what_is_left_of_a_timeout_strikes_nobody_when_the_task_is_done(blocking
         task.cancel()
         await task
         # On the carriers of those that are done.
-        eventlet.sleep(0.005)
-        await asyncio.sleep(0.005)
+        while any(timeout.pending for timeout in left):
+            eventlet.sleep(0.01)
+            await asyncio.sleep(0.01)
+        assert len(left) == 5
 
     blocking_host(functools.partial(beside, struck))
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import eventlet
+from eventlet import event
 from eventlet.green import socket as green_socket
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -12,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Route, WebSocketRoute
 
 log = []
+goes_on = event.Event()
 
 
 async def about(request):
@@ -23,6 +25,18 @@ async def slow(request):
     log.append("slow")
     eventlet.sleep(float(request.query_params["seconds"]))
     return PlainTextResponse("slow")
+
+
+async def waits(request):
+    log.append("waits")
+    goes_on.wait()
+    return PlainTextResponse("waited")
+
+
+async def go_on(request):
+    goes_on.send()
+    goes_on.reset()
+    return PlainTextResponse("goes on")
 
 
 def green_recv(port):
@@ -96,6 +110,8 @@ app = Starlette(
     routes=[
         Route("/about", about),
         Route("/slow", slow),
+        Route("/waits", waits),
+        Route("/go_on", go_on),
         Route("/itself", itself),
         Route("/echo", echo, methods=["POST"]),
         Route("/endless", endless),
