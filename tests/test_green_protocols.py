@@ -105,7 +105,8 @@ def test_datagrams(program):
         sender, other = await loop.create_datagram_endpoint(Datagrams, remote_addr=address)
         for number in range(10):
             sender.sendto(b"%d" % number)
-        await asyncio.sleep(0.2)
+        while len(receiver.received.get(None, [])) < 10:
+            await asyncio.sleep(0.001)
         sender.close()
         transport.close()
         await asyncio.gather(receiver.ended, other.ended)

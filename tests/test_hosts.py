@@ -415,7 +415,7 @@ def test_green_timers_and_listeners_go_on_after_the_loop_has_ended(pair):
         log.append(left.recv(1))
 
     def sleeper():
-        eventlet.sleep(0.2)
+        eventlet.sleep(1)
         log.append("slept")
 
     async def main():

@@ -150,7 +150,8 @@ def test_a_handler_of_a_signal_runs_a_cleanup(hub, idle, green):
     try:
         strike = functools.partial(os.kill, os.getpid(), signal.SIGUSR1)
         threading.Timer(0.02, strike).start()
-        idle()
+        while not seen:
+            idle()
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert seen == [REFUSED if green else "cleaned up"]

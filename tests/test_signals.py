@@ -214,7 +214,9 @@ def test_a_handler_set_later_by_the_program_is_called_besides(loop, struck_elsew
         loop.add_signal_handler(signal.SIGUSR1, lambda: (calls.append("loop"), told.set()))
         signal.signal(signal.SIGUSR1, lambda *_: calls.append("program"))
         for _ in range(2):
-            await asyncio.sleep(0.02)
+            # For so long it believes what it has seen; and it looks when it waits.
+            for _ in range(3):
+                await asyncio.sleep(0.02)
             (struck_elsewhere if elsewhere else strike)(signal.SIGUSR1)
             await asyncio.wait_for(told.wait(), LONG)
             told.clear()

@@ -284,16 +284,27 @@ def test_limits_of_both_worlds_around_a_run_below_a_task(on_loop, of_eventlet, o
 @needs_counts
 def test_a_kill_of_a_task_that_runs_a_loop_goes_on_through_a_limit(on_loop):
     async def main():
-        kept = []
+        kept, begun, limits = [], [], []
+
+        async def cleans_up_until_it_passes():
+            try:
+                begun.append(True)
+                await asyncio.sleep(60)
+            finally:
+                while not limits[0].expired():
+                    await asyncio.sleep(0.001)
 
         async def limited():
             kept.append(greenlet.getcurrent())
-            async with asyncio.timeout(0.01):
-                asyncio.run(slow())
+            async with asyncio.timeout(60) as limit:
+                limits.append(limit)
+                asyncio.run(cleans_up_until_it_passes())
 
         task = asyncio.create_task(limited())
-        await asyncio.sleep(0.005)
+        while not begun:
+            await asyncio.sleep(0.001)
         eventlet.kill(kept.pop(), KeyError("killed"))
+        limits[0].reschedule(asyncio.get_running_loop().time())
         (outcome,) = await asyncio.gather(task, return_exceptions=True)
         return type(outcome)
 

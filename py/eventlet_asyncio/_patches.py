@@ -18,7 +18,7 @@ from eventlet.hubs import asyncio as asyncio_hub
 
 from eventlet_asyncio import _anyio, _conditions, _evio, _executors, _primitives, _queues, _selecting
 from eventlet_asyncio._replacing import Attribute, Code, CodeAround, CodeThatMayRun, Function, Methods, is_own, resolve
-from eventlet_asyncio._stdlib import Events, get_ident
+from eventlet_asyncio._stdlib import Events
 
 
 def own_main():
@@ -135,6 +135,17 @@ class Policy:
             self._saved = None
 
 
+def _evaluate_selectors():
+    """Have eventlet make the original of `selectors` with the original of what it looks at when it is imported."""
+    import select
+
+    sys.modules["select"] = patcher.original("select")
+    try:
+        patcher.original("selectors")
+    finally:
+        sys.modules["select"] = select
+
+
 class OriginalModules:
     """Gives asyncio the modules that it uses as they were before monkey patching."""
 
@@ -156,6 +167,7 @@ class OriginalModules:
         self._saved = []
 
     def apply(self):
+        _evaluate_selectors()
         for module in _asyncio_modules():
             for name in self.names:
                 # The original may be there already: eventlet's own asyncio hub puts some in.
@@ -240,27 +252,19 @@ class EventsOfRunners(Events):
 
 
 def _set_running_loop():
-    """A loop that is not ours and begins to run hosts the hub of its thread, of which it would not know otherwise."""
+    """A loop that is not ours hosts the hub of its thread while it runs, of which it would not know otherwise."""
     own = asyncio.events._set_running_loop
 
     @functools.wraps(own)
     def set_running_loop(loop, /):
         own(loop)
-        # It may be one that watches no descriptors.
-        with contextlib.suppress(NotImplementedError):
-            hub = _evio.hub_of_thread() if _runs_foreign(loop) else None
-            if isinstance(hub, _evio.HubCore):
+        hub = _evio.hub_of_thread()
+        if isinstance(hub, _evio.HubCore):
+            # It may be one that watches no descriptors, or not that of the engine: the next green call says so.
+            with contextlib.suppress(NotImplementedError, OSError):
                 hub._meet_foreign()
 
     return set_running_loop
-
-
-def _runs_foreign(loop):
-    """Whether something is a loop that is not ours and runs in this thread: libraries set others for a moment."""
-    if not isinstance(loop, asyncio.AbstractEventLoop) or isinstance(loop, _evio.LoopCore):
-        return False
-    here = get_ident()
-    return loop.is_running() and getattr(loop, "_thread_id", here) == here
 
 
 def _switch():

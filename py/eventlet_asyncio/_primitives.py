@@ -163,8 +163,9 @@ def release_lock(self, blocking=True):
 
 
 def _as_it_is(function):
-    """A copy of a function whose code is about to be exchanged."""
-    return types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    """A copy of a function whose code is about to be exchanged, or what the program has put in its place."""
+    own = isinstance(function, types.FunctionType) and function.__closure__ is None
+    return types.FunctionType(function.__code__, function.__globals__, function.__name__) if own else function
 
 
 _kill = _as_it_is(greenthread.kill)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 
 
 def _original(name):
@@ -32,6 +33,18 @@ def current_task():
     """The task that runs in this thread; `None` where no loop runs, either."""
     loop = asyncio._get_running_loop()
     return None if loop is None else asyncio.current_task(loop)
+
+
+def runs_here(loop):
+    """Whether the running loop is one that runs in this thread: libraries set others for a moment.
+
+    Not every loop says in which thread it runs, and one that monkey-patched code runs names a greenlet.
+    """
+    return (
+        isinstance(loop, asyncio.AbstractEventLoop)
+        and loop.is_running()
+        and getattr(loop, "_thread_id", None) in (None, get_ident(), threading.get_ident())
+    )
 
 
 get_ident = _original("_thread").get_ident

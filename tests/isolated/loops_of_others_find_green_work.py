@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import eventlet
-from eventlet import hubs
+from eventlet import event, hubs
 
 import eventlet_asyncio
 
@@ -79,14 +79,22 @@ def waits_for_a_descriptor(make):
     theirs.close()
 
 
-def has_nothing_to_do(make):
-    async def main():
-        loop = asyncio.get_running_loop()
-        if isinstance(loop, asyncio.SelectorEventLoop):
-            # Its own, by which it is woken.
-            assert len(loop._selector.get_map()) == 1
+def has_nothing_to_do(_make):
+    watched = []
 
-    run(make, main())
+    async def main():
+        watched.extend(asyncio.get_running_loop()._selector.get_map())
+
+    def body():
+        eventlet_asyncio.use_hub()
+        hubs.get_hub()
+        run(asyncio.SelectorEventLoop, main())
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    # The loop's own, by which it is woken.
+    assert len(watched) == 1, watched
 
 
 def one_below_another(make):
@@ -107,9 +115,100 @@ def one_below_another(make):
             asyncio._set_running_loop(outer)
             asyncio.tasks._enter_task(outer, task)
         await until(ticks, len(ticks) + 2)
+        green.kill()
+        # Nobody but another thread has something for the hub now.
+        await woken_by_a_thread()
 
     run(make, main())
+
+
+async def woken_by_a_thread():
+    sent, seen = event.Event(), []
+    eventlet.spawn(lambda: seen.append(sent.wait()))
+    await asyncio.sleep(0.001)
+    threading.Timer(0.001, sent.send).start()
+    await until(seen, 1)
+
+
+def is_woken_by_a_thread(make):
+    """What waits is nothing that the hub would have to look after by itself."""
+    sent, seen = event.Event(), []
+    green = eventlet.spawn(lambda: seen.append(sent.wait()))
+    eventlet.sleep(0)
+
+    async def main():
+        threading.Timer(0.001, sent.send).start()
+        await until(seen, 1)
+
+    run(make, main())
+    green.wait()
+
+
+def of_a_green_thread(make):
+    """A green thread runs a loop that has something for the hub, whose host waits for that green thread."""
+
+    def runs():
+        async def inner():
+            eventlet.spawn(int)
+            await asyncio.sleep(0.001)
+
+        run(make, inner())
+
+    async def main():
+        await eventlet.spawn(runs)
+        await woken_by_a_thread()
+
+    run(make, main())
+
+
+def goes_on_in_another_thread(make):
+    """A loop that was the host runs in another thread later, while the hub has something to do."""
+    loop, complaints, ticks = make(), [], []
+    loop.set_exception_handler(lambda _loop, context: complaints.append(context))
+    green = eventlet.spawn(counts, ticks)
+    loop.run_until_complete(until(ticks, 2))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    while len(ticks) < 10:
+        eventlet.sleep(0.001)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
     green.kill()
+    assert complaints == [], complaints
+
+
+def in_a_thread_that_ends(make):
+    """A loop outlives a hub of which it was the host."""
+    loop = make()
+
+    async def main():
+        await eventlet.spawn(int)
+
+    def body():
+        eventlet_asyncio.use_hub()
+        loop.run_until_complete(main())
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+
+    async def answers(reader, writer):
+        writer.write(await reader.read(1))
+        writer.close()
+
+    async def serves():
+        # One of these sockets gets the number that the hub of before had.
+        for _ in range(4):
+            server = await asyncio.start_server(answers, "127.0.0.1", 0)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"x")
+            assert await asyncio.wait_for(reader.read(1), 10) == b"x"
+            writer.close()
+            server.close()
+
+    loop.run_until_complete(serves())
+    loop.close()
 
 
 def set_for_a_moment(make):
@@ -139,7 +238,37 @@ def set_for_a_moment(make):
     green.kill()
 
 
-for make in (asyncio.SelectorEventLoop, uvloop.new_event_loop):
-    for scenario in (spawned_before, begun_before, waits_for_a_descriptor, one_below_another, set_for_a_moment, has_nothing_to_do):
+class OfAToolkit(asyncio.SelectorEventLoop):
+    """It says by itself whether it runs, and not in which thread, as those that run in the turns of a toolkit do."""
+
+    runs = False
+
+    def is_running(self):
+        return self.runs
+
+    def run_forever(self):
+        self.runs = True
+        asyncio.events._set_running_loop(self)
+        try:
+            while not self._stopping:
+                self._run_once()
+        finally:
+            asyncio.events._set_running_loop(None)
+            self.runs = self._stopping = False
+
+
+for make in (asyncio.SelectorEventLoop, uvloop.new_event_loop, OfAToolkit):
+    for scenario in (
+        has_nothing_to_do,
+        spawned_before,
+        begun_before,
+        waits_for_a_descriptor,
+        is_woken_by_a_thread,
+        one_below_another,
+        of_a_green_thread,
+        goes_on_in_another_thread,
+        in_a_thread_that_ends,
+        set_for_a_moment,
+    ):
         scenario(make)
 print("pass")

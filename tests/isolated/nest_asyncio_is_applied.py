@@ -45,4 +45,37 @@ assert eventlet_asyncio.run(mixes()) == (1, 2, 3, 4)
 assert await_(returns(5)) == 5
 runs = [eventlet.spawn(eventlet_asyncio.run, returns(each)) for each in range(3)]
 assert [each.wait() for each in runs] == [0, 1, 2]
+
+
+def nested(loop):
+    """A loop of asyncio's own is the hub's host, and green threads run that loop itself."""
+    ticks = []
+
+    def counts():
+        while True:
+            ticks.append(None)
+            eventlet.sleep(0.001)
+
+    async def main():
+        runs = [eventlet.spawn(loop.run_until_complete, returns(each)) for each in range(3)]
+        results = [await each for each in runs]
+        seen = len(ticks)
+        while len(ticks) < seen + 3:
+            await asyncio.sleep(0.001)
+        return results
+
+    green = eventlet.spawn(counts)
+    assert loop.run_until_complete(asyncio.wait_for(main(), 10)) == [0, 1, 2]
+    green.kill()
+    loop.close()
+
+
+loop = asyncio.SelectorEventLoop()
+nest_asyncio.apply(loop)
+nested(loop)
+eventlet.monkey_patch()
+# It takes a greenlet for the thread from here on.
+loop = asyncio.SelectorEventLoop()
+nest_asyncio.apply(loop)
+nested(loop)
 print("pass")

@@ -105,8 +105,36 @@ def who_waits_hears_signals():
     assert slow.qsize() == 1
 
 
+class GivesUpTheLock:
+    def __lt__(self, other):
+        time.sleep(0.0001)
+        return False
+
+
+def beside_one_that_puts_all_the_time():
+    def puts():
+        while not is_over.is_set():
+            items.put(GivesUpTheLock())
+            items.get()
+
+    items, is_over = queue.PriorityQueue(), threading.Event()
+    for _ in range(3):
+        items.put(GivesUpTheLock())
+    thread = threading.Thread(target=puts)
+    thread.start()
+    failsafe = threading.Timer(20, is_over.set)
+    failsafe.start()
+    for _ in range(20):
+        items.put(GivesUpTheLock())
+    assert not is_over.is_set(), "it had no turn before the other thread was over"
+    failsafe.cancel()
+    is_over.set()
+    thread.join()
+
+
 # First, while the hub has no loop yet.
 of_a_thread_that_was_not_forked()
 of_a_thread_that_has_ended()
 who_waits_hears_signals()
+beside_one_that_puts_all_the_time()
 print("pass")

@@ -59,25 +59,53 @@ enum State {
 #[pyclass(frozen, module = "eventlet_asyncio._evio")]
 pub(crate) struct Guard {
     owner: GilCell<Option<Owner>>,
+    /// How many threads wait, in the process of so many forks.
+    waiting: GilCell<(usize, usize)>,
 }
 
 impl Guard {
-    /// Takes a guard that is free, and says how it was.
+    /// Takes a guard that is free, and says how it was; to who has not waited it is not free where others wait, as who
+    /// makes one call after another would leave them none.
     ///
     /// What tells that the thread lives is let go of here, as the call that follows may never end.
-    fn take(&self, py: Python<'_>) -> State {
+    fn take(&self, py: Python<'_>, waits: bool) -> State {
         let Ok(me) = ALIVE.try_with(Arc::clone) else {
             // At the very end of a thread, where no other waits for it.
             return State::Mine;
         };
+        let others_wait = !waits && self.count(py, |count| *count > 0);
         self.owner.with(py, |owner| match owner {
             Some(owner) if owner.is(&me) => State::Mine,
             Some(owner) if !owner.is_gone() => State::Taken,
+            _ if others_wait => State::Taken,
             _ => {
                 *owner = Some(Owner::new(&me));
                 State::Free
             }
         })
+    }
+
+    /// Looks at how many threads wait.
+    fn count<T>(&self, py: Python<'_>, look: impl FnOnce(&mut usize) -> T) -> T {
+        self.waiting.with(py, |(count, forks)| {
+            let now = FORKS.load(Ordering::Relaxed);
+            if std::mem::replace(forks, now) != now {
+                *count = 0;
+            }
+            look(count)
+        })
+    }
+
+    /// Waits until the guard is taken by this thread, unless it is already.
+    fn wait(&self, py: Python<'_>) -> PyResult<State> {
+        loop {
+            py.detach(|| thread::sleep(RETRY));
+            py.check_signals()?;
+            let state = self.take(py, true);
+            if !matches!(state, State::Taken) {
+                return Ok(state);
+            }
+        }
     }
 }
 
@@ -87,6 +115,7 @@ impl Guard {
     fn new() -> Self {
         Self {
             owner: GilCell::new(None),
+            waiting: GilCell::new((0, 0)),
         }
     }
 
@@ -102,16 +131,17 @@ impl Guard {
             None => function.call1((first,)),
         };
         let py = function.py();
-        loop {
-            match self.take(py) {
-                State::Free => break,
-                // Called again by what it calls, or by what was switched to from there.
-                State::Mine => return call(),
-                State::Taken => {
-                    py.detach(|| thread::sleep(RETRY));
-                    py.check_signals()?;
-                }
-            }
+        let mut state = self.take(py, false);
+        if matches!(state, State::Taken) {
+            self.count(py, |count| *count += 1);
+            let waited = self.wait(py);
+            // A handler of a signal may have forked meanwhile, and in the child it counts no more.
+            self.count(py, |count| *count = count.saturating_sub(1));
+            state = waited?;
+        }
+        if matches!(state, State::Mine) {
+            // Called again by what it calls, or by what was switched to from there.
+            return call();
         }
         let outcome = call();
         self.owner.replace(py, None);

@@ -16,6 +16,7 @@ use crate::driver::Driver;
 use crate::greenlet::Greenlet;
 use crate::hub::HubCore;
 use crate::identity::Identity;
+use crate::imported::Imported;
 use crate::{errors, fast, greenlet, hub, run, step, threads};
 
 /// The kernel, waited for with the interpreter's lock released.
@@ -156,13 +157,26 @@ impl Weak {
     }
 }
 
+/// Whether the running loop runs, and does so in this thread and greenlet, or a thread that it does not name.
+pub(crate) fn runs_here(running_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static RUNS_HERE: Imported<PyAny> = Imported::new("eventlet_asyncio._stdlib", "runs_here");
+    let runs_here = RUNS_HERE.get(running_loop.py())?;
+    runs_here.call1((running_loop,))?.is_truthy()
+}
+
 /// An asyncio loop that is not ours and runs in the hub's thread: it watches the engine's descriptor
 /// and deadline, and runs the hub's turns in a callback.
 #[pyclass(frozen, weakref, module = "eventlet_asyncio._evio")]
 pub(crate) struct ForeignLoop {
     running_loop: Weak,
     hub: GilCell<Option<Py<HubCore>>>,
-    fd: RawFd,
+    /// Of the hub; a loop may run in another one later.
+    thread: u64,
+    /// What the loop watches, until it is let go of.
+    fd: GilCell<Option<RawFd>>,
+    /// Below whose code this loop runs: the hub's host again once it ends.
+    outer: GilCell<Option<Py<Self>>>,
+    /// Who waits for the turn to end; in a turn, a green thread may run the loop once more.
     caller: GilCell<Option<Greenlet>>,
     timer: GilCell<Option<Weak>>,
     called: Flag,
@@ -173,6 +187,7 @@ impl ForeignLoop {
     pub(crate) fn attach<'py>(
         running_loop: &Bound<'py, PyAny>,
         hub: &Bound<'py, HubCore>,
+        outer: Option<Bound<'py, Self>>,
     ) -> PyResult<Bound<'py, Self>> {
         let py = hub.py();
         let core = HubCore::core(hub)?;
@@ -180,7 +195,9 @@ impl ForeignLoop {
         let this = Self {
             running_loop: Weak::new(running_loop)?,
             hub: GilCell::new(Some(hub.clone().unbind())),
-            fd,
+            thread: threads::ident(py)?,
+            fd: GilCell::new(Some(fd)),
+            outer: GilCell::new(outer.map(Bound::unbind)),
             caller: GilCell::new(None),
             timer: GilCell::new(None),
             called: Flag::new(false),
@@ -215,20 +232,35 @@ impl ForeignLoop {
         {
             return Ok(());
         }
-        running_loop.call_method1(intern!(py, "remove_reader"), (self.fd,))?;
+        self.stop_watching(&running_loop)
+    }
+
+    fn stop_watching(&self, running_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = running_loop.py();
+        if let Some(fd) = self.fd.take(py) {
+            running_loop.call_method1(intern!(py, "remove_reader"), (fd,))?;
+        }
         self.cancel_timer(py)
+    }
+
+    pub(crate) fn take_outer(&self, py: Python<'_>) -> Option<Py<Self>> {
+        self.outer.take(py)
     }
 
     /// Asks the loop to call, because the hub has got something to do.
     pub(crate) fn call_soon(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        if this.caller.with(py, |caller| caller.is_some()) || this.called.replace(true) {
+        if this.called.replace(true) {
             return Ok(());
         }
-        this.running_loop(py)?
-            .call_method1(intern!(py, "call_soon"), (slf,))
-            .map(drop)
+        let asked = this
+            .running_loop(py)?
+            .call_method1(intern!(py, "call_soon"), (slf,));
+        if asked.is_err() {
+            this.called.set(false);
+        }
+        asked.map(drop)
     }
 
     /// Goes back to the loop until it calls again, unless it did not call.
@@ -257,10 +289,10 @@ impl ForeignLoop {
 
     pub(crate) fn is_running(&self, py: Python<'_>) -> PyResult<bool> {
         match self.running_loop.get(py) {
-            Some(running_loop) => running_loop
+            Some(running_loop) if self.fd.with(py, |fd| fd.is_some()) => running_loop
                 .call_method0(intern!(py, "is_running"))?
                 .is_truthy(),
-            None => Ok(false),
+            _ => Ok(false),
         }
     }
 
@@ -292,29 +324,36 @@ impl ForeignLoop {
         let py = slf.py();
         let this = slf.get();
         this.called.set(false);
+        let running_loop = this.running_loop(py)?;
         let Some(hub) = this.hub.get(py) else {
             return Ok(());
         };
+        if threads::ident(py)? != this.thread {
+            return this.stop_watching(&running_loop);
+        }
         HubCore::ensure_greenlet(hub.bind(py))?;
         let hub = hub.bind(py).getattr(intern!(py, "greenlet"))?;
-        let identity = Identity::put_away(py, this.running_loop(py)?.unbind(), true)?;
+        let identity = Identity::put_away(py, running_loop.unbind(), true)?;
         let caller = greenlet::current(py)?.unbind();
-        drop(this.caller.replace(py, Some(caller)));
-        let outcome = greenlet::switch(&hub);
-        drop(this.caller.take(py));
-        step::put_away(py)?;
-        identity.install(py)?;
-        if outcome.is_err() {
+        let outer = this.caller.replace(py, Some(caller));
+        let outcome = greenlet::switch(&hub).map(drop);
+        drop(this.caller.replace(py, outer));
+        let restored = step::put_away(py).and_then(|()| identity.install(py));
+        let asked = match outcome {
+            Ok(()) => Ok(()),
             // It came out in the middle of a turn, which goes on.
-            Self::call_soon(slf)?;
-        }
-        outcome.map(drop)
+            Err(_) => Self::call_soon(slf),
+        };
+        outcome.and(restored).and(asked)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.running_loop.traverse(&visit)?;
         if let Some(hub) = self.hub.peek() {
             visit.call(&*hub)?;
+        }
+        if let Some(outer) = self.outer.peek() {
+            visit.call(&*outer)?;
         }
         if let Some(caller) = self.caller.peek() {
             visit.call(&*caller)?;
@@ -329,6 +368,7 @@ impl ForeignLoop {
 
     fn __clear__(&self, py: Python<'_>) {
         drop(self.hub.take(py));
+        drop(self.outer.take(py));
         drop(self.caller.take(py));
         drop(self.timer.take(py));
     }

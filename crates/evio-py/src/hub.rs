@@ -263,10 +263,10 @@ impl HubCore {
     fn _leave(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         slf.get().was_left.set(true);
-        drop(slf.get().foreign.take(py));
+        let parted = Self::leave_foreign(slf);
         match slf.get().driver.get(py) {
-            Some(driver) => driver.bind(py).get().leave(py),
-            None => Ok(()),
+            Some(driver) => driver.bind(py).get().leave(py).and(parted),
+            None => parted,
         }
     }
 

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use super::{HubCore, of_thread};
 use crate::cell::intern;
 use crate::core::LoopCore;
-use crate::host::ForeignLoop;
+use crate::host::{ForeignLoop, runs_here};
 use crate::job::Job;
 use crate::{greenlet, identity, run, step};
 
@@ -137,20 +137,37 @@ impl HubCore {
         Ok(())
     }
 
-    /// The loop, not ours, that is the hub's host; it is let go of when it no longer runs.
+    /// The loop, not ours, that is the hub's host; those that no longer run are let go of.
     pub(crate) fn foreign_host<'py>(
         slf: &Bound<'py, Self>,
     ) -> PyResult<Option<Bound<'py, ForeignLoop>>> {
         let py = slf.py();
-        let Some(host) = slf.get().foreign.get(py) else {
-            return Ok(None);
-        };
-        if host.bind(py).get().is_running(py)? {
-            return Ok(Some(host.into_bound(py)));
+        while let Some(host) = slf.get().foreign.get(py) {
+            let host = host.into_bound(py);
+            if host.get().is_running(py)? {
+                return Ok(Some(host));
+            }
+            Self::let_go(slf, &host)?;
         }
-        drop(slf.get().foreign.take(py));
-        host.bind(py).get().detach(py)?;
         Ok(None)
+    }
+
+    /// Has the host of before, if there was one, be it again.
+    fn let_go(slf: &Bound<'_, Self>, host: &Bound<'_, ForeignLoop>) -> PyResult<()> {
+        let py = slf.py();
+        let outer = host.get().take_outer(py);
+        drop(slf.get().foreign.replace(py, outer));
+        host.get().detach(py)
+    }
+
+    /// Lets go of all hosts, whether they run or not.
+    pub(super) fn leave_foreign(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let mut outcome = Ok(());
+        while let Some(host) = slf.get().foreign.get(py) {
+            outcome = outcome.and(Self::let_go(slf, host.bind(py)));
+        }
+        outcome
     }
 
     /// Finds out whether a loop that is not ours runs here: it is then the hub's host, and called
@@ -166,34 +183,45 @@ impl HubCore {
         }
         let host = match Self::foreign_host(slf)? {
             Some(host) if host.get().is(&running) => host,
-            _ => {
-                let host = ForeignLoop::attach(&running, slf)?;
-                if let Some(before) = slf.get().foreign.replace(py, Some(host.clone().unbind())) {
-                    // It runs, but below this one, and would wait for a hub that is not its guest.
-                    before.bind(py).get().detach(py)?;
-                }
+            // The one of before runs too, but below this one.
+            before if runs_here(&running)? => {
+                let host = ForeignLoop::attach(&running, slf, before)?;
+                drop(slf.get().foreign.replace(py, Some(host.clone().unbind())));
                 host
             }
+            _ => return Ok(()),
         };
         ForeignLoop::call_soon(&host)
     }
 
-    /// A loop that is not ours begins to run: where green work waits already, it is the hub's host from now on.
+    /// The running loop is another: where green work may wait already, one that is not ours is the hub's host
+    /// from now on.
     ///
     /// In a green thread it is not, as the hub is in the middle of a turn.
     pub(crate) fn meet_foreign(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let core = slf.get().driver(py).bind(py).get().core(py);
-        let waits = core.and_then(|core| {
-            let core = core.bind(py).get();
-            core.engine(py, |engine| {
-                let mut jobs = engine.payloads();
-                jobs.any(|job| !matches!(job, Job::Wakeup))
-            })
-        });
-        if waits != Some(true) || greenlet::parent(&greenlet::current(py)?).is_some() {
+        Self::foreign_host(slf)?;
+        if !Self::may_have_work(slf) || greenlet::parent(&greenlet::current(py)?).is_some() {
             return Ok(());
         }
         Self::notice_foreign(slf)
+    }
+
+    /// Whether there are jobs, or green threads that others may wake.
+    fn may_have_work(slf: &Bound<'_, Self>) -> bool {
+        let py = slf.py();
+        let driver = slf.get().driver(py);
+        let driver = driver.bind(py).get();
+        let has_run = driver
+            .greenlet(py)
+            .is_some_and(|hub| greenlet::has_started(hub.bind(py)));
+        has_run
+            || driver.core(py).is_some_and(|core| {
+                let has_jobs = core.bind(py).get().engine(py, |engine| {
+                    let mut jobs = engine.payloads();
+                    jobs.any(|job| !matches!(job, Job::Wakeup))
+                });
+                has_jobs == Some(true)
+            })
     }
 }
