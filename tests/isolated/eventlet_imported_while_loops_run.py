@@ -22,7 +22,8 @@ async def blocks_beside_others():
 
     task = asyncio.create_task(tick())
     await asyncio.sleep(0)
-    eventlet.sleep(0.05)
+    while not order:
+        eventlet.sleep(0.01)
     order.append("slept")
     await task
     assert order == ["tick", "slept"], order
