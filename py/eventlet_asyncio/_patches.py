@@ -180,6 +180,8 @@ class OriginalModules:
             self._replace(_executors.threads, "threading")
             self._replace(_executors.threads, "queue")
         self._replace(patcher.original("selectors"), "select")
+        # It reads from a pipe until the child runs its program.
+        self._replace(patcher.original("subprocess"), "os")
 
     def _replace(self, module, name):
         original = patcher.original(name)
@@ -229,10 +231,10 @@ class EventsOfTasks(Events):
     """Green code has a running loop to make tasks and timeouts on: its home loop."""
 
     def get_running_loop(self):
-        from eventlet_asyncio import _sides
-
         loop = self._events._get_running_loop()
         if loop is None:
+            from eventlet_asyncio import _sides
+
             loop = _sides.green_home_loop()
         if loop is None:
             raise RuntimeError("no running event loop")
@@ -258,10 +260,12 @@ def _set_running_loop():
     @functools.wraps(own)
     def set_running_loop(loop, /):
         own(loop)
+        if sys.is_finalizing():
+            return
         hub = _evio.hub_of_thread()
         if isinstance(hub, _evio.HubCore):
-            # It may be one that watches no descriptors, or not that of the engine: the next green call says so.
-            with contextlib.suppress(NotImplementedError, OSError):
+            # It may be one that watches no descriptors, or no loop at all: the next green call says so.
+            with contextlib.suppress(Exception):
                 hub._meet_foreign()
 
     return set_running_loop

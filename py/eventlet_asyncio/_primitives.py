@@ -22,6 +22,7 @@ from eventlet.timeout import Timeout
 from greenlet import getcurrent, greenlet
 
 from eventlet_asyncio import _evio, _steps, _threads
+from eventlet_asyncio._replacing import is_own
 
 #: The methods that are replaced, by where they stand.
 REPLACEMENTS: list = []
@@ -164,8 +165,9 @@ def release_lock(self, blocking=True):
 
 def _as_it_is(function):
     """A copy of a function whose code is about to be exchanged, or what the program has put in its place."""
-    own = isinstance(function, types.FunctionType) and function.__closure__ is None
-    return types.FunctionType(function.__code__, function.__globals__, function.__name__) if own else function
+    if not is_own(function, greenthread):
+        return function
+    return types.FunctionType(function.__code__, function.__globals__, function.__name__)
 
 
 _kill = _as_it_is(greenthread.kill)

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import threading
 
 
 def _original(name):
@@ -40,11 +39,10 @@ def runs_here(loop):
 
     Not every loop says in which thread it runs, and one that monkey-patched code runs names a greenlet.
     """
-    return (
-        isinstance(loop, asyncio.AbstractEventLoop)
-        and loop.is_running()
-        and getattr(loop, "_thread_id", None) in (None, get_ident(), threading.get_ident())
-    )
+    if not loop.is_running():
+        return False
+    ident = getattr(loop, "_thread_id", None)
+    return ident == get_ident() or ident not in sys._current_frames()
 
 
 get_ident = _original("_thread").get_ident

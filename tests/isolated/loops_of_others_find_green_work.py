@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import eventlet
-from eventlet import event, hubs
+from eventlet import debug, event, hubs
 
 import eventlet_asyncio
 
@@ -211,6 +211,61 @@ def in_a_thread_that_ends(make):
     loop.close()
 
 
+def has_another_hub_meanwhile(make):
+    complaints = []
+
+    async def answers(reader, writer):
+        writer.write(await reader.read(1))
+        writer.close()
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+        eventlet_asyncio.use_hub()
+        assert await eventlet.spawn(lambda: 7) == 7
+        # It gets a number that the hub of before has given back.
+        server = await asyncio.start_server(answers, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"x")
+        assert await asyncio.wait_for(reader.read(1), 10) == b"x"
+        writer.close()
+        server.close()
+
+    def body():
+        eventlet_asyncio.use_hub()
+        eventlet.sleep(0)
+        run(make, main())
+        ended.append(complaints)
+
+    ended = []
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert ended == [[]], ended
+
+
+def of_a_green_thread_that_fails(make):
+    """What it raises is its own, and not that of who waits meanwhile."""
+    debug.hub_exceptions(False)
+
+    def fails():
+        async def inner():
+            eventlet.spawn(int)
+            await asyncio.sleep(0.001)
+
+        run(make, inner())
+        raise KeyError("of the green thread")
+
+    green = eventlet.spawn(fails)
+    eventlet.sleep(0.05)
+    eventlet.sleep(0.001)
+    try:
+        green.wait()
+    except KeyError:
+        pass
+    else:
+        raise AssertionError("it did not fail")
+
+
 def set_for_a_moment(make):
     """As by a library that makes something for a loop that runs in another thread, or for one that does not run."""
     ticks, complaints = [], []
@@ -268,6 +323,8 @@ for make in (asyncio.SelectorEventLoop, uvloop.new_event_loop, OfAToolkit):
         of_a_green_thread,
         goes_on_in_another_thread,
         in_a_thread_that_ends,
+        has_another_hub_meanwhile,
+        of_a_green_thread_that_fails,
         set_for_a_moment,
     ):
         scenario(make)

@@ -12,6 +12,9 @@ use crate::cell::GilCell;
 /// How soon a guard looks again whether another thread is done.
 const RETRY: Duration = Duration::from_micros(50);
 
+/// After how many looks in vain others have to let a thread go first. Sooner, each would wait for each.
+const PATIENCE: usize = 40;
+
 thread_local! {
     /// Lives as long as the thread.
     static ALIVE: Arc<()> = Arc::new(());
@@ -59,21 +62,21 @@ enum State {
 #[pyclass(frozen, module = "eventlet_asyncio._evio")]
 pub(crate) struct Guard {
     owner: GilCell<Option<Owner>>,
-    /// How many threads wait, in the process of so many forks.
+    /// How many threads have waited for too long, in the process of so many forks.
     waiting: GilCell<(usize, usize)>,
 }
 
 impl Guard {
-    /// Takes a guard that is free, and says how it was; to who has not waited it is not free where others wait, as who
-    /// makes one call after another would leave them none.
+    /// Takes a guard that is free, and says how it was; where others have waited for too long it is free to them only,
+    /// as who makes one call after another would leave them none.
     ///
     /// What tells that the thread lives is let go of here, as the call that follows may never end.
-    fn take(&self, py: Python<'_>, waits: bool) -> State {
+    fn take(&self, py: Python<'_>, waited: bool) -> State {
         let Ok(me) = ALIVE.try_with(Arc::clone) else {
             // At the very end of a thread, where no other waits for it.
             return State::Mine;
         };
-        let others_wait = !waits && self.count(py, |count| *count > 0);
+        let others_wait = !waited && self.count(py, |count| *count > 0);
         self.owner.with(py, |owner| match owner {
             Some(owner) if owner.is(&me) => State::Mine,
             Some(owner) if !owner.is_gone() => State::Taken,
@@ -96,16 +99,17 @@ impl Guard {
         })
     }
 
-    /// Waits until the guard is taken by this thread, unless it is already.
-    fn wait(&self, py: Python<'_>) -> PyResult<State> {
-        loop {
+    /// Waits, for so many looks at most, until the guard is not taken by another thread.
+    fn wait(&self, py: Python<'_>, looks: usize, waited: bool) -> PyResult<State> {
+        for _ in 0..looks {
             py.detach(|| thread::sleep(RETRY));
             py.check_signals()?;
-            let state = self.take(py, true);
+            let state = self.take(py, waited);
             if !matches!(state, State::Taken) {
                 return Ok(state);
             }
         }
+        Ok(State::Taken)
     }
 }
 
@@ -133,8 +137,11 @@ impl Guard {
         let py = function.py();
         let mut state = self.take(py, false);
         if matches!(state, State::Taken) {
+            state = self.wait(py, PATIENCE, false)?;
+        }
+        if matches!(state, State::Taken) {
             self.count(py, |count| *count += 1);
-            let waited = self.wait(py);
+            let waited = self.wait(py, usize::MAX, true);
             // A handler of a signal may have forked meanwhile, and in the child it counts no more.
             self.count(py, |count| *count = count.saturating_sub(1));
             state = waited?;

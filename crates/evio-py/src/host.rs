@@ -17,7 +17,7 @@ use crate::greenlet::Greenlet;
 use crate::hub::HubCore;
 use crate::identity::Identity;
 use crate::imported::Imported;
-use crate::{errors, fast, greenlet, hub, run, step, threads};
+use crate::{errors, fast, fiber, greenlet, hub, run, step, threads};
 
 /// The kernel, waited for with the interpreter's lock released.
 pub(crate) struct Interpreter<'py>(pub(crate) Python<'py>);
@@ -176,8 +176,8 @@ pub(crate) struct ForeignLoop {
     fd: GilCell<Option<RawFd>>,
     /// Below whose code this loop runs: the hub's host again once it ends.
     outer: GilCell<Option<Py<Self>>>,
-    /// Who waits for the turn to end; in a turn, a green thread may run the loop once more.
-    caller: GilCell<Option<Greenlet>>,
+    /// Who wait for the turn to end: in a turn, green threads may run the loop once more. The last goes on first.
+    callers: GilCell<Vec<Greenlet>>,
     timer: GilCell<Option<Weak>>,
     called: Flag,
 }
@@ -198,7 +198,7 @@ impl ForeignLoop {
             thread: threads::ident(py)?,
             fd: GilCell::new(Some(fd)),
             outer: GilCell::new(outer.map(Bound::unbind)),
-            caller: GilCell::new(None),
+            callers: GilCell::new(Vec::new()),
             timer: GilCell::new(None),
             called: Flag::new(false),
         };
@@ -266,10 +266,11 @@ impl ForeignLoop {
     /// Goes back to the loop until it calls again, unless it did not call.
     pub(crate) fn park(
         slf: &Bound<'_, Self>,
+        hub: &Bound<'_, HubCore>,
         timeout: Option<Duration>,
     ) -> PyResult<Option<Waited>> {
         let py = slf.py();
-        let Some(caller) = slf.get().caller.take(py) else {
+        let Some(caller) = slf.get().callers.with(py, Vec::pop) else {
             return Ok(None);
         };
         // The loop has its turn too, even when there is work left here.
@@ -279,7 +280,8 @@ impl ForeignLoop {
         } else {
             Self::set_deadline(slf, timeout)?;
         }
-        greenlet::switch(caller.bind(py))?;
+        // It may be a green thread, which ends.
+        fiber::switch_to(hub, caller.bind(py))?;
         Ok(Some(if busy {
             Waited::Polled
         } else {
@@ -335,14 +337,22 @@ impl ForeignLoop {
         let hub = hub.bind(py).getattr(intern!(py, "greenlet"))?;
         let identity = Identity::put_away(py, running_loop.unbind(), true)?;
         let caller = greenlet::current(py)?.unbind();
-        let outer = this.caller.replace(py, Some(caller));
+        this.callers
+            .with(py, |callers| callers.push(caller.clone_ref(py)));
         let outcome = greenlet::switch(&hub).map(drop);
-        drop(this.caller.replace(py, outer));
-        let restored = step::put_away(py).and_then(|()| identity.install(py));
-        let asked = match outcome {
-            Ok(()) => Ok(()),
+        let struck = outcome.is_err();
+        if struck {
             // It came out in the middle of a turn, which goes on.
-            Err(_) => Self::call_soon(slf),
+            drop(this.callers.with(py, |callers| {
+                let last = callers.iter().rposition(|other| other.is(&caller));
+                last.map(|index| callers.remove(index))
+            }));
+        }
+        let restored = step::put_away(py).and_then(|()| identity.install(py));
+        let asked = if struck && this.fd.with(py, |fd| fd.is_some()) {
+            Self::call_soon(slf)
+        } else {
+            Ok(())
         };
         outcome.and(restored).and(asked)
     }
@@ -355,8 +365,10 @@ impl ForeignLoop {
         if let Some(outer) = self.outer.peek() {
             visit.call(&*outer)?;
         }
-        if let Some(caller) = self.caller.peek() {
-            visit.call(&*caller)?;
+        if let Some(callers) = self.callers.peek() {
+            for caller in callers.iter() {
+                visit.call(caller)?;
+            }
         }
         match self.timer.peek() {
             Some(timer) => timer
@@ -369,7 +381,7 @@ impl ForeignLoop {
     fn __clear__(&self, py: Python<'_>) {
         drop(self.hub.take(py));
         drop(self.outer.take(py));
-        drop(self.caller.take(py));
+        drop(self.callers.take(py));
         drop(self.timer.take(py));
     }
 }

@@ -241,6 +241,10 @@ impl HubCore {
         let py = slf.py();
         let this = slf.get();
         this.ended.set(true);
+        if let Err(error) = Self::leave_foreign(slf) {
+            // A loop that is not ours cannot keep the hub from its end.
+            error.write_unraisable(py, Some(slf.as_any()));
+        }
         threads::discharge(
             py,
             slf.as_ptr() as usize,
@@ -263,10 +267,9 @@ impl HubCore {
     fn _leave(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         slf.get().was_left.set(true);
-        let parted = Self::leave_foreign(slf);
         match slf.get().driver.get(py) {
-            Some(driver) => driver.bind(py).get().leave(py).and(parted),
-            None => parted,
+            Some(driver) => driver.bind(py).get().leave(py),
+            None => Ok(()),
         }
     }
 

@@ -85,8 +85,9 @@ fn park(
         return hub.park(timeout).map(|()| Parked::Until(Waited::Polled));
     }
     if let Some(hub) = driver.get().hub(py) {
-        if let Some(foreign) = HubCore::foreign_host(hub.bind(py))? {
-            if let Some(waited) = ForeignLoop::park(&foreign, timeout)? {
+        let hub = hub.bind(py);
+        if let Some(foreign) = HubCore::foreign_host(hub)? {
+            if let Some(waited) = ForeignLoop::park(&foreign, hub, timeout)? {
                 return Ok(Parked::Until(waited));
             }
         }
