@@ -222,7 +222,7 @@ def test_of_two_timeouts_each_is_raised_at_its_own_block(blocking_host, wait, fi
     async def struck():
         witness = Witness()
         with pytest.raises(Wrong, match="outer"):
-            with eventlet.Timeout(0.15 if first == "inner" else 0.005, Wrong("outer")):
+            with eventlet.Timeout(0.4 if first == "inner" else 0.005, Wrong("outer")):
                 await greenlet_spawn(waits, witness)
         await witness.goes_on()
 
