@@ -86,26 +86,6 @@ def test_the_bridge_comes_to_a_program_that_was_patched_on_another_hub(first):
     )
 
 
-@pytest.mark.parametrize("choice", ["by a call", "by the environment"])
-def test_a_loop_of_asyncios_own_has_children_in_a_patched_program(choice):
-    by_call = choice == "by a call"
-    run(
-        [
-            "import eventlet_asyncio; eventlet_asyncio.use_hub()" if by_call else "",
-            "import eventlet; eventlet.monkey_patch()",
-            "import asyncio",
-            "async def main(): return await (await asyncio.create_subprocess_exec('true')).wait()",
-            "asyncio.set_event_loop(loop := asyncio.SelectorEventLoop())",
-            "assert loop.run_until_complete(main()) == 0",
-            "from eventlet.green import subprocess",
-            "assert subprocess.Popen('true').wait() == 0",
-            "loop.close()",
-            "print('pass')",
-        ],
-        **({} if by_call else {"EVENTLET_HUB": "eventlet_asyncio.hub"}),
-    )
-
-
 @pytest.mark.parametrize("wrapper", ["mock.Mock(wraps=kill)", "functools.wraps(kill)(lambda *given: kill(*given))"])
 @pytest.mark.parametrize("name", ["kill", "cancel"])
 def test_what_the_program_wrapped_before_stays(name, wrapper):

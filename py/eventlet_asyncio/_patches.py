@@ -180,8 +180,6 @@ class OriginalModules:
             self._replace(_executors.threads, "threading")
             self._replace(_executors.threads, "queue")
         self._replace(patcher.original("selectors"), "select")
-        # It reads from a pipe until the child runs its program.
-        self._replace(patcher.original("subprocess"), "os")
 
     def _replace(self, module, name):
         original = patcher.original(name)

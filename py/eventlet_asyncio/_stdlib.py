@@ -39,7 +39,7 @@ def runs_here(loop):
 
     Not every loop says in which thread it runs, and one that monkey-patched code runs names a greenlet.
     """
-    if not loop.is_running():
+    if not isinstance(loop, asyncio.AbstractEventLoop) or not loop.is_running():
         return False
     ident = getattr(loop, "_thread_id", None)
     return ident == get_ident() or ident not in sys._current_frames()

@@ -1,9 +1,12 @@
 """A loop that is not ours, run in the main program, goes on with the green work that waited before it began."""
 
 import asyncio
+import os
 import threading
+import warnings
 
 import eventlet
+import greenlet
 from eventlet import debug, event, hubs
 
 import eventlet_asyncio
@@ -243,6 +246,53 @@ def has_another_hub_meanwhile(make):
     assert ended == [[]], ended
 
 
+def beside_a_fork(make):
+    """A child that another thread forks leaves the poller, which it shares, as it is."""
+    from eventlet.green import socket
+
+    waits, seen = threading.Event(), []
+    ours, theirs = socket.socketpair()
+
+    async def main():
+        eventlet.spawn(lambda: seen.append(ours.recv(1)))
+        await asyncio.sleep(0.01)
+        waits.set()
+        await until(seen, 1)
+
+    def body():
+        eventlet_asyncio.use_hub()
+        run(make, main())
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    waits.wait()
+    with warnings.catch_warnings():
+        # From Python 3.12 on it warns of forks beside threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs.fd.send(b"x")
+    thread.join()
+    assert seen == [b"x"]
+    ours.close()
+    theirs.close()
+
+
+def who_ends_into_it(make):
+    """A greenlet of the host's own ends in the middle of a turn, whose rest comes with the next."""
+    seen = []
+
+    async def main():
+        for number in range(3):
+            hubs.get_hub().schedule_call_global(0, greenlet.greenlet(int).switch)
+            eventlet.spawn(seen.append, number)
+        await until(seen, 3)
+
+    run(make, main())
+
+
 def of_a_green_thread_that_fails(make):
     """What it raises is its own, and not that of who waits meanwhile."""
     debug.hub_exceptions(False)
@@ -324,6 +374,8 @@ for make in (asyncio.SelectorEventLoop, uvloop.new_event_loop, OfAToolkit):
         goes_on_in_another_thread,
         in_a_thread_that_ends,
         has_another_hub_meanwhile,
+        beside_a_fork,
+        who_ends_into_it,
         of_a_green_thread_that_fails,
         set_for_a_moment,
     ):

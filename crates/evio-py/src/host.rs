@@ -172,6 +172,8 @@ pub(crate) struct ForeignLoop {
     hub: GilCell<Option<Py<HubCore>>>,
     /// Of the hub; a loop may run in another one later.
     thread: u64,
+    /// Whose poller the loop has: a forked child shares it.
+    process: u32,
     /// What the loop watches, until it is let go of.
     fd: GilCell<Option<RawFd>>,
     /// Below whose code this loop runs: the hub's host again once it ends.
@@ -196,6 +198,7 @@ impl ForeignLoop {
             running_loop: Weak::new(running_loop)?,
             hub: GilCell::new(Some(hub.clone().unbind())),
             thread: threads::ident(py)?,
+            process: std::process::id(),
             fd: GilCell::new(Some(fd)),
             outer: GilCell::new(outer.map(Bound::unbind)),
             callers: GilCell::new(Vec::new()),
@@ -237,7 +240,9 @@ impl ForeignLoop {
 
     fn stop_watching(&self, running_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = running_loop.py();
-        if let Some(fd) = self.fd.take(py) {
+        let fd = self.fd.take(py);
+        let is_own = self.process == std::process::id();
+        if let Some(fd) = fd.filter(|_| is_own) {
             running_loop.call_method1(intern!(py, "remove_reader"), (fd,))?;
         }
         self.cancel_timer(py)
@@ -340,19 +345,22 @@ impl ForeignLoop {
         this.callers
             .with(py, |callers| callers.push(caller.clone_ref(py)));
         let outcome = greenlet::switch(&hub).map(drop);
-        let struck = outcome.is_err();
-        if struck {
-            // It came out in the middle of a turn, which goes on.
-            drop(this.callers.with(py, |callers| {
-                let last = callers.iter().rposition(|other| other.is(&caller));
-                last.map(|index| callers.remove(index))
-            }));
-        }
+        // Who parks takes it out: else it came out in the middle of a turn, which goes on.
+        let left = this.callers.with(py, |callers| {
+            let last = callers.iter().rposition(|other| other.is(&caller));
+            last.map(|index| callers.remove(index))
+        });
         let restored = step::put_away(py).and_then(|()| identity.install(py));
-        let asked = if struck && this.fd.with(py, |fd| fd.is_some()) {
+        let is_watched = this.fd.with(py, |fd| fd.is_some());
+        let asked = if left.is_some() && is_watched {
             Self::call_soon(slf)
         } else {
             Ok(())
+        };
+        let outcome = match outcome {
+            // The hub has been left for another in that turn, and finds no loop to go on with.
+            Err(error) if !is_watched && error.is_instance_of::<PyRuntimeError>(py) => Ok(()),
+            outcome => outcome,
         };
         outcome.and(restored).and(asked)
     }
