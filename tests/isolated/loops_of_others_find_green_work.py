@@ -38,6 +38,27 @@ class nobody:
         pass
 
 
+def in_a_thread(body):
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+
+
+async def is_answered():
+    """A server and a client, with sockets of their own, on the running loop."""
+
+    async def answers(reader, writer):
+        writer.write(await reader.read(1))
+        writer.close()
+
+    server = await asyncio.start_server(answers, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"x")
+    assert await asyncio.wait_for(reader.read(1), 10) == b"x"
+    writer.close()
+    server.close()
+
+
 def run(make, main):
     loop = make()
     try:
@@ -93,9 +114,7 @@ def has_nothing_to_do(_make):
         hubs.get_hub()
         run(asyncio.SelectorEventLoop, main())
 
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
+    in_a_thread(body)
     # The loop's own, by which it is woken.
     assert len(watched) == 1, watched
 
@@ -192,23 +211,12 @@ def in_a_thread_that_ends(make):
         eventlet_asyncio.use_hub()
         loop.run_until_complete(main())
 
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-
-    async def answers(reader, writer):
-        writer.write(await reader.read(1))
-        writer.close()
+    in_a_thread(body)
 
     async def serves():
         # One of these sockets gets the number that the hub of before had.
         for _ in range(4):
-            server = await asyncio.start_server(answers, "127.0.0.1", 0)
-            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            writer.write(b"x")
-            assert await asyncio.wait_for(reader.read(1), 10) == b"x"
-            writer.close()
-            server.close()
+            await is_answered()
 
     loop.run_until_complete(serves())
     loop.close()
@@ -217,21 +225,12 @@ def in_a_thread_that_ends(make):
 def has_another_hub_meanwhile(make):
     complaints = []
 
-    async def answers(reader, writer):
-        writer.write(await reader.read(1))
-        writer.close()
-
     async def main():
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
         eventlet_asyncio.use_hub()
         assert await eventlet.spawn(lambda: 7) == 7
         # It gets a number that the hub of before has given back.
-        server = await asyncio.start_server(answers, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(b"x")
-        assert await asyncio.wait_for(reader.read(1), 10) == b"x"
-        writer.close()
-        server.close()
+        await is_answered()
 
     def body():
         eventlet_asyncio.use_hub()
@@ -240,9 +239,7 @@ def has_another_hub_meanwhile(make):
         ended.append(complaints)
 
     ended = []
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
+    in_a_thread(body)
     assert ended == [[]], ended
 
 
